@@ -1,0 +1,81 @@
+/*
+ * How a request travels: a contract with two rows. transport_http1 (plain HTTP/1.1 and unix sockets on libevent, kernel
+ * receive stamps, keep-alive) is the measuring instrument; transport_curl (libcurl multi on the same loop) carries
+ * https. Knows no JSON, no SSE, no scenario but the target's address; keeps no time limits but the connection's.
+ */
+#ifndef LOADGEN_TRANSPORT_H
+#define LOADGEN_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/evloop.h"
+#include "record.h"
+#include "scenario.h"
+
+struct transport;
+struct xfer; /* one request on its way; valid from start() to end() */
+
+enum xfer_end {
+	XFER_COMPLETE,  /* the whole body has come, by its length, its last chunk, or a close where that ends it */
+	XFER_CONNECT,   /* no connection */
+	XFER_TLS,
+	XFER_CLOSED,    /* ended before a whole response head */
+	XFER_TRUNCATED, /* ended inside the body */
+	XFER_PROTOCOL,  /* not HTTP, conflicting lengths, a head beyond 64 KiB */
+};
+
+struct xfer_spec {
+	const char *method;  /* "POST", "GET" */
+	const char *path;    /* with the query */
+	const char *headers; /* "Name: value\r\n" lines of the caller, or "" */
+	const char *body;
+	size_t body_len;
+	bool keep_alive;     /* the connection may be used again */
+};
+
+struct xfer_head {
+	int status;
+	const char *content_type; /* "" if none; valid during the call */
+	const char *retry_after;  /* "" if none */
+};
+
+/* Called on the loop thread, never from inside start(). t_ns is the read's stamp: the kernel's where the transport has
+ * it. After end() the xfer is gone. A callback may call xfer cancel for its own request. */
+struct xfer_handler {
+	void (*connected)(void *owner, int64_t t_ns); /* a new connection; not called for a kept one */
+	void (*written)(void *owner, int64_t t_ns);   /* the last byte was taken by the kernel */
+	void (*head)(void *owner, const struct xfer_head *h, int64_t t_ns);
+	void (*body)(void *owner, const char *bytes, size_t n, int64_t t_ns);
+	void (*end)(void *owner, enum xfer_end how, const char *why, int64_t t_ns);
+};
+
+struct transport_stats {
+	int64_t connects, reuses, reuse_races; /* races: a kept connection was closed before 0 bytes came; sent again once */
+	int64_t reads, bytes;
+	char peer[64]; /* address really used, "127.0.0.1:8000" */
+};
+
+struct transport_type {
+	const char *name;
+	enum stamp_source stamps;
+
+	/* Resolves the target's host once, here (blocking, before the load). keep_idle: kept connections at most. */
+	enum rc (*open)(struct transport **out, struct evloop *loop, const struct target *t, int64_t connect_ns, struct err *e);
+
+	/* Copies or sends everything of spec before it returns. */
+	struct xfer *(*start)(struct transport *t, const struct xfer_spec *spec, const struct xfer_handler *h, void *owner);
+
+	/* The caller wants no more of it: no callback follows, the connection is closed. */
+	void (*cancel)(struct xfer *x);
+
+	void (*stats)(const struct transport *t, struct transport_stats *out);
+	void (*close)(struct transport *t); /* cancels everything */
+};
+
+extern const struct transport_type transport_http1, transport_curl;
+const struct transport_type *transport_for(const struct target *t); /* by URL scheme */
+
+#endif
