@@ -1,0 +1,53 @@
+/*
+ * The results folder: what a run writes, and reading it back. Rows are appended as they happen, so a killed run keeps
+ * what it measured. measurement.md section 5 names files and columns; they are an API.
+ *
+ *     scenario.yaml run.json points.csv requests.csv events.bin server.csv summary.json plots/
+ */
+#ifndef LOADGEN_RESULTS_H
+#define LOADGEN_RESULTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "metrics.h"
+#include "record.h"
+#include "scenario.h"
+
+struct results;
+
+/* dir NULL: results/<scenario>-<UTC time> below the current folder. Creates it, proves that it can be written, writes
+ * scenario.yaml and a first run.json (versions, seed, host, kernel, limits, start, wall offset). RC_IO / RC_INPUT (a
+ * folder that already holds a run is refused). start_ns: the run's zero on CLOCK_MONOTONIC. */
+enum rc results_create(struct results **out, const char *dir, const struct scenario *s, int64_t start_ns, struct err *e);
+const char *results_dir(const struct results *r);
+
+void results_add_record(struct results *r, const struct record *rec);  /* requests.csv, events.bin */
+void results_add_point(struct results *r, const struct point *p, int64_t level_start_ns, int64_t level_end_ns);
+void results_flush(struct results *r); /* called a few times a second */
+
+/* A scraped engine sample: server.csv, one row a sample and name. */
+void results_add_server(struct results *r, int target, int point, int64_t t_ns, const char *name, double value);
+
+/* Ends the run: run.json with end, identities, verdicts and how it ended ("complete", "interrupted", ...). A disk that
+ * filled up in the meantime is said here. Frees r. */
+enum rc results_close(struct results *r, const char *ended, struct err *e);
+
+/* Reading back, also of a killed run (a torn last line is dropped). records carry their events if events.bin is there.
+ * Points are computed anew from the raw rows: nothing in points.csv is trusted, but its self_watch columns are kept;
+ * rows of a point that has no line in points.csv make a point of their own (killed while it ran). */
+struct loaded_run {
+	struct scenario *scenario;
+	struct record *records;
+	size_t n_records;
+	struct point *points;
+	size_t n_points;
+	char *dir;
+	char *ended;       /* "complete", "interrupted", "killed" (no end in run.json) */
+	char *started_utc; /* "2026-11-24T12:00:00Z" */
+};
+enum rc results_load(struct loaded_run **out, const char *dir, struct err *e);
+void loaded_run_free(struct loaded_run *l);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * Numbers from samples. Pure.
+ */
+#ifndef LOADGEN_STATS_H
+#define LOADGEN_STATS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A growable set of samples; NaN is refused by CHECK. */
+struct sample {
+	double *v;
+	size_t n, cap;
+	bool sorted;
+};
+
+void sample_add(struct sample *s, double v);
+void sample_release(struct sample *s);
+
+double sample_mean(const struct sample *s); /* NaN when empty, as all below */
+double sample_std(const struct sample *s);  /* population, as numpy's default */
+double sample_max(const struct sample *s);
+
+/* p in [0, 100]: linear interpolation between the closest ranks of the raw values (numpy's default, Hyndman-Fan 7). */
+double sample_percentile(struct sample *s, double p);
+
+/* Enough samples for the p-th percentile to mean something: so many that with 99 % confidence the estimate's error in
+ * rank is bounded as MLPerf LoadGen asks (>= 64 for p90, >= 662 for p99). */
+bool sample_enough(size_t n, double p);
+
+/* Half-width of the 95 % confidence interval of a mean over repeats (Student's t); NaN for n < 2. */
+double mean_ci95(const double *v, size_t n);
+
+#endif
