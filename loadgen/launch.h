@@ -6,6 +6,7 @@
 #ifndef LOADGEN_LAUNCH_H
 #define LOADGEN_LAUNCH_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,7 +23,7 @@ enum rc launch_start(struct launched **out, const struct launch_spec *spec, cons
 /* Blocks (polling, up to spec->timeout_ns, or until *interrupted) until the engine answers `ready` with 200. Learns the
  * URL from its line "listening on URL" when t->url is NULL and sets it with target_set_url(). If the engine dies first
  * the message carries its exit status and the last lines of its log. */
-enum rc launch_wait_ready(struct launched *l, struct target *t, const volatile bool *interrupted, struct err *e);
+enum rc launch_wait_ready(struct launched *l, struct target *t, const volatile sig_atomic_t *interrupted, struct err *e);
 
 /* Has it died since? Fills e with exit status and last log lines. */
 bool launch_died(struct launched *l, struct err *e);
