@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/evloop.h"
+#include "base/hist.h"
 #include "record.h"
 #include "scenario.h"
 
@@ -55,6 +56,8 @@ struct xfer_handler {
 struct transport_stats {
 	int64_t connects, reuses, reuse_races; /* races: a kept connection was closed before 0 bytes came; sent again once */
 	int64_t reads, bytes;
+	struct hist *receive_lag_ns; /* kernel stamp -> the read returned; NULL without kernel stamps. The caller may reset
+	                              * it between points. */
 	char peer[64]; /* address really used, "127.0.0.1:8000" */
 };
 

@@ -1,0 +1,659 @@
+/*
+ * Owns a run: the loop, the results folder, every record, and one lane a target. Everything happens on the main thread.
+ *
+ * A run is a list of phases. A phase puts one level on one or more lanes at once (all of them under `interleave`, else
+ * one) and ends when every lane's driver is over. Warm-up is a phase with level -1. Knows no bytes, no JSON, no figures.
+ */
+#include "run.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "arrival.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/die.h"
+#include "base/evloop.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "dialect.h"
+#include "driver.h"
+#include "launch.h"
+#include "preflight.h"
+#include "request.h"
+#include "results.h"
+#include "scrape.h"
+#include "self_watch.h"
+#include "transport.h"
+#include "workload.h"
+
+#define FLUSH_NS (100 * NS_PER_MS)
+
+struct run;
+
+/* One target being driven. */
+struct lane {
+	struct run *run;
+	struct target *target;
+	int index; /* of the target */
+	struct launched *launched;
+	const struct transport_type *transport_type;
+	struct transport *transport;
+	struct request_env env;
+	struct scrape *scrape;
+	char *model; /* learnt from the server when the scenario names none */
+
+	/* this phase */
+	struct driver *driver;
+	struct timer next_start, grace;
+	struct request **in_flight;
+	size_t n_in_flight, cap_in_flight;
+	int point;
+	int64_t done, failed;
+	bool over, death_told;
+};
+
+struct run {
+	struct scenario *s;
+	struct evloop *loop;
+	struct workload *workload;
+	struct results *results;
+	struct self_watch *watch;
+	struct progress *progress;
+	struct lane *lanes;
+
+	struct record *records;
+	size_t n_records, cap_records;
+	struct point *points;
+	size_t n_points, cap_points;
+	int64_t next_request_id;
+	int64_t failures;
+	const char *ended; /* why it stops early; NULL = it does not */
+
+	/* this phase */
+	struct lane **active;
+	int n_active, n_open;
+	int level, repeat; /* level -1 = warm-up */
+	int64_t level_start_ns;
+	size_t first_record;
+	struct timer flush, show;
+	int phases_done, phases;
+	int64_t tokens_now, tokens_before, shown_ns;
+	struct hist *ttft_us;
+};
+
+/* Ctrl-C. The first lets the run end in order; the second leaves at once: written rows stay, the keepers end the engines. */
+static volatile sig_atomic_t interrupts;
+static struct evloop *interrupt_loop;
+
+static void on_interrupt(int signo)
+{
+	int saved = errno;
+
+	(void)signo;
+	interrupts++;
+	if (interrupts > 1)
+		_exit(130);
+	if (interrupt_loop)
+		evloop_notify(interrupt_loop);
+	errno = saved;
+}
+
+static void catch_interrupts(struct evloop *loop)
+{
+	struct sigaction act = {.sa_handler = on_interrupt};
+
+	interrupt_loop = loop;
+	sigaction(SIGINT, &act, NULL);
+	sigaction(SIGTERM, &act, NULL);
+}
+
+static void keep_record(struct run *r, const struct record *rec)
+{
+	if (r->n_records == r->cap_records) {
+		r->cap_records = r->cap_records ? 2 * r->cap_records : 1024;
+		r->records = xreallocarray(r->records, r->cap_records, sizeof(*r->records));
+	}
+	r->records[r->n_records++] = *rec;
+	results_add_record(r->results, rec);
+}
+
+/* Nothing new starts; what is in flight is cancelled and recorded. */
+static void end_early(struct run *r, const char *why, int64_t now_ns)
+{
+	if (r->ended)
+		return;
+	r->ended = why;
+	for (int i = 0; i < r->n_active; i++) {
+		struct lane *l = r->active[i];
+
+		if (l->over)
+			continue;
+		driver_stop(l->driver);
+		for (size_t k = 0; k < l->n_in_flight; k++)
+			request_abort(l->in_flight[k], OUTCOME_CANCELLED, why, now_ns);
+		evloop_timer(r->loop, &l->next_start, now_ns);
+	}
+	if (r->n_active == 0 || r->n_open == 0)
+		evloop_stop(r->loop);
+}
+
+static void on_notify(void *arg)
+{
+	struct run *r = arg;
+
+	if (interrupts)
+		end_early(r, "interrupted", monotonic_now_ns());
+}
+
+static void record_identity(const struct lane *l, int64_t index, int64_t sched_ns, struct record *rec)
+{
+	struct run *r = l->run;
+
+	record_init(rec);
+	rec->request_id = r->next_request_id++;
+	rec->target = l->index;
+	rec->point = l->point;
+	rec->level = r->level;
+	rec->repeat = r->repeat;
+	rec->index = index;
+	rec->sched_ns = sched_ns;
+}
+
+static void start_request(struct lane *l, const struct driver_step *step, int64_t now_ns)
+{
+	struct run *r = l->run;
+	struct planned_request plan;
+	struct record rec;
+
+	workload_plan(r->workload, r->level, r->repeat, step->index, &plan);
+	record_identity(l, step->index, step->sched_ns, &rec);
+	rec.planned_output_tokens = plan.output_tokens;
+	if (l->n_in_flight == l->cap_in_flight) {
+		l->cap_in_flight = l->cap_in_flight ? 2 * l->cap_in_flight : 64;
+		l->in_flight = xreallocarray(l->in_flight, l->cap_in_flight, sizeof(struct request *));
+	}
+	l->in_flight[l->n_in_flight++] = request_start(&l->env, &plan, &rec, now_ns);
+}
+
+/* Rows for what was planned and never sent. */
+static void record_dropped(struct lane *l)
+{
+	for (int64_t k = driver_started(l->driver); k < driver_planned(l->driver); k++) {
+		struct record rec;
+
+		record_identity(l, k, driver_sched_ns(l->driver, k), &rec);
+		rec.outcome = OUTCOME_DROPPED;
+		snprintf(rec.error, sizeof(rec.error), "never sent: %s",
+			 l->run->ended ? l->run->ended : "the level's time was over");
+		keep_record(l->run, &rec);
+	}
+}
+
+/* Asks the driver until it has nothing to do now. */
+static void lane_pump(struct lane *l, int64_t now_ns)
+{
+	struct run *r = l->run;
+
+	while (!l->over) {
+		struct driver_step step = driver_next(l->driver, now_ns);
+
+		switch (step.what) {
+		case DRIVER_START:
+			start_request(l, &step, now_ns);
+			now_ns = monotonic_now_ns(); /* the next send is stamped with its own time */
+			break;
+		case DRIVER_WAIT:
+			evloop_timer(r->loop, &l->next_start, step.at_ns);
+			return;
+		case DRIVER_BLOCK:
+			return;
+		case DRIVER_DRAIN:
+			if (driver_deadline_ns(l->driver) < INT64_MAX && !timer_queued(&l->grace))
+				evloop_timer(r->loop, &l->grace,
+					     driver_deadline_ns(l->driver) + r->s->limits.grace_ns);
+			return;
+		case DRIVER_OVER:
+			l->over = true;
+			evloop_timer_cancel(r->loop, &l->next_start);
+			evloop_timer_cancel(r->loop, &l->grace);
+			if (--r->n_open == 0)
+				evloop_stop(r->loop);
+			return;
+		}
+	}
+}
+
+static void on_next_start(struct timer *t, int64_t now_ns)
+{
+	lane_pump((struct lane *)((char *)t - offsetof(struct lane, next_start)), now_ns);
+}
+
+static void on_grace(struct timer *t, int64_t now_ns)
+{
+	struct lane *l = (struct lane *)((char *)t - offsetof(struct lane, grace));
+
+	for (size_t k = 0; k < l->n_in_flight; k++)
+		request_abort(l->in_flight[k], OUTCOME_CANCELLED, "still running when limits.grace was over", now_ns);
+}
+
+static void on_request_end(struct request *q, void *arg)
+{
+	struct lane *l = arg;
+	struct run *r = l->run;
+	struct record rec = request_take_record(q);
+	int64_t now_ns = monotonic_now_ns();
+
+	for (size_t k = 0; k < l->n_in_flight; k++) {
+		if (l->in_flight[k] == q) {
+			l->in_flight[k] = l->in_flight[--l->n_in_flight];
+			break;
+		}
+	}
+	keep_record(r, &rec);
+	l->done++;
+	if (rec.outcome != OUTCOME_OK) {
+		l->failed++;
+		r->failures++;
+	} else if (rec.token1_ns >= 0) {
+		hist_record(r->ttft_us, (rec.token1_ns - rec.send_ns) / NS_PER_US);
+	}
+	driver_ended(l->driver, now_ns);
+	if (r->s->limits.max_failures > 0 && r->failures >= r->s->limits.max_failures)
+		end_early(r, "max_failures", now_ns);
+	lane_pump(l, now_ns);
+}
+
+static void on_token(void *arg, int64_t t_ns)
+{
+	(void)t_ns;
+	((struct lane *)arg)->run->tokens_now++;
+}
+
+static void on_flush(struct timer *t, int64_t now_ns)
+{
+	struct run *r = (struct run *)((char *)t - offsetof(struct run, flush));
+
+	results_flush(r->results);
+	evloop_timer(r->loop, t, now_ns + FLUSH_NS);
+}
+
+static void describe_level(const struct run *r, char *out, size_t cap)
+{
+	const struct level *v = r->level < 0 ? NULL : &r->s->levels[r->level];
+	char repeat[32] = "";
+
+	if (r->s->repeats > 1)
+		snprintf(repeat, sizeof(repeat), " #%d", r->repeat + 1);
+	if (!v)
+		snprintf(out, cap, "warm-up");
+	else if (v->kind == LOAD_CLOSED)
+		snprintf(out, cap, "closed %d%s", v->concurrency, repeat);
+	else if (v->kind == LOAD_OPEN)
+		snprintf(out, cap, "open %.4g/s%s", v->rate_per_s, repeat);
+	else
+		snprintf(out, cap, "%s%s", load_kind_name(v->kind), repeat);
+}
+
+static void on_show(struct timer *t, int64_t now_ns)
+{
+	struct run *r = (struct run *)((char *)t - offsetof(struct run, show));
+	struct progress_now now = {.point = r->phases_done, .points = r->phases};
+	char target[64], level[64];
+	double phase = 0;
+
+	describe_level(r, level, sizeof(level));
+	snprintf(target, sizeof(target), "%d targets", r->n_active);
+	now.target = r->n_active == 1 ? r->active[0]->target->name : target;
+	now.level = level;
+	for (int i = 0; i < r->n_active; i++) {
+		const struct lane *l = r->active[i];
+
+		now.done += l->done;
+		now.failed += l->failed;
+		now.running += driver_in_flight(l->driver);
+		now.planned += r->level >= 0 && r->s->levels[r->level].requests == 0 ? 0 : driver_planned(l->driver);
+	}
+	if (now.planned > 0)
+		phase = (double)now.done / (double)now.planned;
+	else if (r->level >= 0 && r->s->levels[r->level].duration_ns > 0)
+		phase = fmin(1, (double)(now_ns - r->level_start_ns) / (double)r->s->levels[r->level].duration_ns);
+	now.fraction = (r->phases_done + phase) / r->phases;
+	now.output_tokens_per_s = r->shown_ns && now_ns > r->shown_ns ? (double)(r->tokens_now - r->tokens_before) * 1e9 /
+									    (double)(now_ns - r->shown_ns)
+								      : 0;
+	now.ttft_p50_ms = hist_count(r->ttft_us) ? (double)hist_quantile(r->ttft_us, 0.5) / 1e3 : NAN;
+	if (now_ns - r->shown_ns >= NS_PER_S) {
+		r->shown_ns = now_ns;
+		r->tokens_before = r->tokens_now;
+	}
+	progress_show(r->progress, &now, now_ns);
+	evloop_timer(r->loop, t, now_ns + progress_interval_ns(r->progress));
+}
+
+static void on_scraped(void *arg, int64_t t_ns, const char *name, double value)
+{
+	struct lane *l = arg;
+
+	results_add_server(l->run->results, l->index, l->point, t_ns, name, value);
+}
+
+/* The point of a lane that has just gone through a phase. */
+static void compute_point(struct lane *l, struct self_watch_point self, int64_t end_ns)
+{
+	struct run *r = l->run;
+	const struct record **mine = xcalloc(r->n_records - r->first_record + 1, sizeof(*mine));
+	struct transport_stats stats = {0};
+	struct point *p;
+	size_t n = 0;
+
+	for (size_t i = r->first_record; i < r->n_records; i++)
+		if (r->records[i].point == l->point)
+			mine[n++] = &r->records[i];
+	l->transport_type->stats(l->transport, &stats);
+	if (stats.receive_lag_ns && hist_count(stats.receive_lag_ns))
+		self.receive_error_p99_us = (double)hist_quantile(stats.receive_lag_ns, 0.99) / 1e3;
+	if (r->n_points == r->cap_points) {
+		r->cap_points = r->cap_points ? 2 * r->cap_points : 64;
+		r->points = xreallocarray(r->points, r->cap_points, sizeof(*r->points));
+	}
+	p = &r->points[r->n_points++];
+	memset(p, 0, sizeof(*p));
+	p->id = l->point;
+	p->target = l->index;
+	p->level = r->level;
+	p->repeat = r->repeat;
+	point_compute(p, r->s, mine, n, r->level_start_ns, &self);
+	results_add_point(r->results, p, r->level_start_ns, end_ns);
+	free(mine);
+}
+
+/* One level, on all lanes of `active` at once. */
+static void run_phase(struct run *r, int level, int repeat)
+{
+	static const struct level warmup_level = {.kind = LOAD_SERIAL, .concurrency = 1};
+	struct level v = level >= 0 ? r->s->levels[level] : warmup_level;
+	struct self_watch_point self;
+	int64_t *arrivals = NULL, n_arrivals = 0, end_ns;
+
+	if (level < 0)
+		v.requests = r->s->warmup_requests;
+	if (v.kind == LOAD_OPEN)
+		arrivals = arrival_times(&v, r->s->seed, level, repeat, &n_arrivals);
+	r->level = level;
+	r->repeat = repeat;
+	r->first_record = r->n_records;
+	hist_reset(r->ttft_us);
+	r->level_start_ns = monotonic_now_ns();
+	r->n_open = r->n_active;
+	for (int i = 0; i < r->n_active; i++) {
+		struct lane *l = r->active[i];
+		struct transport_stats stats = {0};
+
+		l->transport_type->stats(l->transport, &stats);
+		if (stats.receive_lag_ns)
+			hist_reset(stats.receive_lag_ns);
+		l->driver = driver_new(&v, r->level_start_ns, arrivals, n_arrivals);
+		l->point = level < 0 ? -1 : (int)r->n_points + i;
+		l->done = l->failed = 0;
+		l->over = false;
+	}
+	self_watch_start(r->watch, r->level_start_ns);
+	if (progress_interval_ns(r->progress) > 0)
+		evloop_timer(r->loop, &r->show, r->level_start_ns + progress_interval_ns(r->progress));
+	evloop_timer(r->loop, &r->flush, r->level_start_ns + FLUSH_NS);
+	for (int i = 0; i < r->n_active; i++)
+		lane_pump(r->active[i], monotonic_now_ns());
+	while (r->n_open > 0)
+		evloop_run(r->loop);
+	end_ns = monotonic_now_ns();
+	evloop_timer_cancel(r->loop, &r->show);
+	evloop_timer_cancel(r->loop, &r->flush);
+	self_watch_stop(r->watch, end_ns, &self);
+	for (int i = 0; i < r->n_active; i++) {
+		struct lane *l = r->active[i];
+		struct err died;
+
+		record_dropped(l);
+		if (level >= 0)
+			compute_point(l, self, end_ns);
+		driver_free(l->driver);
+		l->driver = NULL;
+		if (l->launched && !l->death_told && launch_died(l->launched, &died)) {
+			log_warn("%s: %s", l->target->name, died.msg);
+			l->death_told = true;
+		}
+	}
+	if (!r->s->output.events)
+		for (size_t i = r->first_record; i < r->n_records; i++)
+			record_release(&r->records[i]);
+	results_flush(r->results);
+	free(arrivals);
+	r->phases_done++;
+}
+
+static enum rc lane_open(struct lane *l, struct err *e)
+{
+	struct run *r = l->run;
+	struct target *t = l->target;
+
+	l->transport_type = transport_for(t);
+	l->env.loop = r->loop;
+	l->env.target = t;
+	l->env.model = t->model;
+	l->env.dialect = dialect_find(t->dialect);
+	l->env.transport_type = l->transport_type;
+	l->env.limits = &r->s->limits;
+	l->env.keep_events = true;
+	l->env.on_end = on_request_end;
+	l->env.on_token = on_token;
+	l->env.arg = l;
+	CHECK(l->env.dialect); /* the scenario checked the name */
+	if (l->transport_type->open(&l->transport, r->loop, t, r->s->limits.connect_ns, e) != RC_OK)
+		return err_prefix(e, "target %s: ", t->name);
+	l->env.transport = l->transport;
+	return RC_OK;
+}
+
+/* Is anybody there, and under which model name? *absent counts the targets where nobody listens. */
+static enum rc lane_preflight(struct lane *l, int *absent, struct err *e)
+{
+	struct run *r = l->run;
+	struct target *t = l->target;
+	struct preflight_answer a;
+
+	preflight(r->loop, t, l->env.dialect, l->transport_type, l->transport, &interrupts, &a);
+	if (!a.reachable) {
+		(*absent)++;
+		log_warn("target %s: nobody listens at %s (%s); start that engine, or leave the target out with --target",
+			 t->name, t->url, a.why);
+	} else if (a.status == 401 || a.status == 403) {
+		log_warn("target %s: %s answers %d: it wants a key (api_key_env: NAME_OF_VARIABLE)", t->name, t->url,
+			 a.status);
+	} else if (!a.model_served) {
+		log_warn("target %s: model %s is not among those served at %s: %s", t->name, t->model, t->url, a.listed);
+	}
+	free(l->model);
+	l->model = a.model;
+	if (!t->model && a.model)
+		l->env.model = a.model;
+	if (!l->env.model && a.reachable)
+		return err_set(e, RC_INPUT, "target %s: no model given, and %s lists none; set targets[].model", t->name,
+			       t->url);
+	return RC_OK;
+}
+
+static void lane_close(struct lane *l)
+{
+	scrape_free(l->scrape);
+	l->scrape = NULL;
+	if (l->transport)
+		l->transport_type->close(l->transport);
+	l->transport = NULL;
+	launch_stop(l->launched);
+	l->launched = NULL;
+	free(l->model);
+	free(l->in_flight);
+	l->model = NULL;
+	l->in_flight = NULL;
+}
+
+static enum rc lanes_launch(struct run *r, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	for (int i = 0; i < r->n_active && !rc; i++) {
+		struct lane *l = r->active[i];
+		char *log_path;
+
+		if (!l->target->launch)
+			continue;
+		log_path = xasprintf("%s/engine-%d.log", results_dir(r->results), l->index);
+		rc = launch_start(&l->launched, l->target->launch, log_path, e);
+		free(log_path);
+	}
+	for (int i = 0; i < r->n_active && !rc; i++)
+		if (r->active[i]->launched)
+			rc = launch_wait_ready(r->active[i]->launched, r->active[i]->target, &interrupts, e);
+	return rc;
+}
+
+/* Launches, opens and looks at the lanes of `active`. With no target there at all, nothing is sent. */
+static enum rc lanes_prepare(struct run *r, bool look, int *absent, struct err *e)
+{
+	enum rc rc = lanes_launch(r, e);
+
+	for (int i = 0; i < r->n_active && !rc && !interrupts; i++) {
+		rc = lane_open(r->active[i], e);
+		if (!rc && (look || !r->active[i]->env.model))
+			rc = lane_preflight(r->active[i], absent, e);
+	}
+	if (rc || interrupts)
+		return interrupts ? RC_OK : rc;
+	if (*absent == r->s->n_targets)
+		return err_set(e, RC_IO,
+			       "nobody listens at any of the %d target(s), so nothing was sent; start an engine, let the "
+			       "scenario `launch:` one, or use --no-preflight to record the failures",
+			       r->s->n_targets);
+	for (int i = 0; i < r->n_active && r->s->output.scrape_ns > 0; i++)
+		if (scrape_new(&r->active[i]->scrape, r->loop, r->active[i]->target, r->s->output.scrape_ns, on_scraped,
+			       r->active[i], e) != RC_OK)
+			log_warn("%s: no engine metrics: %s", r->active[i]->target->name, e->msg);
+	return RC_OK;
+}
+
+static enum rc run_group(struct run *r, bool look, int *absent, struct err *e)
+{
+	enum rc rc = lanes_prepare(r, look, absent, e);
+
+	if (interrupts)
+		end_early(r, "interrupted", monotonic_now_ns());
+	if (!rc && !r->ended && r->s->warmup_requests > 0)
+		run_phase(r, -1, 0);
+	for (int repeat = 0; repeat < r->s->repeats && !rc; repeat++)
+		for (int level = 0; level < r->s->n_levels && !r->ended; level++)
+			run_phase(r, level, repeat);
+	for (int i = 0; i < r->n_active; i++)
+		lane_close(r->active[i]);
+	return rc;
+}
+
+static void run_open(struct run *r, struct scenario *s, const struct run_opts *o)
+{
+	memset(r, 0, sizeof(*r));
+	r->s = s;
+	r->loop = evloop_new();
+	r->watch = self_watch_new(r->loop);
+	r->progress = progress_new(o->progress);
+	r->ttft_us = hist_new();
+	r->flush.fn = on_flush;
+	r->show.fn = on_show;
+	r->lanes = xcalloc((size_t)s->n_targets, sizeof(*r->lanes));
+	r->active = xcalloc((size_t)s->n_targets, sizeof(struct lane *));
+	for (int i = 0; i < s->n_targets; i++) {
+		r->lanes[i].run = r;
+		r->lanes[i].target = &s->targets[i];
+		r->lanes[i].index = i;
+		r->lanes[i].next_start.fn = on_next_start;
+		r->lanes[i].grace.fn = on_grace;
+	}
+	r->phases = (s->interleave ? 1 : s->n_targets) * (s->repeats * s->n_levels + (s->warmup_requests > 0));
+	evloop_on_notify(r->loop, on_notify, r);
+	catch_interrupts(r->loop);
+}
+
+static void run_close(struct run *r)
+{
+	interrupt_loop = NULL;
+	progress_free(r->progress);
+	self_watch_free(r->watch);
+	hist_free(r->ttft_us);
+	workload_free(r->workload);
+	evloop_free(r->loop);
+	free(r->lanes);
+	free(r->active);
+}
+
+static char *utc_now(void)
+{
+	char text[32];
+	time_t t = time(NULL);
+	struct tm tm;
+
+	gmtime_r(&t, &tm);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return xstrdup(text);
+}
+
+enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_done *out, struct err *e)
+{
+	int absent = 0, groups = s->interleave ? 1 : s->n_targets;
+	struct err close_err;
+	struct run r;
+	enum rc rc;
+
+	memset(out, 0, sizeof(*out));
+	run_open(&r, s, o);
+	out->started_utc = utc_now();
+	rc = workload_new(&r.workload, s, e);
+	if (!rc)
+		rc = results_create(&r.results, o->out_dir, s, monotonic_now_ns(), e);
+	for (int g = 0; g < groups && !rc && !r.ended; g++) {
+		r.n_active = 0;
+		for (int i = 0; i < s->n_targets; i++)
+			if (s->interleave || i == g)
+				r.active[r.n_active++] = &r.lanes[i];
+		rc = run_group(&r, o->preflight, &absent, e);
+	}
+	out->ended = rc ? "failed to start" : r.ended ? r.ended : "complete";
+	out->records = r.records;
+	out->n_records = r.n_records;
+	out->points = r.points;
+	out->n_points = r.n_points;
+	if (r.results) {
+		out->dir = xstrdup(results_dir(r.results));
+		if (results_close(r.results, out->ended, &close_err) != RC_OK && !rc) {
+			*e = close_err;
+			rc = close_err.rc;
+		}
+	}
+	run_close(&r);
+	return rc;
+}
+
+void run_done_release(struct run_done *d)
+{
+	for (size_t i = 0; i < d->n_records; i++)
+		record_release(&d->records[i]);
+	free(d->records);
+	free(d->points);
+	free(d->dir);
+	free(d->started_utc);
+}
