@@ -462,16 +462,15 @@ static enum rc lane_open(struct lane *l, struct err *e)
 	return RC_OK;
 }
 
-/* Is anybody there, and under which model name? *absent counts the targets where nobody listens. */
-static enum rc lane_preflight(struct lane *l, int *absent, struct err *e)
+/* Is anybody there, and under which model name? */
+static enum rc lane_preflight(struct lane *l, bool *there, struct err *e)
 {
-	struct run *r = l->run;
 	struct target *t = l->target;
 	struct preflight_answer a;
 
-	preflight(r->loop, t, l->env.dialect, l->transport_type, l->transport, &interrupts, &a);
+	preflight(l->run->loop, t, l->env.dialect, l->transport_type, l->transport, &interrupts, &a);
+	*there = a.reachable;
 	if (!a.reachable) {
-		(*absent)++;
 		log_warn("target %s: nobody listens at %s (%s); start that engine, or leave the target out with --target",
 			 t->name, t->url, a.why);
 	} else if (a.status == 401 || a.status == 403) {
@@ -525,33 +524,55 @@ static enum rc lanes_launch(struct run *r, struct err *e)
 	return rc;
 }
 
-/* Launches, opens and looks at the lanes of `active`. With no target there at all, nothing is sent. */
-static enum rc lanes_prepare(struct run *r, bool look, int *absent, struct err *e)
+/* The targets that we do not launch ourselves. With nobody there at all nothing is sent: there is nothing to measure. */
+static enum rc look_at_deployed(struct run *r, bool look, struct err *e)
+{
+	int absent = 0;
+	enum rc rc;
+
+	for (int i = 0; i < r->s->n_targets && !interrupts; i++) {
+		struct lane *l = &r->lanes[i];
+		bool there = true;
+
+		if (l->target->launch)
+			continue;
+		rc = lane_open(l, e);
+		if (!rc && look)
+			rc = lane_preflight(l, &there, e);
+		if (rc)
+			return rc;
+		absent += !there;
+	}
+	if (absent == r->s->n_targets)
+		return err_set(e, RC_IO,
+			       "nobody listens at any target, so nothing was sent; start an engine, let the scenario "
+			       "`launch:` one, or use --no-preflight to record the failures");
+	return RC_OK;
+}
+
+/* Launches, opens and looks at what `active` still lacks. */
+static enum rc lanes_prepare(struct run *r, bool look, struct err *e)
 {
 	enum rc rc = lanes_launch(r, e);
 
 	for (int i = 0; i < r->n_active && !rc && !interrupts; i++) {
-		rc = lane_open(r->active[i], e);
-		if (!rc && (look || !r->active[i]->env.model))
-			rc = lane_preflight(r->active[i], absent, e);
+		struct lane *l = r->active[i];
+		bool there;
+
+		if (l->launched)
+			rc = lane_open(l, e);
+		if (!rc && l->launched && (look || !l->env.model))
+			rc = lane_preflight(l, &there, e);
+		if (!rc && r->s->output.scrape_ns > 0 &&
+		    scrape_new(&l->scrape, r->loop, l->target, r->s->output.scrape_ns, on_scraped, l, e) != RC_OK)
+			log_warn("%s: no engine metrics: %s", l->target->name, e->msg);
 	}
-	if (rc || interrupts)
-		return interrupts ? RC_OK : rc;
-	if (*absent == r->s->n_targets)
-		return err_set(e, RC_IO,
-			       "nobody listens at any of the %d target(s), so nothing was sent; start an engine, let the "
-			       "scenario `launch:` one, or use --no-preflight to record the failures",
-			       r->s->n_targets);
-	for (int i = 0; i < r->n_active && r->s->output.scrape_ns > 0; i++)
-		if (scrape_new(&r->active[i]->scrape, r->loop, r->active[i]->target, r->s->output.scrape_ns, on_scraped,
-			       r->active[i], e) != RC_OK)
-			log_warn("%s: no engine metrics: %s", r->active[i]->target->name, e->msg);
-	return RC_OK;
+	return interrupts ? RC_OK : rc;
 }
 
-static enum rc run_group(struct run *r, bool look, int *absent, struct err *e)
+static enum rc run_group(struct run *r, bool look, struct err *e)
 {
-	enum rc rc = lanes_prepare(r, look, absent, e);
+	enum rc rc = lanes_prepare(r, look, e);
 
 	if (interrupts)
 		end_early(r, "interrupted", monotonic_now_ns());
@@ -592,6 +613,8 @@ static void run_open(struct run *r, struct scenario *s, const struct run_opts *o
 static void run_close(struct run *r)
 {
 	interrupt_loop = NULL;
+	for (int i = 0; i < r->s->n_targets; i++)
+		lane_close(&r->lanes[i]);
 	progress_free(r->progress);
 	self_watch_free(r->watch);
 	hist_free(r->ttft_us);
@@ -614,7 +637,7 @@ static char *utc_now(void)
 
 enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_done *out, struct err *e)
 {
-	int absent = 0, groups = s->interleave ? 1 : s->n_targets;
+	int groups = s->interleave ? 1 : s->n_targets;
 	struct err close_err;
 	struct run r;
 	enum rc rc;
@@ -624,13 +647,15 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 	out->started_utc = utc_now();
 	rc = workload_new(&r.workload, s, e);
 	if (!rc)
+		rc = look_at_deployed(&r, o->preflight, e);
+	if (!rc)
 		rc = results_create(&r.results, o->out_dir, s, monotonic_now_ns(), e);
 	for (int g = 0; g < groups && !rc && !r.ended; g++) {
 		r.n_active = 0;
 		for (int i = 0; i < s->n_targets; i++)
 			if (s->interleave || i == g)
 				r.active[r.n_active++] = &r.lanes[i];
-		rc = run_group(&r, o->preflight, &absent, e);
+		rc = run_group(&r, o->preflight, e);
 	}
 	out->ended = rc ? "failed to start" : r.ended ? r.ended : "complete";
 	out->records = r.records;
