@@ -1,8 +1,9 @@
 /*
- * Owns a run: the loop, the results folder, every record, and one lane a target. Everything happens on the main thread.
+ * Owns a run: the loop, the results folder, every record, and one lane a target. Everything happens
+ * on the main thread.
  *
- * A run is a list of phases. A phase puts one level on one or more lanes at once (all of them under `interleave`, else
- * one) and ends when every lane's driver is over. Warm-up is a phase with level -1. Knows no bytes, no JSON, no figures.
+ * A run is a list of phases (phases.h). A phase puts one level on one or more lanes at once and
+ * ends when every lane's driver is over. Knows no bytes, no JSON, no figures.
  */
 #include "run.h"
 
@@ -26,6 +27,7 @@
 #include "dialect.h"
 #include "driver.h"
 #include "launch.h"
+#include "phases.h"
 #include "preflight.h"
 #include "request.h"
 #include "results.h"
@@ -73,23 +75,26 @@ struct run {
 	size_t n_records, cap_records;
 	struct point *points;
 	size_t n_points, cap_points;
-	int64_t next_request_id;
 	int64_t failures;
 	const char *ended; /* why it stops early; NULL = it does not */
 
+	struct phase *phases;
+	int n_phases;
+
 	/* this phase */
-	struct lane **active;
+	const struct phase *phase;
+	struct level level;
+	struct lane *active; /* n_active of lanes[], those of the phase */
 	int n_active, n_open;
-	int level, repeat; /* level -1 = warm-up */
 	int64_t level_start_ns;
 	size_t first_record;
 	struct timer flush, show;
-	int phases_done, phases;
 	int64_t tokens_now, tokens_before, shown_ns;
 	struct hist *ttft_us;
 };
 
-/* Ctrl-C. The first lets the run end in order; the second leaves at once: written rows stay, the keepers end the engines. */
+/* Ctrl-C. The first lets the run end in order; the second leaves at once: written rows stay, the
+ * keepers end the engines. */
 static volatile sig_atomic_t interrupts;
 static struct evloop *interrupt_loop;
 
@@ -132,9 +137,9 @@ static void end_early(struct run *r, const char *why, int64_t now_ns)
 		return;
 	r->ended = why;
 	for (int i = 0; i < r->n_active; i++) {
-		struct lane *l = r->active[i];
+		struct lane *l = &r->active[i];
 
-		if (l->over)
+		if (l->over || !l->driver)
 			continue;
 		driver_stop(l->driver);
 		for (size_t k = 0; k < l->n_in_flight; k++)
@@ -153,16 +158,17 @@ static void on_notify(void *arg)
 		end_early(r, "interrupted", monotonic_now_ns());
 }
 
-static void record_identity(const struct lane *l, int64_t index, int64_t sched_ns, struct record *rec)
+static void record_identity(const struct lane *l, int64_t index, int64_t sched_ns,
+			    struct record *rec)
 {
 	struct run *r = l->run;
 
 	record_init(rec);
-	rec->request_id = r->next_request_id++;
+	rec->request_id = phase_request_id(r->s, r->phase, l->index, index);
 	rec->target = l->index;
 	rec->point = l->point;
-	rec->level = r->level;
-	rec->repeat = r->repeat;
+	rec->level = r->phase->level;
+	rec->repeat = r->phase->repeat;
 	rec->index = index;
 	rec->sched_ns = sched_ns;
 }
@@ -173,12 +179,13 @@ static void start_request(struct lane *l, const struct driver_step *step, int64_
 	struct planned_request plan;
 	struct record rec;
 
-	workload_plan(r->workload, r->level, r->repeat, step->index, &plan);
+	workload_plan(r->workload, r->phase->level, r->phase->repeat, step->index, &plan);
 	record_identity(l, step->index, step->sched_ns, &rec);
 	rec.planned_output_tokens = plan.output_tokens;
 	if (l->n_in_flight == l->cap_in_flight) {
 		l->cap_in_flight = l->cap_in_flight ? 2 * l->cap_in_flight : 64;
-		l->in_flight = xreallocarray(l->in_flight, l->cap_in_flight, sizeof(struct request *));
+		l->in_flight =
+			xreallocarray(l->in_flight, l->cap_in_flight, sizeof(struct request *));
 	}
 	l->in_flight[l->n_in_flight++] = request_start(&l->env, &plan, &rec, now_ns);
 }
@@ -208,7 +215,8 @@ static void lane_pump(struct lane *l, int64_t now_ns)
 		switch (step.what) {
 		case DRIVER_START:
 			start_request(l, &step, now_ns);
-			now_ns = monotonic_now_ns(); /* the next send is stamped with its own time */
+			now_ns =
+				monotonic_now_ns(); /* the next send is stamped with its own time */
 			break;
 		case DRIVER_WAIT:
 			evloop_timer(r->loop, &l->next_start, step.at_ns);
@@ -241,7 +249,8 @@ static void on_grace(struct timer *t, int64_t now_ns)
 	struct lane *l = (struct lane *)((char *)t - offsetof(struct lane, grace));
 
 	for (size_t k = 0; k < l->n_in_flight; k++)
-		request_abort(l->in_flight[k], OUTCOME_CANCELLED, "still running when limits.grace was over", now_ns);
+		request_abort(l->in_flight[k], OUTCOME_CANCELLED,
+			      "still running when limits.grace was over", now_ns);
 }
 
 static void on_request_end(struct request *q, void *arg)
@@ -287,12 +296,12 @@ static void on_flush(struct timer *t, int64_t now_ns)
 
 static void describe_level(const struct run *r, char *out, size_t cap)
 {
-	const struct level *v = r->level < 0 ? NULL : &r->s->levels[r->level];
+	const struct level *v = &r->level;
 	char repeat[32] = "";
 
 	if (r->s->repeats > 1)
-		snprintf(repeat, sizeof(repeat), " #%d", r->repeat + 1);
-	if (!v)
+		snprintf(repeat, sizeof(repeat), " #%d", r->phase->repeat + 1);
+	if (r->phase->level < 0)
 		snprintf(out, cap, "warm-up");
 	else if (v->kind == LOAD_CLOSED)
 		snprintf(out, cap, "closed %d%s", v->concurrency, repeat);
@@ -305,31 +314,35 @@ static void describe_level(const struct run *r, char *out, size_t cap)
 static void on_show(struct timer *t, int64_t now_ns)
 {
 	struct run *r = (struct run *)((char *)t - offsetof(struct run, show));
-	struct progress_now now = {.point = r->phases_done, .points = r->phases};
+	int phases_done = (int)(r->phase - r->phases);
+	struct progress_now now = {.point = phases_done, .points = r->n_phases};
 	char target[64], level[64];
-	double phase = 0;
+	double share = 0; /* of this phase */
 
 	describe_level(r, level, sizeof(level));
 	snprintf(target, sizeof(target), "%d targets", r->n_active);
-	now.target = r->n_active == 1 ? r->active[0]->target->name : target;
+	now.target = r->n_active == 1 ? r->active[0].target->name : target;
 	now.level = level;
 	for (int i = 0; i < r->n_active; i++) {
-		const struct lane *l = r->active[i];
+		const struct lane *l = &r->active[i];
 
 		now.done += l->done;
 		now.failed += l->failed;
 		now.running += driver_in_flight(l->driver);
-		now.planned += r->level >= 0 && r->s->levels[r->level].requests == 0 ? 0 : driver_planned(l->driver);
+		now.planned += r->level.requests == 0 ? 0 : driver_planned(l->driver);
 	}
 	if (now.planned > 0)
-		phase = (double)now.done / (double)now.planned;
-	else if (r->level >= 0 && r->s->levels[r->level].duration_ns > 0)
-		phase = fmin(1, (double)(now_ns - r->level_start_ns) / (double)r->s->levels[r->level].duration_ns);
-	now.fraction = (r->phases_done + phase) / r->phases;
-	now.output_tokens_per_s = r->shown_ns && now_ns > r->shown_ns ? (double)(r->tokens_now - r->tokens_before) * 1e9 /
-									    (double)(now_ns - r->shown_ns)
-								      : 0;
-	now.ttft_p50_ms = hist_count(r->ttft_us) ? (double)hist_quantile(r->ttft_us, 0.5) / 1e3 : NAN;
+		share = (double)now.done / (double)now.planned;
+	else if (r->level.duration_ns > 0)
+		share = fmin(1,
+			     (double)(now_ns - r->level_start_ns) / (double)r->level.duration_ns);
+	now.fraction = (phases_done + share) / r->n_phases;
+	now.output_tokens_per_s = r->shown_ns && now_ns > r->shown_ns
+					  ? (double)(r->tokens_now - r->tokens_before) * 1e9 /
+						    (double)(now_ns - r->shown_ns)
+					  : 0;
+	now.ttft_p50_ms =
+		hist_count(r->ttft_us) ? (double)hist_quantile(r->ttft_us, 0.5) / 1e3 : NAN;
 	if (now_ns - r->shown_ns >= NS_PER_S) {
 		r->shown_ns = now_ns;
 		r->tokens_before = r->tokens_now;
@@ -368,75 +381,79 @@ static void compute_point(struct lane *l, struct self_watch_point self, int64_t 
 	memset(p, 0, sizeof(*p));
 	p->id = l->point;
 	p->target = l->index;
-	p->level = r->level;
-	p->repeat = r->repeat;
+	p->level = r->phase->level;
+	p->repeat = r->phase->repeat;
 	point_compute(p, r->s, mine, n, r->level_start_ns, &self);
 	results_add_point(r->results, p, r->level_start_ns, end_ns);
 	free(mine);
 }
 
-/* One level, on all lanes of `active` at once. */
-static void run_phase(struct run *r, int level, int repeat)
+static void lane_begin(struct lane *l, const int64_t *arrivals, int64_t n_arrivals)
 {
-	static const struct level warmup_level = {.kind = LOAD_SERIAL, .concurrency = 1};
-	struct level v = level >= 0 ? r->s->levels[level] : warmup_level;
+	struct run *r = l->run;
+	struct transport_stats stats = {0};
+
+	l->transport_type->stats(l->transport, &stats);
+	if (stats.receive_lag_ns)
+		hist_reset(stats.receive_lag_ns);
+	l->driver = driver_new(&r->level, r->level_start_ns, arrivals, n_arrivals);
+	l->point = r->phase->level < 0 ? -1 : r->phase->first_point + (int)(l - r->active);
+	l->done = l->failed = 0;
+	l->over = false;
+}
+
+/* What has started has ended: the lane's rows become its point. */
+static void lane_end(struct lane *l, const struct self_watch_point *self, int64_t end_ns)
+{
+	struct err died;
+
+	record_dropped(l);
+	if (l->point >= 0)
+		compute_point(l, *self, end_ns);
+	driver_free(l->driver);
+	l->driver = NULL;
+	if (l->launched && !l->death_told && launch_died(l->launched, &died)) {
+		log_warn("%s: %s", l->target->name, died.msg);
+		l->death_told = true;
+	}
+}
+
+/* One level, on all lanes of `active` at once. */
+static void run_phase(struct run *r)
+{
 	struct self_watch_point self;
 	int64_t *arrivals = NULL, n_arrivals = 0, end_ns;
 
-	if (level < 0)
-		v.requests = r->s->warmup_requests;
-	if (v.kind == LOAD_OPEN)
-		arrivals = arrival_times(&v, r->s->seed, level, repeat, &n_arrivals);
-	r->level = level;
-	r->repeat = repeat;
+	r->level = phase_level(r->s, r->phase);
+	if (r->level.kind == LOAD_OPEN)
+		arrivals = arrival_times(&r->level, r->s->seed, r->phase->level, r->phase->repeat,
+					 &n_arrivals);
 	r->first_record = r->n_records;
 	hist_reset(r->ttft_us);
 	r->level_start_ns = monotonic_now_ns();
 	r->n_open = r->n_active;
-	for (int i = 0; i < r->n_active; i++) {
-		struct lane *l = r->active[i];
-		struct transport_stats stats = {0};
-
-		l->transport_type->stats(l->transport, &stats);
-		if (stats.receive_lag_ns)
-			hist_reset(stats.receive_lag_ns);
-		l->driver = driver_new(&v, r->level_start_ns, arrivals, n_arrivals);
-		l->point = level < 0 ? -1 : (int)r->n_points + i;
-		l->done = l->failed = 0;
-		l->over = false;
-	}
+	for (int i = 0; i < r->n_active; i++)
+		lane_begin(&r->active[i], arrivals, n_arrivals);
+	free(arrivals);
 	self_watch_start(r->watch, r->level_start_ns);
 	if (progress_interval_ns(r->progress) > 0)
-		evloop_timer(r->loop, &r->show, r->level_start_ns + progress_interval_ns(r->progress));
+		evloop_timer(r->loop, &r->show,
+			     r->level_start_ns + progress_interval_ns(r->progress));
 	evloop_timer(r->loop, &r->flush, r->level_start_ns + FLUSH_NS);
 	for (int i = 0; i < r->n_active; i++)
-		lane_pump(r->active[i], monotonic_now_ns());
+		lane_pump(&r->active[i], monotonic_now_ns());
 	while (r->n_open > 0)
 		evloop_run(r->loop);
 	end_ns = monotonic_now_ns();
 	evloop_timer_cancel(r->loop, &r->show);
 	evloop_timer_cancel(r->loop, &r->flush);
 	self_watch_stop(r->watch, end_ns, &self);
-	for (int i = 0; i < r->n_active; i++) {
-		struct lane *l = r->active[i];
-		struct err died;
-
-		record_dropped(l);
-		if (level >= 0)
-			compute_point(l, self, end_ns);
-		driver_free(l->driver);
-		l->driver = NULL;
-		if (l->launched && !l->death_told && launch_died(l->launched, &died)) {
-			log_warn("%s: %s", l->target->name, died.msg);
-			l->death_told = true;
-		}
-	}
+	for (int i = 0; i < r->n_active; i++)
+		lane_end(&r->active[i], &self, end_ns);
 	if (!r->s->output.events)
 		for (size_t i = r->first_record; i < r->n_records; i++)
 			record_release(&r->records[i]);
 	results_flush(r->results);
-	free(arrivals);
-	r->phases_done++;
 }
 
 static enum rc lane_open(struct lane *l, struct err *e)
@@ -468,24 +485,28 @@ static enum rc lane_preflight(struct lane *l, bool *there, struct err *e)
 	struct target *t = l->target;
 	struct preflight_answer a;
 
-	preflight(l->run->loop, t, l->env.dialect, l->transport_type, l->transport, &interrupts, &a);
+	preflight(l->run->loop, t, l->env.dialect, l->transport_type, l->transport, &interrupts,
+		  &a);
 	*there = a.reachable;
 	if (!a.reachable) {
-		log_warn("target %s: nobody listens at %s (%s); start that engine, or leave the target out with --target",
+		log_warn("target %s: nobody listens at %s (%s); start that engine, or leave the "
+			 "target out with --target",
 			 t->name, t->url, a.why);
 	} else if (a.status == 401 || a.status == 403) {
-		log_warn("target %s: %s answers %d: it wants a key (api_key_env: NAME_OF_VARIABLE)", t->name, t->url,
-			 a.status);
+		log_warn("target %s: %s answers %d: it wants a key (api_key_env: NAME_OF_VARIABLE)",
+			 t->name, t->url, a.status);
 	} else if (!a.model_served) {
-		log_warn("target %s: model %s is not among those served at %s: %s", t->name, t->model, t->url, a.listed);
+		log_warn("target %s: model %s is not among those served at %s: %s", t->name,
+			 t->model, t->url, a.listed);
 	}
 	free(l->model);
 	l->model = a.model;
 	if (!t->model && a.model)
 		l->env.model = a.model;
 	if (!l->env.model && a.reachable)
-		return err_set(e, RC_INPUT, "target %s: no model given, and %s lists none; set targets[].model", t->name,
-			       t->url);
+		return err_set(e, RC_INPUT,
+			       "target %s: no model given, and %s lists none; set targets[].model",
+			       t->name, t->url);
 	return RC_OK;
 }
 
@@ -509,7 +530,7 @@ static enum rc lanes_launch(struct run *r, struct err *e)
 	enum rc rc = RC_OK;
 
 	for (int i = 0; i < r->n_active && !rc; i++) {
-		struct lane *l = r->active[i];
+		struct lane *l = &r->active[i];
 		char *log_path;
 
 		if (!l->target->launch)
@@ -519,12 +540,14 @@ static enum rc lanes_launch(struct run *r, struct err *e)
 		free(log_path);
 	}
 	for (int i = 0; i < r->n_active && !rc; i++)
-		if (r->active[i]->launched)
-			rc = launch_wait_ready(r->active[i]->launched, r->active[i]->target, &interrupts, e);
+		if (r->active[i].launched)
+			rc = launch_wait_ready(r->active[i].launched, r->active[i].target,
+					       &interrupts, e);
 	return rc;
 }
 
-/* The targets that we do not launch ourselves. With nobody there at all nothing is sent: there is nothing to measure. */
+/* The targets that we do not launch ourselves. With nobody there at all nothing is sent: there is
+ * nothing to measure. */
 static enum rc look_at_deployed(struct run *r, bool look, struct err *e)
 {
 	int absent = 0;
@@ -545,7 +568,8 @@ static enum rc look_at_deployed(struct run *r, bool look, struct err *e)
 	}
 	if (absent == r->s->n_targets)
 		return err_set(e, RC_IO,
-			       "nobody listens at any target, so nothing was sent; start an engine, let the scenario "
+			       "nobody listens at any target, so nothing was sent; start an "
+			       "engine, let the scenario "
 			       "`launch:` one, or use --no-preflight to record the failures");
 	return RC_OK;
 }
@@ -556,7 +580,7 @@ static enum rc lanes_prepare(struct run *r, bool look, struct err *e)
 	enum rc rc = lanes_launch(r, e);
 
 	for (int i = 0; i < r->n_active && !rc && !interrupts; i++) {
-		struct lane *l = r->active[i];
+		struct lane *l = &r->active[i];
 		bool there;
 
 		if (l->launched)
@@ -564,25 +588,31 @@ static enum rc lanes_prepare(struct run *r, bool look, struct err *e)
 		if (!rc && l->launched && (look || !l->env.model))
 			rc = lane_preflight(l, &there, e);
 		if (!rc && r->s->output.scrape_ns > 0 &&
-		    scrape_new(&l->scrape, r->loop, l->target, r->s->output.scrape_ns, on_scraped, l, e) != RC_OK)
+		    scrape_new(&l->scrape, r->loop, l->target, r->s->output.scrape_ns, on_scraped,
+			       l, e) != RC_OK)
 			log_warn("%s: no engine metrics: %s", l->target->name, e->msg);
 	}
 	return interrupts ? RC_OK : rc;
 }
 
-static enum rc run_group(struct run *r, bool look, struct err *e)
+/* The phases in order; the targets' engines live from their first phase to their last. */
+static enum rc run_phases(struct run *r, bool look, struct err *e)
 {
-	enum rc rc = lanes_prepare(r, look, e);
+	enum rc rc = RC_OK;
 
-	if (interrupts)
-		end_early(r, "interrupted", monotonic_now_ns());
-	if (!rc && !r->ended && r->s->warmup_requests > 0)
-		run_phase(r, -1, 0);
-	for (int repeat = 0; repeat < r->s->repeats && !rc; repeat++)
-		for (int level = 0; level < r->s->n_levels && !r->ended; level++)
-			run_phase(r, level, repeat);
-	for (int i = 0; i < r->n_active; i++)
-		lane_close(r->active[i]);
+	for (int i = 0; i < r->n_phases && !rc && !r->ended; i++) {
+		r->phase = &r->phases[i];
+		r->active = r->lanes + r->phase->first_target;
+		r->n_active = r->phase->n_targets;
+		if (r->phase->opens)
+			rc = lanes_prepare(r, look, e);
+		if (interrupts)
+			end_early(r, "interrupted", monotonic_now_ns());
+		if (!rc && !r->ended)
+			run_phase(r);
+		for (int k = 0; k < r->n_active && (rc || r->ended || r->phase->closes); k++)
+			lane_close(&r->active[k]);
+	}
 	return rc;
 }
 
@@ -597,7 +627,6 @@ static void run_open(struct run *r, struct scenario *s, const struct run_opts *o
 	r->flush.fn = on_flush;
 	r->show.fn = on_show;
 	r->lanes = xcalloc((size_t)s->n_targets, sizeof(*r->lanes));
-	r->active = xcalloc((size_t)s->n_targets, sizeof(struct lane *));
 	for (int i = 0; i < s->n_targets; i++) {
 		r->lanes[i].run = r;
 		r->lanes[i].target = &s->targets[i];
@@ -605,7 +634,7 @@ static void run_open(struct run *r, struct scenario *s, const struct run_opts *o
 		r->lanes[i].next_start.fn = on_next_start;
 		r->lanes[i].grace.fn = on_grace;
 	}
-	r->phases = (s->interleave ? 1 : s->n_targets) * (s->repeats * s->n_levels + (s->warmup_requests > 0));
+	r->phases = phases_new(s, &r->n_phases);
 	evloop_on_notify(r->loop, on_notify, r);
 	catch_interrupts(r->loop);
 }
@@ -621,7 +650,7 @@ static void run_close(struct run *r)
 	workload_free(r->workload);
 	evloop_free(r->loop);
 	free(r->lanes);
-	free(r->active);
+	free(r->phases);
 }
 
 static char *utc_now(void)
@@ -635,9 +664,9 @@ static char *utc_now(void)
 	return xstrdup(text);
 }
 
-enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_done *out, struct err *e)
+enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_done *out,
+		     struct err *e)
 {
-	int groups = s->interleave ? 1 : s->n_targets;
 	struct err close_err;
 	struct run r;
 	enum rc rc;
@@ -650,13 +679,8 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 		rc = look_at_deployed(&r, o->preflight, e);
 	if (!rc)
 		rc = results_create(&r.results, o->out_dir, s, monotonic_now_ns(), e);
-	for (int g = 0; g < groups && !rc && !r.ended; g++) {
-		r.n_active = 0;
-		for (int i = 0; i < s->n_targets; i++)
-			if (s->interleave || i == g)
-				r.active[r.n_active++] = &r.lanes[i];
-		rc = run_group(&r, o->preflight, e);
-	}
+	if (!rc)
+		rc = run_phases(&r, o->preflight, e);
 	out->ended = rc ? "failed to start" : r.ended ? r.ended : "complete";
 	out->records = r.records;
 	out->n_records = r.n_records;
