@@ -1,10 +1,11 @@
 /*
- * Owns the arithmetic of open arrivals: gaps drawn from one stream, summed on an absolute timeline. Pure; any thread.
- * Must not know the time.
+ * Owns the arithmetic of open arrivals: gaps drawn from one stream, summed on an absolute timeline.
+ * Pure; any thread. Must not know the time.
  */
 #include "arrival.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "base/check.h"
 #include "base/dist.h"
@@ -13,7 +14,8 @@
 /* Far beyond any run, far below an overflow when a start time is added. */
 #define LATEST_S (INT64_MAX / 4 / 1e9)
 
-/* A gap in seconds. Gamma as vLLM's bench has it: shape = burstiness, scale = 1 / (rate * burstiness). */
+/* A gap in seconds. Gamma as vLLM's bench has it: shape = burstiness, scale = 1 / (rate *
+ * burstiness). */
 static double draw_gap(const struct level *l, struct rng *r)
 {
 	switch (l->arrival) {
@@ -39,7 +41,8 @@ static double *draw_times(const struct level *l, struct rng *r, int64_t *n, doub
 	double *at = xreallocarray(NULL, (size_t)cap, sizeof(*at)), sum = 0;
 
 	while (!*n || count < *n) {
-		/* Constant gaps are multiplied, not summed: no error builds up over a long level. */
+		/* Constant gaps are multiplied, not summed: no error builds up over a long level.
+		 */
 		sum = l->arrival == ARRIVAL_CONSTANT ? (double)(count + 1) / l->rate_per_s
 						     : sum + draw_gap(l, r);
 		if (!*n && sum >= end_s)
@@ -54,7 +57,8 @@ static double *draw_times(const struct level *l, struct rng *r, int64_t *n, doub
 	return at;
 }
 
-int64_t *arrival_times(const struct level *l, uint64_t seed, int level_index, int repeat, int64_t *n)
+int64_t *arrival_times(const struct level *l, uint64_t seed, int level_index, int repeat,
+		       int64_t *n)
 {
 	double end_s = l->duration_ns ? (double)l->duration_ns / 1e9 : HUGE_VAL, scale = 1, *at;
 	int64_t *ns, kept = 0;

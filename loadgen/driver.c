@@ -1,6 +1,6 @@
 /*
- * Owns who may start: the counts of one level, the slots of a closed loop, the timeline of an open one. Pure; the
- * caller brings the time and does what it is told. Must not know what a request is.
+ * Owns who may start: the counts of one level, the slots of a closed loop, the timeline of an open
+ * one. Pure; the caller brings the time and does what it is told. Must not know what a request is.
  */
 #include "driver.h"
 
@@ -19,8 +19,9 @@ struct driver {
 	bool stopped; /* nothing starts any more: asked for, or the level's time is over */
 	bool expired; /* the latter */
 
-	/* Closed: since when each free slot has been free, oldest first. A request is planned for the moment its slot
-	 * became free, so a client that is late shows as dispatch delay and not as a faster server. */
+	/* Closed: since when each free slot has been free, oldest first. A request is planned for
+	 * the moment its slot became free, so a client that is late shows as dispatch delay and not
+	 * as a faster server. */
 	int64_t *free_since;
 	int64_t first_free, n_free;
 };
@@ -104,8 +105,8 @@ static bool at_cap(const struct driver *d)
 	return d->level.concurrency && d->in_flight >= d->level.concurrency;
 }
 
-/* Arrivals lie before the deadline, all of them: a caller that comes late starts them late. Only those that the cap
- * holds back until then are dropped. */
+/* Arrivals lie before the deadline, all of them: a caller that comes late starts them late. Only
+ * those that the cap holds back until then are dropped. */
 static struct driver_step next_open(struct driver *d, int64_t now_ns)
 {
 	int64_t sched_ns;
@@ -133,7 +134,8 @@ void driver_ended(struct driver *d, int64_t now_ns)
 {
 	CHECK(d->in_flight > 0);
 	if (d->level.kind == LOAD_OPEN) {
-		/* The slot comes too late for whom it was held back from, even if nobody asked in between. */
+		/* The slot comes too late for whom it was held back from, even if nobody asked in
+		 * between. */
 		if (at_cap(d) && now_ns >= d->deadline_ns && d->started < d->n_arrivals)
 			expire(d);
 	} else {

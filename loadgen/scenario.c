@@ -1,7 +1,8 @@
 /*
- * Owns the scenario as a whole: its top-level keys and their defaults, --set, and what must fit together across
- * sections. What a target, a workload and a load are is read in scenario_targets.c, scenario_workload.c and
- * scenario_load.c. Main thread, before anything is opened. Must not know how any of it is carried out.
+ * Owns the scenario as a whole: its top-level keys and their defaults, --set, and what must fit
+ * together across sections. What a target, a workload and a load are is read in scenario_targets.c,
+ * scenario_workload.c and scenario_load.c. Main thread, before anything is opened. Must not know
+ * how any of it is carried out.
  */
 #include "scenario.h"
 
@@ -17,31 +18,33 @@
 #define MAX_POINTS 1000000
 
 static const struct field warmup_fields[] = {
-	{"requests", field_count, offsetof(struct scenario, warmup_requests), .min = 0, .max = 1000},
+	FIELD("requests", field_count, offsetof(struct scenario, warmup_requests), .min = 0,
+	      .max = 1000),
 	{0},
 };
 
 static const struct field slo_fields[] = {
-	{"ttft", field_duration, offsetof(struct slo, ttft_ns), .min = 1, .max = MAX_TIME_NS},
-	{"tpot", field_duration, offsetof(struct slo, tpot_ns), .min = 1, .max = MAX_TIME_NS},
-	{"e2el", field_duration, offsetof(struct slo, e2el_ns), .min = 1, .max = MAX_TIME_NS},
+	FIELD("ttft", field_duration, offsetof(struct slo, ttft_ns), .min = 1, .max = MAX_TIME_NS),
+	FIELD("tpot", field_duration, offsetof(struct slo, tpot_ns), .min = 1, .max = MAX_TIME_NS),
+	FIELD("e2el", field_duration, offsetof(struct slo, e2el_ns), .min = 1, .max = MAX_TIME_NS),
 	{0},
 };
 
 static const struct field limits_fields[] = {
-	{"connect", field_duration, offsetof(struct limits, connect_ns), .min = NS_PER_MS,
-	 .max = MAX_TIME_NS},
-	{"timeout", field_duration, offsetof(struct limits, timeout_ns), .min = NS_PER_MS,
-	 .max = MAX_TIME_NS},
-	{"idle", field_duration, offsetof(struct limits, idle_ns), .min = NS_PER_MS,
-	 .max = MAX_TIME_NS},
-	{"grace", field_duration, offsetof(struct limits, grace_ns), .min = 0, .max = MAX_TIME_NS},
-	{"max_failures", field_count, offsetof(struct limits, max_failures), .min = 0, .max = 1e15},
+	FIELD("connect", field_duration, offsetof(struct limits, connect_ns), .min = NS_PER_MS,
+	      .max = MAX_TIME_NS),
+	FIELD("timeout", field_duration, offsetof(struct limits, timeout_ns), .min = NS_PER_MS,
+	      .max = MAX_TIME_NS),
+	FIELD("idle", field_duration, offsetof(struct limits, idle_ns), .min = NS_PER_MS,
+	      .max = MAX_TIME_NS),
+	FIELD("grace", field_duration, offsetof(struct limits, grace_ns), .min = 0,
+	      .max = MAX_TIME_NS),
+	FIELD("max_failures", field_count, offsetof(struct limits, max_failures), .min = 0,
+	      .max = 1e15),
 	{0},
 };
 
-static enum rc field_scrape(struct reader *r, const struct field *f, const struct ynode *n,
-			    void *out, struct err *e)
+static READER(field_scrape)
 {
 	int64_t *ns = out;
 	enum rc rc = field_duration(r, f, n, ns, e);
@@ -52,33 +55,34 @@ static enum rc field_scrape(struct reader *r, const struct field *f, const struc
 }
 
 static const struct field output_fields[] = {
-	{"events", field_bool, offsetof(struct output_spec, events)},
-	{"plots", field_strings, offsetof(struct output_spec, plots)},
-	{"scrape", field_scrape, offsetof(struct output_spec, scrape_ns), .min = 0,
-	 .max = MAX_TIME_NS},
+	FIELD("events", field_bool, offsetof(struct output_spec, events)),
+	FIELD("plots", field_strings, offsetof(struct output_spec, plots)),
+	FIELD("scrape", field_scrape, offsetof(struct output_spec, scrape_ns), .min = 0,
+	      .max = MAX_TIME_NS),
 	{0},
 };
 
 static const struct field matrix_fields[] = {
-	{"rows", field_strings, offsetof(struct scenario, rows), .required = true},
-	{"columns", field_strings, offsetof(struct scenario, columns), .required = true},
+	FIELD("rows", field_strings, offsetof(struct scenario, rows), .required = true),
+	FIELD("columns", field_strings, offsetof(struct scenario, columns), .required = true),
 	{0},
 };
 
-/* workload before targets, which start from its request; matrix before the targets that refer to it. */
+/* workload before targets, which start from its request; matrix before the targets that refer to
+ * it. */
 static const struct field scenario_fields[] = {
-	{"name", field_str, offsetof(struct scenario, name)},
-	{"description", field_text, offsetof(struct scenario, description)},
-	{"seed", field_count, offsetof(struct scenario, seed), .min = 0, .max = 9e15},
-	{"workload", read_workload, 0, .required = true},
-	{"matrix", field_map, 0, .fields = matrix_fields},
-	{"targets", read_targets, 0, .required = true},
-	{"load", read_load, 0, .required = true},
-	{"warmup", field_map, 0, .fields = warmup_fields},
-	{"repeats", field_int, offsetof(struct scenario, repeats), .min = 1, .max = 1000},
-	{"slo", field_map, offsetof(struct scenario, slo), .fields = slo_fields},
-	{"limits", field_map, offsetof(struct scenario, limits), .fields = limits_fields},
-	{"output", field_map, offsetof(struct scenario, output), .fields = output_fields},
+	FIELD("name", field_str, offsetof(struct scenario, name)),
+	FIELD("description", field_text, offsetof(struct scenario, description)),
+	FIELD("seed", field_count, offsetof(struct scenario, seed), .min = 0, .max = 9e15),
+	FIELD("workload", read_workload, 0, .required = true),
+	FIELD("matrix", field_map, 0, .fields = matrix_fields),
+	FIELD("targets", read_targets, 0, .required = true),
+	FIELD("load", read_load, 0, .required = true),
+	FIELD("warmup", field_map, 0, .fields = warmup_fields),
+	FIELD("repeats", field_int, offsetof(struct scenario, repeats), .min = 1, .max = 1000),
+	FIELD("slo", field_map, offsetof(struct scenario, slo), .fields = slo_fields),
+	FIELD("limits", field_map, offsetof(struct scenario, limits), .fields = limits_fields),
+	FIELD("output", field_map, offsetof(struct scenario, output), .fields = output_fields),
 	{0},
 };
 

@@ -1,6 +1,6 @@
 /*
- * Owns the scenario as it goes into the results: the effective tree with absolute paths, without the targets that were
- * not wanted, and without secrets. Main thread; changes nothing.
+ * Owns the scenario as it goes into the results: the effective tree with absolute paths, without
+ * the targets that were not wanted, and without secrets. Main thread; changes nothing.
  */
 #include <stdlib.h>
 #include <string.h>

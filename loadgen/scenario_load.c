@@ -1,6 +1,7 @@
 /*
- * Owns the meaning of `load:`: kinds of load become levels, one after another in the order written, and `--set
- * load.KEY` finds the kind that is meant. Main thread, before anything is opened. Must not know how a level is driven.
+ * Owns the meaning of `load:`: kinds of load become levels, one after another in the order written,
+ * and `--set load.KEY` finds the kind that is meant. Main thread, before anything is opened. Must
+ * not know how a level is driven.
  */
 #include "scenario_read.h"
 
@@ -33,21 +34,19 @@ struct kind_spec {
 };
 
 static const struct field gamma_fields[] = {
-	{"burstiness", field_num, 0, .min = 1e-3, .max = 1e6, .required = true},
+	FIELD("burstiness", field_num, 0, .min = 1e-3, .max = 1e6, .required = true),
 	{0},
 };
 
-static enum rc read_arrival(struct reader *r, const struct field *f, const struct ynode *n,
-			    void *out, struct err *e)
+static READER(read_arrival)
 {
 	static const struct field fields[] = {
-		{"gamma", field_map, offsetof(struct level, burstiness), .fields = gamma_fields,
-		 .required = true},
+		FIELD("gamma", field_map, offsetof(struct level, burstiness),
+		      .fields = gamma_fields, .required = true),
 		{0},
 	};
 	struct level *l = out;
 
-	(void)f;
 	if (n->kind == YNODE_MAP) {
 		l->arrival = ARRIVAL_GAMMA;
 		return read_map(r, n, fields, l, e);
@@ -62,32 +61,32 @@ static enum rc read_arrival(struct reader *r, const struct field *f, const struc
 }
 
 static const struct field closed_fields[] = {
-	{"concurrency", field_node, offsetof(struct kind_spec, each), .required = true},
-	{"requests", field_count, offsetof(struct kind_spec, level.requests), .min = 1,
-	 .max = MAX_REQUESTS},
-	{"duration", field_duration, offsetof(struct kind_spec, level.duration_ns),
-	 .min = NS_PER_MS, .max = MAX_TIME_NS},
+	FIELD("concurrency", field_node, offsetof(struct kind_spec, each), .required = true),
+	FIELD("requests", field_count, offsetof(struct kind_spec, level.requests), .min = 1,
+	      .max = MAX_REQUESTS),
+	FIELD("duration", field_duration, offsetof(struct kind_spec, level.duration_ns),
+	      .min = NS_PER_MS, .max = MAX_TIME_NS),
 	{0},
 };
 
 static const struct field open_fields[] = {
-	{"rate", field_node, offsetof(struct kind_spec, each), .required = true},
-	{"arrival", read_arrival, offsetof(struct kind_spec, level)},
-	{"max_concurrency", field_count, offsetof(struct kind_spec, max_concurrency), .min = 1,
-	 .max = MAX_CONCURRENCY},
-	{"renewal", field_bool, offsetof(struct kind_spec, level.renewal)},
-	{"requests", field_count, offsetof(struct kind_spec, level.requests), .min = 1,
-	 .max = MAX_REQUESTS},
-	{"duration", field_duration, offsetof(struct kind_spec, level.duration_ns),
-	 .min = NS_PER_MS, .max = MAX_TIME_NS},
+	FIELD("rate", field_node, offsetof(struct kind_spec, each), .required = true),
+	FIELD("arrival", read_arrival, offsetof(struct kind_spec, level)),
+	FIELD("max_concurrency", field_count, offsetof(struct kind_spec, max_concurrency), .min = 1,
+	      .max = MAX_CONCURRENCY),
+	FIELD("renewal", field_bool, offsetof(struct kind_spec, level.renewal)),
+	FIELD("requests", field_count, offsetof(struct kind_spec, level.requests), .min = 1,
+	      .max = MAX_REQUESTS),
+	FIELD("duration", field_duration, offsetof(struct kind_spec, level.duration_ns),
+	      .min = NS_PER_MS, .max = MAX_TIME_NS),
 	{0},
 };
 
 static const struct field serial_fields[] = {
-	{"requests", field_count, offsetof(struct kind_spec, level.requests), .min = 1,
-	 .max = MAX_REQUESTS},
-	{"duration", field_duration, offsetof(struct kind_spec, level.duration_ns),
-	 .min = NS_PER_MS, .max = MAX_TIME_NS},
+	FIELD("requests", field_count, offsetof(struct kind_spec, level.requests), .min = 1,
+	      .max = MAX_REQUESTS),
+	FIELD("duration", field_duration, offsetof(struct kind_spec, level.duration_ns),
+	      .min = NS_PER_MS, .max = MAX_TIME_NS),
 	{0},
 };
 
@@ -125,7 +124,8 @@ static enum rc one_open(const struct ynode *n, const struct kind_spec *k, struct
 	if (l->requests == 0 && isinf(l->rate_per_s))
 		return ynode_err(n, e, "rate inf sends all requests at once: requests is missing");
 	if (l->requests == 0 && l->rate_per_s * seconds > MAX_REQUESTS)
-		return ynode_err(n, e, "%.6g requests/s for %.6g s are %.6g requests, want at most %d",
+		return ynode_err(n, e,
+				 "%.6g requests/s for %.6g s are %.6g requests, want at most %d",
 				 l->rate_per_s, seconds, l->rate_per_s * seconds, MAX_REQUESTS);
 	if (l->duration_ns == 0 && (double)l->requests / l->rate_per_s > MAX_TIME_NS / 1e9)
 		return ynode_err(n, e, "%lld requests at %.3g requests/s take more than 30 days",
@@ -156,11 +156,11 @@ static enum rc expand(struct scenario *s, const struct kind_spec *k,
 	return rc;
 }
 
-static enum rc read_kind(struct reader *r, enum load_kind kind, const struct ynode *n, struct err *e)
+static enum rc read_kind(struct reader *r, enum load_kind kind, const struct ynode *n,
+			 struct err *e)
 {
 	static const struct field *const fields[] = {closed_fields, open_fields, serial_fields};
-	struct kind_spec k = {
-		.level = {.kind = kind, .arrival = ARRIVAL_POISSON, .burstiness = 1}};
+	struct kind_spec k = {.level = {.kind = kind, .arrival = ARRIVAL_POISSON, .burstiness = 1}};
 	enum rc rc = read_map(r, n, fields[kind], &k, e);
 
 	if (rc)
@@ -179,13 +179,11 @@ static enum rc read_kind(struct reader *r, enum load_kind kind, const struct yno
 	return add_level(r->s, n, &k.level, e);
 }
 
-enum rc read_load(struct reader *r, const struct field *f, const struct ynode *n, void *scenario,
-		  struct err *e)
+READER(read_load)
 {
-	struct scenario *s = scenario;
+	struct scenario *s = out;
 	enum rc rc = ynode_check_keys(n, load_keys, e);
 
-	(void)f;
 	for (size_t i = 0; i < n->n && !rc; i++) {
 		const struct ynode *child = n->child[i];
 		int kind = 0;
@@ -227,8 +225,8 @@ enum rc load_set_path(const struct ydoc *doc, const char *assignment, char **out
 			return err_set(e, RC_INPUT,
 				       "--set %.*s: the scenario has several kinds of load, say "
 				       "load.%s.%.*s or load.%s.%.*s",
-				       (int)strcspn(assignment, "="), assignment, kind, (int)len, key,
-				       kind_names[i], (int)len, key);
+				       (int)strcspn(assignment, "="), assignment, kind, (int)len,
+				       key, kind_names[i], (int)len, key);
 		kind = kind_names[i];
 	}
 	if (!kind)

@@ -1,6 +1,7 @@
 /*
- * Owns the step from a YAML node to a checked C value: the walk over a table of fields, and the readers that tables are
- * made of. Main thread, before anything is opened. Must not know which keys a scenario has.
+ * Owns the step from a YAML node to a checked C value: the walk over a table of fields, and the
+ * readers that tables are made of. Main thread, before anything is opened. Must not know which keys
+ * a scenario has.
  */
 #include "scenario_read.h"
 
@@ -39,8 +40,7 @@ enum rc read_map(struct reader *r, const struct ynode *n, const struct field *fi
 	return rc;
 }
 
-enum rc field_map(struct reader *r, const struct field *f, const struct ynode *n, void *out,
-		  struct err *e)
+READER(field_map)
 {
 	return read_map(r, n, f->fields, out, e);
 }
@@ -59,14 +59,11 @@ static void replace(char **out, char *taken)
 	*out = taken;
 }
 
-enum rc field_str(struct reader *r, const struct field *f, const struct ynode *n, void *out,
-		  struct err *e)
+READER(field_str)
 {
 	const char *s;
 	enum rc rc = ynode_str(n, &s, e);
 
-	(void)r;
-	(void)f;
 	if (rc)
 		return rc;
 	if (!*s)
@@ -83,16 +80,13 @@ enum rc field_str(struct reader *r, const struct field *f, const struct ynode *n
 	return RC_OK;
 }
 
-enum rc field_text(struct reader *r, const struct field *f, const struct ynode *n, void *out,
-		   struct err *e)
+READER(field_text)
 {
 	const char *s;
 	enum rc rc = ynode_str(n, &s, e);
 	char *line;
 	size_t len;
 
-	(void)r;
-	(void)f;
 	if (rc)
 		return rc;
 	line = xstrdup(s);
@@ -106,48 +100,37 @@ enum rc field_text(struct reader *r, const struct field *f, const struct ynode *
 	return RC_OK;
 }
 
-enum rc field_bool(struct reader *r, const struct field *f, const struct ynode *n, void *out,
-		   struct err *e)
+READER(field_bool)
 {
-	(void)r;
-	(void)f;
 	return ynode_bool(n, out, e);
 }
 
-enum rc field_int(struct reader *r, const struct field *f, const struct ynode *n, void *out,
-		  struct err *e)
+READER(field_int)
 {
 	int64_t v;
 	enum rc rc = ynode_count(n, (int64_t)f->min, (int64_t)f->max, &v, e);
 
-	(void)r;
 	if (!rc)
 		*(int *)out = (int)v;
 	return rc;
 }
 
-enum rc field_count(struct reader *r, const struct field *f, const struct ynode *n, void *out,
-		    struct err *e)
+READER(field_count)
 {
-	(void)r;
 	return ynode_count(n, (int64_t)f->min, (int64_t)f->max, out, e);
 }
 
-enum rc field_num(struct reader *r, const struct field *f, const struct ynode *n, void *out,
-		  struct err *e)
+READER(field_num)
 {
-	(void)r;
 	return ynode_num(n, f->min, f->max, out, e);
 }
 
-enum rc field_duration(struct reader *r, const struct field *f, const struct ynode *n, void *out,
-		       struct err *e)
+READER(field_duration)
 {
 	char least[32], most[32];
 	int64_t v;
 	enum rc rc = ynode_duration(n, &v, e);
 
-	(void)r;
 	if (rc)
 		return rc;
 	if ((double)v < f->min || (double)v > f->max)
@@ -158,15 +141,12 @@ enum rc field_duration(struct reader *r, const struct field *f, const struct yno
 	return RC_OK;
 }
 
-enum rc field_choice(struct reader *r, const struct field *f, const struct ynode *n, void *out,
-		     struct err *e)
+READER(field_choice)
 {
-	(void)r;
 	return ynode_choice(n, f->names, out, e);
 }
 
-enum rc field_strings(struct reader *r, const struct field *f, const struct ynode *n, void *out,
-		      struct err *e)
+READER(field_strings)
 {
 	char **list = xcalloc(1, sizeof(*list));
 	enum rc rc = RC_OK;
@@ -189,18 +169,13 @@ enum rc field_strings(struct reader *r, const struct field *f, const struct ynod
 	return RC_OK;
 }
 
-enum rc field_node(struct reader *r, const struct field *f, const struct ynode *n, void *out,
-		   struct err *e)
+READER(field_node)
 {
-	(void)r;
-	(void)f;
-	(void)e;
 	*(const struct ynode **)out = n;
 	return RC_OK;
 }
 
-enum rc field_file(struct reader *r, const struct field *f, const struct ynode *n, void *out,
-		   struct err *e)
+READER(field_file)
 {
 	char *given = NULL, *path;
 	struct stat st;
@@ -221,6 +196,14 @@ enum rc field_file(struct reader *r, const struct field *f, const struct ynode *
 	else
 		replace(out, path);
 	return rc;
+}
+
+bool is_visible(const char *s)
+{
+	for (; *s; s++)
+		if (*s <= ' ' || *s > '~')
+			return false;
+	return true;
 }
 
 char *path_join(const char *folder, const char *path)

@@ -1,6 +1,7 @@
 /*
- * How scenario_*.c read YAML, private to them. A map of the scenario is a table of fields: the table is the parser, the
- * checker and the list of allowed keys. Every message names the place (yamlx.h).
+ * How scenario_*.c read YAML, private to them. A map of the scenario is a table of fields: the
+ * table is the parser, the checker and the list of allowed keys. Every message names the place
+ * (yamlx.h).
  */
 #ifndef LOADGEN_SCENARIO_READ_H
 #define LOADGEN_SCENARIO_READ_H
@@ -14,69 +15,80 @@
 #include "scenario.h"
 
 #define MAX_TIME_NS (30 * 24 * 3600 * INT64_C(1000000000)) /* of any duration in a scenario */
-#define MAX_TOKENS  10000000			       /* of a prompt or an answer */
+#define MAX_TOKENS  10000000				   /* of a prompt or an answer */
 
 /* What readers need beside the node they read. */
 struct reader {
 	struct scenario *s;
 	const struct opt_list *only; /* names of --target; empty = all */
 	bool files;		     /* named files must be there: not so in an archived scenario */
-	bool environment;	     /* variables and key files are read: only for targets that are wanted */
+	bool environment; /* variables and key files are read: only for targets that are wanted */
 	struct request_opts request; /* workload.request, which targets start from */
 };
 
+/* One key of a map: what it is, where its value goes, what is allowed. */
 struct field {
 	const char *key;
 	enum rc (*read)(struct reader *r, const struct field *f, const struct ynode *n, void *out,
 			struct err *e);
-	size_t offset;		   /* of *out in the struct that the map fills */
-	double min, max;	   /* numbers; ns for durations */
-	const char *const *names;  /* choices, NULL-terminated */
+	size_t offset;		    /* of *out in the struct that the map fills */
+	double min, max;	    /* numbers; ns for durations */
+	const char *const *names;   /* choices, NULL-terminated */
 	const struct field *fields; /* of a map below; a table ends with key NULL */
 	bool required;
 };
 
-/* Checks that n is a map with keys of the table only and all required ones, then reads those that are there, in the
- * table's order. */
+/* A row of such a table: key, reader, offset, then .min = 1 and the like. */
+#define FIELD(k, reader, at, ...)                                                                  \
+	{                                                                                          \
+		.key = (k), .read = (reader), .offset = (at), __VA_ARGS__                          \
+	}
+
+/* The head of a reader. n is the value; *out is where it goes, or the whole struct with offset 0.
+ */
+#define UNUSED __attribute__((unused))
+#define READER(name)                                                                               \
+	enum rc name(struct reader *r UNUSED, const struct field *f UNUSED, const struct ynode *n, \
+		     void *out UNUSED, struct err *e UNUSED)
+
+/* Checks that n is a map with keys of the table only and all required ones, then reads those that
+ * are there, in the table's order. */
 enum rc read_map(struct reader *r, const struct ynode *n, const struct field *fields, void *out,
 		 struct err *e);
 
-/* Readers for the table. A range is min..max of the field. */
-enum rc field_map(struct reader *, const struct field *, const struct ynode *, void *out,
-		  struct err *); /* f->fields into *out */
-enum rc field_str(struct reader *, const struct field *, const struct ynode *, void *out,
-		  struct err *); /* char *: one printable line, not empty, no ${...} */
-enum rc field_text(struct reader *, const struct field *, const struct ynode *, void *out,
-		   struct err *); /* char *: any text, made one line */
-enum rc field_bool(struct reader *, const struct field *, const struct ynode *, void *out,
-		   struct err *); /* bool */
-enum rc field_int(struct reader *, const struct field *, const struct ynode *, void *out,
-		  struct err *); /* int, "4k" allowed */
-enum rc field_count(struct reader *, const struct field *, const struct ynode *, void *out,
-		    struct err *); /* int64_t, "4k" allowed */
-enum rc field_num(struct reader *, const struct field *, const struct ynode *, void *out,
-		  struct err *); /* double */
-enum rc field_duration(struct reader *, const struct field *, const struct ynode *, void *out,
-		       struct err *); /* int64_t ns; 0 only where min is 0 */
-enum rc field_choice(struct reader *, const struct field *, const struct ynode *, void *out,
-		     struct err *); /* an enum counted as f->names */
-enum rc field_strings(struct reader *, const struct field *, const struct ynode *, void *out,
-		      struct err *); /* char **: NULL-terminated, each as field_str */
-enum rc field_node(struct reader *, const struct field *, const struct ynode *, void *out,
-		   struct err *); /* const struct ynode *: kept for later */
-enum rc field_file(struct reader *, const struct field *, const struct ynode *, void *out,
-		   struct err *); /* char *: absolute; a readable regular file */
+READER(field_map);	/* f->fields into *out */
+READER(field_str);	/* char *: one printable line, not empty, no ${...} */
+READER(field_text);	/* char *: any text, made one line */
+READER(field_bool);	/* bool */
+READER(field_int);	/* int, "4k" allowed */
+READER(field_count);	/* int64_t, "4k" allowed */
+READER(field_num);	/* double */
+READER(field_duration); /* int64_t ns */
+READER(field_choice);	/* an enum counted as f->names */
+READER(field_strings);	/* char **: NULL-terminated, each as field_str */
+READER(field_node);	/* const struct ynode *: kept for later */
+READER(field_file);	/* char *: absolute; a readable regular file */
 
-/* What f->key of a map means is said in three more files: sections of the scenario as one reader each. */
-enum rc read_workload(struct reader *, const struct field *, const struct ynode *, void *scenario,
-		      struct err *);
-enum rc read_targets(struct reader *, const struct field *, const struct ynode *, void *scenario,
-		     struct err *);
-enum rc read_load(struct reader *, const struct field *, const struct ynode *, void *scenario,
-		  struct err *);
-extern const struct field request_fields[]; /* fill a struct request_opts */
+/* Whole sections, each in a file of its name; *out is the scenario. */
+READER(read_workload);
+READER(read_targets);
+READER(read_load);
 
-/* "load.KEY..." of --set with the one load kind's name put in; anything else as it is. malloc'd into *out. */
+/* `request:` of the workload and of a target: fills a struct request_opts. */
+extern const struct field request_fields[];
+void request_opts_copy(struct request_opts *to, const struct request_opts *from);
+
+/* What may hold a secret or comes from the environment; *out is the target. scenario_secrets.c */
+READER(read_url);
+READER(read_key_env);
+READER(read_key_file);
+READER(read_headers);
+
+/* Does a header of this name, or this value as it stands in the file, carry a secret? */
+bool header_is_secret(const char *name, const char *value);
+
+/* "load.KEY..." of --set with the one load kind's name put in; anything else as it is. malloc'd
+ * into *out. */
 enum rc load_set_path(const struct ydoc *doc, const char *assignment, char **out, struct err *e);
 
 /* path made absolute. malloc'd. */
@@ -87,10 +99,9 @@ void strings_push(char ***list, char *taken);
 bool strings_have(char *const *list, const char *s);
 void strings_free(char **list);
 
-void request_opts_copy(struct request_opts *to, const struct request_opts *from);
-void target_release(struct target *t);
+/* No byte but visible ASCII. */
+bool is_visible(const char *s);
 
-/* Does a header of this name, or this value as it stands in the file, carry a secret? */
-bool header_is_secret(const char *name, const char *value);
+void target_release(struct target *t);
 
 #endif

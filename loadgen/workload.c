@@ -1,6 +1,6 @@
 /*
- * Owns what is asked: the prompt set, and the draw of a request from (seed, level, repeat, k). One thread; nothing here
- * depends on the order of calls. Must not know targets or time.
+ * Owns what is asked: the prompt set, and the draw of a request from (seed, level, repeat, k). One
+ * thread; nothing here depends on the order of calls. Must not know targets or time.
  */
 #include "workload.h"
 
@@ -17,23 +17,24 @@
 #define MAX_SET_BYTES	 (1u << 30)
 #define MAX_PROMPT_BYTES (256u << 20)
 
-/* Frequent words that the usual vocabularies hold whole, with the blank before them. 128: seven bits a word. */
+/* Frequent words that the usual vocabularies hold whole, with the blank before them. 128: seven
+ * bits a word. */
 static const char *const words[128] = {
-	"the",	  "of",	    "and",    "to",	"in",	  "is",	    "that",   "for",	"it",
-	"as",	  "was",    "with",   "be",	"by",	  "on",	    "not",    "he",	"his",
-	"but",	  "at",	    "are",    "this",	"have",	  "from",   "or",     "had",	"an",
-	"they",	  "which",  "one",    "you",	"were",	  "all",    "her",    "she",	"there",
-	"would",  "their",  "we",     "him",	"been",	  "has",    "when",   "who",	"will",
-	"no",	  "more",   "if",     "out",	"so",	  "up",	    "said",   "what",	"its",
-	"about",  "than",   "into",   "them",	"can",	  "only",   "other",  "time",	"new",
-	"some",	  "could",  "these",  "two",	"may",	  "first",  "then",   "do",	"any",
-	"like",	  "my",	    "now",    "over",	"such",	  "our",    "man",    "me",	"even",
-	"most",	  "made",   "after",  "also",	"well",	  "did",    "many",   "before", "must",
-	"years",  "back",   "through", "much",	"where",  "your",   "down",   "way",	"should",
-	"because", "long",  "each",   "just",	"state",  "those",  "people", "how",	"too",
-	"little", "good",   "world",  "make",	"very",	  "year",   "still",  "see",	"own",
-	"work",	  "men",    "day",    "get",	"here",	  "life",   "both",   "old",	"water",
-	"last",	  "part",
+	"the",	   "of",    "and",     "to",   "in",	"is",	 "that",   "for",    "it",
+	"as",	   "was",   "with",    "be",   "by",	"on",	 "not",	   "he",     "his",
+	"but",	   "at",    "are",     "this", "have",	"from",	 "or",	   "had",    "an",
+	"they",	   "which", "one",     "you",  "were",	"all",	 "her",	   "she",    "there",
+	"would",   "their", "we",      "him",  "been",	"has",	 "when",   "who",    "will",
+	"no",	   "more",  "if",      "out",  "so",	"up",	 "said",   "what",   "its",
+	"about",   "than",  "into",    "them", "can",	"only",	 "other",  "time",   "new",
+	"some",	   "could", "these",   "two",  "may",	"first", "then",   "do",     "any",
+	"like",	   "my",    "now",     "over", "such",	"our",	 "man",	   "me",     "even",
+	"most",	   "made",  "after",   "also", "well",	"did",	 "many",   "before", "must",
+	"years",   "back",  "through", "much", "where", "your",	 "down",   "way",    "should",
+	"because", "long",  "each",    "just", "state", "those", "people", "how",    "too",
+	"little",  "good",  "world",   "make", "very",	"year",	 "still",  "see",    "own",
+	"work",	   "men",   "day",     "get",  "here",	"life",	 "both",   "old",    "water",
+	"last",	   "part",
 };
 
 struct workload {
@@ -51,7 +52,8 @@ struct workload {
 
 #define ORDER_NONE UINT64_MAX
 
-/* Streams are numbered by (level, repeat, n), so that adding a level never moves another's draws. */
+/* Streams are numbered by (level, repeat, n), so that adding a level never moves another's draws.
+ */
 static uint64_t stream_index(int level, int repeat, int64_t n)
 {
 	DCHECK(level >= -1 && level < UINT16_MAX && repeat >= 0 && repeat <= UINT16_MAX);
@@ -221,7 +223,8 @@ static int32_t output_tokens(const struct workload *w, uint64_t stream, const st
 	return (int32_t)dist_sample_count(&w->spec->output_tokens, &r, 1);
 }
 
-void workload_plan(struct workload *w, int level, int repeat, int64_t k, struct planned_request *out)
+void workload_plan(struct workload *w, int level, int repeat, int64_t k,
+		   struct planned_request *out)
 {
 	uint64_t stream = stream_index(level, repeat, k);
 	const struct prompt *p = NULL;

@@ -1,5 +1,6 @@
 /*
- * Owns the reading of prompt files: bytes in, prompts out. Pure; fuzzed. Must not know how prompts are picked.
+ * Owns the reading of prompt files: bytes in, prompts out. Pure; fuzzed. Must not know how prompts
+ * are picked.
  */
 #include "workload.h"
 
@@ -106,8 +107,8 @@ static enum rc lima_record(const cJSON *record, struct prompt **out, size_t *n, 
 		return err_set(e, RC_INPUT, "want an object {\"conversations\": [...]}");
 	rc = json_get_array(record, "", "conversations", &conversations, e);
 	if (!rc)
-		rc = json_get_int(record, "", "reference_tokens", 1, MAX_REFERENCE_TOKENS, &reference,
-				  e);
+		rc = json_get_int(record, "", "reference_tokens", 1, MAX_REFERENCE_TOKENS,
+				  &reference, e);
 	if (rc)
 		return rc;
 	question = conversations ? conversations->child : NULL;
@@ -198,10 +199,11 @@ enum rc prompts_detect(const char *name, const char *text, size_t len, enum prom
 	       cJSON_GetObjectItemCaseSensitive(record, "conversations");
 	cJSON_Delete(record);
 	if (!lima)
-		return err_set(e, RC_INPUT,
-			       "%s:%ld: JSON, but no LIMA record {\"conversations\": [...]}; if its "
-			       "lines are to be asked as they stand, say format: plain",
-			       name, lines.number);
+		return err_set(
+			e, RC_INPUT,
+			"%s:%ld: JSON, but no LIMA record {\"conversations\": [...]}; if its "
+			"lines are to be asked as they stand, say format: plain",
+			name, lines.number);
 	*out = PROMPTS_LIMA;
 	return RC_OK;
 }
