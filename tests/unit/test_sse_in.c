@@ -63,16 +63,17 @@ static const struct {
 	{"line ends mixed", S("data: 1\r\n\ndata: 2\n\rdata: 3\r\r\n"), "|1;|2;|3;", false, 0},
 	{"CR LF LF is a line end and an empty line", S("data: 1\r\n\n\r\n"), "|1;", false, 0},
 	{"comments", S(":\n\n: ping\n\ndata: 1\n: in between\n\n"), "|1;", false, 3},
-	{"fields", S("id: 7\nevent: delta\nretry: 10\ndata: x\n\ndata: y\n\n"), "delta|x;|y;", false,
-	 0},
+	{"fields", S("id: 7\nevent: delta\nretry: 10\ndata: x\n\ndata: y\n\n"), "delta|x;|y;",
+	 false, 0},
 	{"type without data", S("event: ping\n\ndata: x\n\n"), "|x;", false, 0},
 	{"several data lines", S("data: a\ndata: b\ndata:\ndata: c\n\n"), "|a\nb\n\nc;", false, 0},
 	{"empty data", S("data:\n\ndata\n\n"), "|;|;", false, 0},
 	{"empty first data line", S("data:\ndata: b\n\n"), "|\nb;", false, 0},
 	{"field name with a blank is another field", S("data : x\n\n data: y\n\n"), "", false, 0},
 	{"unknown field", S("database: x\n\ndat: y\n\n"), "", false, 0},
-	{"BOM", S("\xef\xbb\xbf"
-		  "data: 1\n\n"),
+	{"BOM",
+	 S("\xef\xbb\xbf"
+	   "data: 1\n\n"),
 	 "|1;", false, 0},
 	{"BOM only once",
 	 S("\xef\xbb\xbf"
@@ -80,8 +81,8 @@ static const struct {
 	   "data: 2\n\n"),
 	 "|1;", false, 0},
 	{"BOM before an empty line", S("\xef\xbb\xbf\ndata: 1\n\n"), "|1;", false, 0},
-	{"UTF-8", S("data: \xe2\x82\xac\xf0\x9f\x98\x80\n\n"),
-	 "|\xe2\x82\xac\xf0\x9f\x98\x80;", false, 0},
+	{"UTF-8", S("data: \xe2\x82\xac\xf0\x9f\x98\x80\n\n"), "|\xe2\x82\xac\xf0\x9f\x98\x80;",
+	 false, 0},
 	{"colon in the value", S("data: a: b:c\n\n"), "|a: b:c;", false, 0},
 	{"unfinished event", S("data: 1\n\ndata: 2\n"), "|1;", true, 0},
 	{"unfinished line", S("data: 1\n\ndata: 2"), "|1;", true, 0},
@@ -245,10 +246,8 @@ static void test_limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cases),
-		cmocka_unit_test(test_whole_event_is_not_copied),
-		cmocka_unit_test(test_stop),
-		cmocka_unit_test(test_long_type_is_cut),
+		cmocka_unit_test(test_cases),  cmocka_unit_test(test_whole_event_is_not_copied),
+		cmocka_unit_test(test_stop),   cmocka_unit_test(test_long_type_is_cut),
 		cmocka_unit_test(test_limits),
 	};
 
