@@ -70,6 +70,7 @@ struct target {
 	int n_headers;
 	struct launch_spec *launch; /* or NULL; `profile:` becomes a launch of fakeengine --profile on a free port */
 	struct request_opts request; /* the workload's, overridden by the target's own `request:` */
+	const struct ynode *node;    /* its place in scenario.doc */
 
 	/* For tables that set what was measured beside what was published. */
 	char *row, *column;         /* or NULL */
@@ -89,7 +90,7 @@ struct workload_spec {
 	struct dist input_tokens; /* synthetic only */
 	bool output_reference;   /* output_tokens: reference */
 	int64_t output_cap;      /* `output_tokens: {reference: {max: N}}`; 0 = none */
-	struct dist output_tokens; /* otherwise */
+	struct dist output_tokens; /* otherwise; default 128, as vLLM's bench has it */
 };
 
 struct slo {
@@ -112,7 +113,8 @@ struct output_spec {
 
 struct scenario {
 	char *path;             /* of the file; "command line" for a one-point run */
-	char *name, *description;
+	char *folder;           /* of that file, absolute: relative paths start here */
+	char *name, *description; /* description "" when there is none */
 	uint64_t seed;
 	struct target *targets;
 	int n_targets;
@@ -125,21 +127,29 @@ struct scenario {
 	struct slo slo;
 	struct limits limits;
 	struct output_spec output;
+	char **rows, **columns; /* of the matrix of targets' row and column labels, NULL-terminated, in order: as `matrix:`
+	                         * lists them, so that a cell without a target shows, else as the targets name them; or
+	                         * NULL when no target has labels */
 	struct ydoc *doc;       /* the effective tree, `--set` applied; emitted redacted into the results */
 };
 
 /* sets: "path=value" assignments of --set; `load.KEY=...` stands for the one load kind's KEY. only: names of --target,
- * or empty for all. Errors: RC_INPUT with file:line:col. Reads prompt files' existence, not their content. */
+ * or empty for all: the others are checked, but for their environment, and left out of targets and of
+ * scenario_emit(). Errors: RC_INPUT with file:line:col. Reads prompt files' existence, not their content. */
 enum rc scenario_load(struct scenario **out, const char *path, const struct opt_list *sets, const struct opt_list *only,
 		      struct err *e);
 enum rc scenario_parse(struct scenario **out, const char *name, const char *text, size_t len,
 		       const struct opt_list *sets, const struct opt_list *only, struct err *e);
+/* The scenario.yaml of a results folder: the environment it was run in and the files it names need not be here any more.
+ * Targets then have no key, and a url that holds ${NAME} is kept as text, without its parts. */
+enum rc scenario_load_archived(struct scenario **out, const char *path, struct err *e);
 void scenario_free(struct scenario *s);
 
 /* Splits url ("http://h:1/p", "https://...", "unix:/path.sock") into the parts of t. Also used for a launched engine. */
 enum rc target_set_url(struct target *t, const char *url, struct err *e);
 
-/* The effective scenario as YAML, keys and header values that may hold secrets replaced by "[redacted]". */
+/* The effective scenario as YAML: paths absolute, header values that may be secret (by the header's name, or because they
+ * came from the environment) replaced by "[redacted]". API keys are not in the tree. False at the cap of out. */
 bool scenario_emit(const struct scenario *s, struct buf *out);
 
 #endif

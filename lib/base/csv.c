@@ -484,5 +484,9 @@ enum rc csv_field_num(const struct csv_table *t, size_t row, int col, double mis
 		*out = missing;
 		return RC_OK;
 	}
+	if (strcmp(s, "inf") == 0 || strcmp(s, "-inf") == 0) { /* as csv_num writes it */
+		*out = *s == '-' ? -HUGE_VAL : HUGE_VAL;
+		return RC_OK;
+	}
 	return placed(t, row, col, parse_double(s, -HUGE_VAL, HUGE_VAL, out, &why), &why, e);
 }

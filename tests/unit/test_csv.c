@@ -107,7 +107,7 @@ static void test_nul_byte_is_refused(void **state)
 static void test_fields(void **state)
 {
 	static const char text[] =
-		"n,x,s\n12,0.5,\"a\nb\"\n,,\nabc,1e3,\n9223372036854775808,zero,\n";
+		"n,x,s\n12,0.5,\"a\nb\"\n,,\nabc,1e3,\n9223372036854775808,zero,\n0,-inf,\n";
 	struct csv_table *t;
 	struct err e;
 	int64_t n;
@@ -143,6 +143,8 @@ static void test_fields(void **state)
 	assert_int_equal(csv_field_num(t, 3, 1, 0, &x, &e), RC_INPUT);
 	assert_memory_equal(e.msg, "t.csv:6: x: ", 12);
 	assert_int_equal(csv_field_num(t, 3, 1, 0, &x, NULL), RC_INPUT);
+	assert_int_equal(csv_field_num(t, 4, 1, 0, &x, &e), RC_OK);
+	assert_true(x == -HUGE_VAL);
 	csv_table_free(t);
 }
 

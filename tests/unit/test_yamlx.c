@@ -130,7 +130,7 @@ static void test_places(void **state)
 	assert_string_equal(n->file, "s.yaml");
 	n = at(d, "load.closed.concurrency.1");
 	assert_int_equal(n->line, 3);
-	assert_int_equal(n->col, 28);
+	assert_int_equal(n->col, 29);
 	n = at(d, "targets.0.name");
 	assert_int_equal(n->line, 5);
 	assert_int_equal(n->col, 11);
