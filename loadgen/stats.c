@@ -89,6 +89,8 @@ bool sample_enough(size_t n, double p)
 {
 	double q = p / 100, count = (double)n;
 
+	if (p <= 50)
+		return n >= 5;
 	return n > 0 && pow(q, count) + count * (1 - q) * pow(q, count - 1) <= 0.01;
 }
 

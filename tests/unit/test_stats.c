@@ -92,7 +92,7 @@ static void test_enough(void **state)
 	static const struct {
 		double p;
 		size_t least;
-	} cases[] = {{50, 11}, {90, 64}, {95, 130}, {99, 662}, {99.9, 6636}};
+	} cases[] = {{50, 5}, {90, 64}, {95, 130}, {99, 662}, {99.9, 6636}};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
