@@ -64,7 +64,7 @@ static bool always(const struct curves *c, int target)
 
 static const struct measure measures[] = {
 	{"output tok/s", "total", POINT_FIELD(output_tokens_per_s), .shown = always},
-	{"output tok/s", "seed mean", POINT_FIELD(seed_mean_tps), .shown = has_seed_reading},
+	{"output tok/s", "seed", POINT_FIELD(seed_mean_tps), .shown = has_seed_reading},
 	{"TTFT ms", "p50", .latency = true, .metric = M_TTFT, .stat = S_P50, .shown = always},
 	{"TTFT ms", "p99", .latency = true, .metric = M_TTFT, .stat = S_P99, .shown = always},
 	{"TPOT ms", "p50", .latency = true, .metric = M_TPOT, .stat = S_P50, .shown = has_tpot},
@@ -122,7 +122,8 @@ static void put_measure(struct table *t, const struct curves *c, const struct cu
 	if (isnan(v.half))
 		table_cell(t, "%s%s%.*f", few, whole, decimals, v.mean);
 	else
-		table_cell(t, "%s%s%.*f±%.*f", few, whole, decimals, v.mean, decimals, v.half);
+		table_cell(t, "%s%s%.*f±%.*f", few, whole, decimals, v.mean,
+			   v.half * pow(10, decimals) < 0.5 ? 0 : decimals, v.half);
 }
 
 static int measure_decimals(const struct curves *c, int target, const struct measure *m)

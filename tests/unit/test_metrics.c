@@ -71,8 +71,8 @@ static void test_seed_demo(void **state)
 		assert_int_equal(p.ok, 20);
 		assert_int_equal(p.output_tokens, 20 * 128);
 		near_percent(p.seed_mean_tps, cases[i].seed, 0.02);
-		near_percent(p.output_tokens_per_s, cases[i].aggregate, 0.01);
-		near_percent(p.requests_per_min, 60 * cases[i].aggregate / 128, 0.01);
+		near_percent(p.output_tokens_per_s, cases[i].aggregate, 0.02);
+		near_percent(p.requests_per_min, 60 * cases[i].aggregate / 128, 0.02);
 		near_percent(p.single_stream_tps, 128 / latency_s, 1e-6);
 		near_percent(p.m[M_TTFT][S_P50], e->prefill_ms, 1e-6);
 		near_percent(p.m[M_TPOT][S_P99], e->step_ms, 1e-6);
