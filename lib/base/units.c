@@ -312,15 +312,21 @@ char *format_duration(char *out, size_t cap, int64_t ns)
 	return out;
 }
 
+static bool print_not_finite(char *out, size_t cap, double x)
+{
+	if (isfinite(x))
+		return false;
+	snprintf(out, cap, "%s", isnan(x) ? "-" : x > 0 ? "inf" : "-inf");
+	return true;
+}
+
 char *format_count(char *out, size_t cap, double n)
 {
 	static const char *const unit[] = {"", "k", "M", "G", "T"};
 	size_t i = 0;
 
-	if (!isfinite(n)) {
-		snprintf(out, cap, "%s", isnan(n) ? "-" : n > 0 ? "inf" : "-inf");
+	if (print_not_finite(out, cap, n))
 		return out;
-	}
 	if (fabs(n) < 999.5 && n == rint(n)) {
 		snprintf(out, cap, "%.0f", n);
 		return out;
@@ -336,10 +342,8 @@ char *format_bytes(char *out, size_t cap, double bytes)
 	static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
 	size_t i = 0;
 
-	if (!isfinite(bytes)) {
-		snprintf(out, cap, "-");
+	if (print_not_finite(out, cap, bytes))
 		return out;
-	}
 	if (fabs(bytes) < 1023.5) {
 		snprintf(out, cap, "%.0f B", bytes);
 		return out;
