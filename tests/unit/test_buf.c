@@ -91,7 +91,7 @@ static void test_against_a_model(void **state)
 	}
 	/* twice what is live, rounded up by doubling, and never more, however much has gone through
 	 */
-	assert_true(b.cap <= 2 * (CAP + 1));
+	assert_true(b.cap <= 2 * ((size_t)CAP + 1));
 	buf_release(&b);
 }
 

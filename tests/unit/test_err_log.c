@@ -3,6 +3,7 @@
  * stderr is a packet socket, so that each write(2) is one packet.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -84,7 +85,7 @@ struct outcome {
 	int packets, exit_code, signal;
 };
 
-static void run_in_child(void (*fn)(void), struct outcome *o)
+static void run_in_child(void (*fn)(void), int stdout_fd, struct outcome *o)
 {
 	char packet[8192];
 	int ends[2], status;
@@ -99,6 +100,7 @@ static void run_in_child(void (*fn)(void), struct outcome *o)
 		struct rlimit no_core = {0, 0};
 
 		setrlimit(RLIMIT_CORE, &no_core);
+		dup2(stdout_fd, STDOUT_FILENO);
 		dup2(ends[1], STDERR_FILENO);
 		close(ends[0]);
 		close(ends[1]);
@@ -235,11 +237,13 @@ static void test_what_a_person_sees(void **state)
 		{callocate_too_much, NULL, 1, 2, 0},
 	};
 
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct outcome o;
 
-		run_in_child(rows[i].fn, &o);
+		run_in_child(rows[i].fn, null, &o);
 		if (rows[i].text)
 			assert_string_equal(o.text, rows[i].text);
 		assert_int_equal(o.packets, rows[i].packets);
@@ -248,6 +252,7 @@ static void test_what_a_person_sees(void **state)
 		if (o.packets) /* a line, and whole */
 			assert_memory_equal(o.text + strlen(o.text) - 2, "\n|", 2);
 	}
+	close(null);
 }
 
 static void test_check_names_the_place(void **state)
@@ -255,7 +260,7 @@ static void test_check_names_the_place(void **state)
 	struct outcome o;
 
 	(void)state;
-	run_in_child(check_that_fails, &o);
+	run_in_child(check_that_fails, STDOUT_FILENO, &o);
 	assert_non_null(strstr(o.text, "test_err_log.c:"));
 	assert_non_null(strstr(o.text, ": check failed: 1 + 1 == 3\n"));
 }
@@ -264,17 +269,13 @@ static void test_check_names_the_place(void **state)
 static void test_die_keeps_what_was_written(void **state)
 {
 	char got[64] = "";
-	int saved = dup(STDOUT_FILENO), ends[2];
 	struct outcome o;
+	int ends[2];
 	ssize_t n;
 
 	(void)state;
-	fflush(stdout);
 	assert_int_equal(pipe(ends), 0);
-	dup2(ends[1], STDOUT_FILENO);
-	run_in_child(die_early, &o);
-	dup2(saved, STDOUT_FILENO);
-	close(saved);
+	run_in_child(die_early, ends[1], &o);
 	close(ends[1]);
 	n = read(ends[0], got, sizeof(got) - 1);
 	close(ends[0]);
