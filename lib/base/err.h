@@ -11,7 +11,7 @@
 enum rc {
 	RC_OK = 0,
 	RC_INPUT, /* the user's input is wrong: the program ends with exit code 2 */
-	RC_IO, /* no file, socket or process: exit code 2 before the run, a failed request in it */
+	RC_IO,	  /* no file, socket or process: exit code 2 before a run, a failed request in it */
 	RC_PEER,  /* the other side broke the protocol */
 	RC_LIMIT, /* a cap of ours was reached */
 };

@@ -159,9 +159,16 @@ static void log_hooks(void)
 	log_info("two");
 }
 
+static void set_errno(void *arg)
+{
+	(void)arg;
+	errno = EINVAL;
+}
+
 static void log_keeps_errno(void)
 {
 	die_set_program("prog");
+	log_set_hooks(set_errno, set_errno, NULL);
 	errno = ENOENT;
 	log_info("%m");
 	if (errno != ENOENT)
@@ -205,14 +212,15 @@ static void check_that_fails(void)
 	CHECK(1 + 1 == 3);
 }
 
+/* 2^64 + 4 bytes: 4 for who multiplies without looking */
 static void allocate_too_much(void)
 {
-	free(xreallocarray(NULL, SIZE_MAX / 2, 4));
+	free(xreallocarray(NULL, SIZE_MAX / 4 + 2, 4));
 }
 
 static void callocate_too_much(void)
 {
-	free(xcalloc(SIZE_MAX / 2, 4));
+	free(xcalloc(SIZE_MAX / 4 + 2, 4));
 }
 
 static void test_what_a_person_sees(void **state)

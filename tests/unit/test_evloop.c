@@ -4,6 +4,7 @@
  * they may be.
  */
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -201,17 +202,65 @@ static void test_timers_move(void **state)
 	assert_string_equal(story, "ba");
 }
 
-/* The timer's deadline is taken away while the kernel's is set: nothing is due, and the run goes on
- * to the next. */
-static void take_away(struct timer *t, int64_t now_ns)
+/* The same while the kernel's timer is set already. */
+static void test_timers_move_after_a_turn(void **state)
+{
+	struct lettered_timer a = {{.fn = on_timer}, 'a'}, b = {{.fn = on_timer}, 'b'};
+	char n = 'n';
+
+	(void)state;
+	evloop_on_notify(loop, on_notified, &n);
+	evloop_timer(loop, &a.timer, monotonic_now_ns() + 3600 * NS_PER_S);
+	evloop_notify(loop);
+	evloop_once(loop);
+	evloop_timer(loop, &b.timer, monotonic_now_ns() + 2 * NS_PER_MS);
+	evloop_once(loop);
+	assert_string_equal(story, "nb");
+	evloop_timer(loop, &a.timer, monotonic_now_ns() + 2 * NS_PER_MS);
+	evloop_run(loop);
+	assert_string_equal(story, "nba");
+}
+
+static void on_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	tell('T');
+}
+
+/* Neither a timer that has run nor one that was cancelled wakes the loop again. */
+static void test_no_idle_turns(void **state)
+{
+	struct lettered_timer a = {{.fn = on_timer}, 'a'};
+	struct timeval soon = {0, 20000};
+
+	(void)state;
+	evloop_timer(loop, &a.timer, 1);
+	evloop_once(loop);
+	event_base_once(evloop_base(loop), -1, EV_TIMEOUT, on_timeout, NULL, &soon);
+	evloop_once(loop);
+	assert_string_equal(story, "aT");
+
+	evloop_timer(loop, &a.timer, monotonic_now_ns() + 20 * NS_PER_MS);
+	evloop_notify(loop);
+	evloop_once(loop);
+	evloop_timer_cancel(loop, &a.timer);
+	soon.tv_usec = 40000;
+	event_base_once(evloop_base(loop), -1, EV_TIMEOUT, on_timeout, NULL, &soon);
+	evloop_once(loop);
+	assert_string_equal(story, "aTT");
+}
+
+static void move_the_other(struct timer *t, int64_t now_ns)
 {
 	on_timer(t, now_ns);
 	evloop_timer(loop, &late_timer.timer, now_ns + 2 * NS_PER_MS);
 }
 
-static void test_timer_added_by_a_timer(void **state)
+static void test_timer_moved_by_a_timer(void **state)
 {
-	struct lettered_timer a = {{.fn = take_away}, 'a'};
+	struct lettered_timer a = {{.fn = move_the_other}, 'a'};
 
 	(void)state;
 	late_timer = (struct lettered_timer){{.fn = on_timer}, 'l'};
@@ -314,30 +363,50 @@ static void test_deferred_work_defers_frees_and_undefers(void **state)
 	assert_string_equal(story, "f32");
 }
 
-static int passes;
+/* Defers itself until `left` is used up or the pipe's x has come; the x is sent along the way. */
+struct chain {
+	struct deferred deferred;
+	int ran, left;
+	const struct watched_pipe *pipe;
+};
 
 static void defer_again(struct deferred *d)
 {
-	passes++;
-	if (!strchr(story, 'x'))
+	struct chain *c = (struct chain *)d;
+
+	if (++c->ran == 3 && c->pipe)
+		assert_int_equal(write(c->pipe->ends[1], "x", 1), 1);
+	if (c->ran < c->left && !strchr(story, 'x'))
 		evloop_defer(loop, d);
 }
 
-/* Work that never ends starves neither I/O nor timers. */
-static void test_deferred_work_without_end(void **state)
+/* Some generations run in one pass, and none is lost when there are more. */
+static void test_deferred_generations(void **state)
 {
-	struct deferred endless = {.fn = defer_again};
-	struct lettered_timer t = {{.fn = on_timer}, 't'};
-	struct watched_pipe p;
+	struct chain few = {{.fn = defer_again}, .left = 10},
+		     many = {{.fn = defer_again}, .left = 100};
 
 	(void)state;
-	passes = 0;
-	pipe_open(&p, 0, "x");
-	evloop_timer(loop, &t.timer, 1);
-	evloop_defer(loop, &endless);
+	evloop_defer(loop, &few.deferred);
+	evloop_once(loop);
+	assert_int_equal(few.ran, 10);
+	evloop_defer(loop, &many.deferred);
 	evloop_run(loop);
-	assert_int_equal(strlen(story), 2);
-	assert_true(passes < 100);
+	assert_int_equal(many.ran, 100);
+}
+
+/* Work that never ends starves no I/O. */
+static void test_deferred_work_without_end(void **state)
+{
+	struct watched_pipe p;
+	struct chain endless = {{.fn = defer_again}, .left = INT_MAX, .pipe = &p};
+
+	(void)state;
+	pipe_open(&p, 0, "");
+	evloop_defer(loop, &endless.deferred);
+	evloop_run(loop);
+	assert_string_equal(story, "x");
+	assert_true(endless.ran < 100);
 	pipe_close(&p);
 }
 
@@ -372,14 +441,6 @@ static void test_stop_before_a_run(void **state)
 	assert_string_equal(story, "a");
 }
 
-static void on_timeout(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	(void)arg;
-	tell('t');
-}
-
 /* Writes once the loop has begun to wait, so the wait is for this and nothing else. */
 static void write_later(evutil_socket_t fd, short what, void *arg)
 {
@@ -398,7 +459,7 @@ static void test_events_of_callers_keep_a_run_going(void **state)
 	(void)state;
 	event_base_once(evloop_base(loop), -1, EV_TIMEOUT, on_timeout, NULL, &soon);
 	evloop_run(loop);
-	assert_string_equal(story, "t");
+	assert_string_equal(story, "T");
 
 	pipe_open(&p[0], EV_PERSIST, "p");
 	pipe_open(&p[1], 0, "");
@@ -407,7 +468,7 @@ static void test_events_of_callers_keep_a_run_going(void **state)
 		event_new(evloop_base(loop), p[0].ends[0], EV_READ | EV_PERSIST, write_later, p);
 	event_add(p[0].event, NULL);
 	evloop_run(loop);
-	assert_string_equal(story, "tpq");
+	assert_string_equal(story, "Tpq");
 	pipe_close(&p[0]);
 	pipe_close(&p[1]);
 }
@@ -511,11 +572,14 @@ int main(void)
 		TEST(test_what_a_notification_starts_is_waited_for),
 		TEST(test_timers_run_in_order),
 		TEST(test_timers_move),
-		TEST(test_timer_added_by_a_timer),
+		TEST(test_timers_move_after_a_turn),
+		TEST(test_no_idle_turns),
+		TEST(test_timer_moved_by_a_timer),
 		TEST(test_periodic_timer),
 		TEST(test_deferred_ends_the_turn),
 		TEST(test_undefer),
 		TEST(test_deferred_work_defers_frees_and_undefers),
+		TEST(test_deferred_generations),
 		TEST(test_deferred_work_without_end),
 		TEST(test_stop_finishes_the_turn),
 		TEST(test_stop_before_a_run),

@@ -143,6 +143,10 @@ static void test_against_sorted_values(void **state)
 	assert_int_equal(hist_min(merged), v[0]);
 	assert_int_equal(hist_max(merged), v[N - 1]);
 
+	hist_reset(part);
+	hist_merge(part, merged); /* into an empty one */
+	assert_int_equal(hist_min(part), v[0]);
+	assert_int_equal(hist_max(part), v[N - 1]);
 	hist_reset(part); /* merging nothing changes nothing */
 	hist_merge(merged, part);
 	assert_int_equal(hist_min(merged), v[0]);

@@ -116,19 +116,41 @@ static void test_running_timer_changes_the_queue(void **state)
 
 #define N 300
 
-/* The one that must run next, found by looking at all. */
-static int earliest(const struct numbered *t)
+/* A queue that looks at every timer each time. */
+static struct {
+	bool queued;
+	int64_t at_ns;
+	int order;
+} model[N];
+
+static int model_earliest(void)
 {
 	int best = -1;
 
 	for (int i = 0; i < N; i++) {
-		if (!timer_queued(&t[i].timer))
+		if (!model[i].queued)
 			continue;
-		if (best < 0 || t[i].timer.at_ns < t[best].timer.at_ns ||
-		    (t[i].timer.at_ns == t[best].timer.at_ns && t[i].timer.seq < t[best].timer.seq))
+		if (best < 0 || model[i].at_ns < model[best].at_ns ||
+		    (model[i].at_ns == model[best].at_ns && model[i].order < model[best].order))
 			best = i;
 	}
 	return best;
+}
+
+static void run_both(int64_t now_ns)
+{
+	size_t ran, k = 0;
+	int next;
+
+	n_log = 0;
+	ran = timerq_run(&q, now_ns);
+	while ((next = model_earliest()) >= 0 && model[next].at_ns <= now_ns) {
+		assert_true(k < ran);
+		assert_int_equal(log_of[k++], next);
+		model[next].queued = false;
+	}
+	assert_int_equal(k, ran);
+	assert_int_equal(n_log, ran);
 }
 
 static void test_against_a_model(void **state)
@@ -142,35 +164,26 @@ static void test_against_a_model(void **state)
 	for (int i = 0; i < N; i++)
 		t[i] = (struct numbered){{.fn = note}, i};
 	for (int step = 0; step < 20000; step++) {
-		struct numbered *any = &t[rng_below(&r, N)];
-		int next;
+		int i = (int)rng_below(&r, N), head;
+		int64_t now_ns = clock_now_ns(&clock);
 
-		switch (rng_below(&r, 4)) {
-		case 0:
-		case 1: /* few different times, so many ties */
-			timerq_add(&q, &any->timer,
-				   clock_now_ns(&clock) + (int64_t)rng_below(&r, 20));
-			break;
-		case 2:
-			timerq_remove(&q, &any->timer);
-			break;
-		case 3:
-			next = earliest(t);
-			if (next < 0)
-				break;
-			assert_ptr_equal(timerq_peek(&q), &t[next].timer);
-			if (t[next].timer.at_ns > clock_now_ns(&clock))
-				clock_advance_to(&clock, t[next].timer.at_ns);
-			while ((next = earliest(t)) >= 0 &&
-			       t[next].timer.at_ns <= clock_now_ns(&clock)) {
-				struct timer *head = timerq_peek(&q);
-
-				assert_ptr_equal(head, &t[next].timer);
-				timerq_remove(&q, head);
-			}
-			break;
+		if (rng_below(&r, 20) == 0) {
+			clock_advance_to(&clock, now_ns + (int64_t)rng_below(&r, 5));
+			run_both(clock_now_ns(&clock));
+		} else if (rng_below(&r, 4) == 0) {
+			timerq_remove(&q, &t[i].timer);
+			model[i].queued = false;
+		} else { /* few different times, so many ties */
+			model[i].queued = true;
+			model[i].at_ns = now_ns + (int64_t)rng_below(&r, 20);
+			model[i].order = step;
+			timerq_add(&q, &t[i].timer, model[i].at_ns);
 		}
+		assert_int_equal(timer_queued(&t[i].timer), model[i].queued);
+		head = model_earliest();
+		assert_ptr_equal(timerq_peek(&q), head < 0 ? NULL : &t[head].timer);
 	}
+	run_both(INT64_MAX);
 	free(t);
 }
 
