@@ -118,9 +118,9 @@ static void test_running_timer_changes_the_queue(void **state)
 
 /* A queue that looks at every timer each time. */
 static struct {
-	bool queued;
 	int64_t at_ns;
 	int order;
+	bool queued;
 } model[N];
 
 static int model_earliest(void)
