@@ -316,9 +316,7 @@ static enum rc cut_row(struct csv_table *t, struct cutter *c, bool torn_tail_ok,
 		add_field(t, field);
 	} while (stop == STOP_COMMA);
 	got = t->n_fields - first;
-	if (stop == STOP_END && torn_tail_ok && t->n_columns)
-		skip |= c->torn || got < t->n_columns;
-	if (skip) {
+	if (skip || (stop == STOP_END && torn_tail_ok && t->n_columns)) {
 		t->n_fields = first;
 		return RC_OK;
 	}

@@ -28,8 +28,8 @@ enum rc csv_flush(struct csv_writer *w, struct err *e);
 enum rc csv_close(struct csv_writer *w, struct err *e); /* flushes and frees, also on error; NULL legal */
 
 /* Reader: the whole file in memory, at most 4 GiB; empty lines are skipped; a last line without a
- * newline counts, unless `torn_tail_ok` and it is short of fields or ends inside quotes (what a
- * killed writer leaves). Fields are NUL-terminated strings owned by the table. */
+ * newline counts, unless `torn_tail_ok`: a writer ends every row with one, so what lacks it was cut
+ * by whatever killed the writer, and "12" may be the beginning of 1234. Fields are NUL-terminated strings owned by the table. */
 struct csv_table;
 
 enum rc csv_read(struct csv_table **out, const char *path, bool torn_tail_ok, struct err *e);
