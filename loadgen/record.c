@@ -60,6 +60,18 @@ const char *stamp_source_name(enum stamp_source s)
 	return s == STAMP_KERNEL ? "kernel" : "user";
 }
 
+void record_set_text(char *out, size_t cap, const char *s)
+{
+	size_t n = strnlen(s, cap);
+
+	if (n == cap)
+		for (n = cap - 1; n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80;)
+			n--;
+	for (size_t i = 0; i < n; i++)
+		out[i] = (unsigned char)s[i] < 0x20 || s[i] == 0x7f ? '?' : s[i];
+	out[n] = '\0';
+}
+
 void record_init(struct record *r)
 {
 	*r = (struct record){

@@ -62,9 +62,24 @@ static const struct field output_fields[] = {
 	{0},
 };
 
+/* Labels of rows or columns: some, and each once. */
+static READER(field_labels)
+{
+	enum rc rc = field_strings(r, f, n, out, e);
+	char **list = *(char ***)out;
+
+	if (!rc && !list[0])
+		return ynode_err(n, e, "got an empty list, want a label or more");
+	for (size_t i = 1; !rc && list[i]; i++)
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(list[k], list[i]) == 0)
+				return ynode_err(n->child[i], e, "\"%.100s\" given twice", list[i]);
+	return rc;
+}
+
 static const struct field matrix_fields[] = {
-	FIELD("rows", field_strings, offsetof(struct scenario, rows), .required = true),
-	FIELD("columns", field_strings, offsetof(struct scenario, columns), .required = true),
+	FIELD("rows", field_labels, offsetof(struct scenario, rows), .required = true),
+	FIELD("columns", field_labels, offsetof(struct scenario, columns), .required = true),
 	{0},
 };
 

@@ -159,7 +159,7 @@ static const struct field target_fields[] = {
 	FIELD("row", field_str, offsetof(struct target, row)),
 	FIELD("column", field_str, offsetof(struct target, column)),
 	FIELD("published_tokens_per_s", field_num, offsetof(struct target, published_tokens_per_s),
-	      .min = 1e-6, .max = 1e9),
+	      .min = 1e-3, .max = 1e9),
 	{0},
 };
 

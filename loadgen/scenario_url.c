@@ -104,8 +104,11 @@ enum rc target_set_url(struct target *t, const char *url, struct err *e)
 				url, "a socket's path begins with / and has 107 bytes at most", e);
 		host = xstrdup(at);
 	} else {
+		/* Passwords and keys stand there: not to be repeated. */
 		if (strpbrk(at, "@?#"))
-			return bad_url(url, "no user, query or fragment stands in it", e);
+			return err_set(e, RC_INPUT,
+				       "got an address with a user, query or fragment, want "
+				       "http://host:port[/prefix] (for keys see api_key_env)");
 		rc = split_authority(url, at, &host, &port, &rest, e);
 		if (rc)
 			return rc;

@@ -28,6 +28,35 @@ static READER(read_dist_name)
 	return ynode_str(n, out, e);
 }
 
+/* A key that means nothing where it stands. */
+static enum rc refuse_key(const struct ynode *map, const char *key, const char *beside,
+			  struct err *e)
+{
+	const struct ynode *n = ynode_get(map, key);
+
+	return n ? ynode_err(n, e, "means nothing beside %s", beside) : RC_OK;
+}
+
+static enum rc need_key(const struct ynode *map, const char *key, struct err *e)
+{
+	return ynode_get(map, key) ? RC_OK : ynode_err(map, e, "%s is missing", key);
+}
+
+/* What each kind needs and what it has no use for. */
+static enum rc check_dist_keys(const struct ynode *n, enum dist_kind kind, struct err *e)
+{
+	bool uniform = kind == DIST_UNIFORM;
+	enum rc rc = need_key(n, uniform ? "min" : "mean", e);
+
+	if (!rc && uniform)
+		rc = need_key(n, "max", e);
+	if (!rc && uniform)
+		rc = refuse_key(n, "mean", dist_name(kind), e);
+	if (!rc && (uniform || kind == DIST_CONSTANT || kind == DIST_EXPONENTIAL))
+		rc = refuse_key(n, "cv", dist_name(kind), e);
+	return rc;
+}
+
 static READER(read_dist)
 {
 	static const struct field fields[] = {
@@ -57,8 +86,9 @@ static READER(read_dist)
 		return rc;
 	if (dist_kind_parse(spec.name, &d->kind, &why) != RC_OK)
 		return ynode_err(ynode_get(n, "dist"), e, "%s", why.msg);
-	if (d->kind != DIST_UNIFORM && spec.mean < 0)
-		return ynode_err(n, e, "mean is missing");
+	rc = check_dist_keys(n, d->kind, e);
+	if (rc)
+		return rc;
 	d->mean = spec.mean > 0 ? (double)spec.mean : 0;
 	d->cv = spec.cv;
 	if (spec.min > 0)
@@ -96,7 +126,8 @@ static READER(read_output_tokens)
 	}
 	if (ynode_get(n, "reference"))
 		return read_map(r, n, reference_fields, w, e);
-	if (n->kind == YNODE_SEQ || (n->kind == YNODE_MAP && !ynode_get(n, "dist")))
+	if (n->kind == YNODE_MAP ? !ynode_get(n, "dist")
+				 : !n->text || !strpbrk(n->text, "0123456789"))
 		return ynode_err(n, e,
 				 "want a number, a distribution such as {dist: lognormal, mean: "
 				 "128, cv: 0.5}, reference, or {reference: {max: 512}}");
@@ -147,15 +178,6 @@ static READER(read_turns)
 	int only;
 
 	return ynode_choice(n, names, &only, e);
-}
-
-/* A key of prompts that means nothing for the source they come from. */
-static enum rc refuse_key(const struct ynode *prompts, const char *key, const char *source,
-			  struct err *e)
-{
-	const struct ynode *n = ynode_get(prompts, key);
-
-	return n ? ynode_err(n, e, "means nothing beside %s", source) : RC_OK;
 }
 
 static READER(read_prompts)
