@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/die.h"
+#include "base/utf8.h"
 
 /* ---- text on a screen ---- */
 
@@ -34,25 +35,20 @@ static int code_point_width(uint32_t c)
 	return 1;
 }
 
-/* Bytes that are no UTF-8 count as a column each. */
-static uint32_t next_code_point(const unsigned char **p)
-{
-	int more = **p >= 0xf0 ? 3 : **p >= 0xe0 ? 2 : **p >= 0xc0 ? 1 : 0;
-	uint32_t c = more ? **p & (0x3fu >> more) : **p;
-
-	(*p)++;
-	for (; more > 0 && (**p & 0xc0) == 0x80; more--, (*p)++)
-		c = c << 6 | (**p & 0x3f);
-	return c;
-}
-
+/* A byte that is no UTF-8 counts as a column. */
 size_t display_width(const char *s)
 {
-	const unsigned char *p = (const unsigned char *)s;
-	size_t width = 0;
+	size_t width = 0, left = strlen(s);
 
-	while (*p)
-		width += (size_t)code_point_width(next_code_point(&p));
+	while (left) {
+		uint32_t c = 0;
+		size_t n = utf8_decode(s, left, &c);
+
+		width += n ? (size_t)code_point_width(c) : 1;
+		n = n ? n : 1;
+		s += n;
+		left -= n;
+	}
 	return width;
 }
 
