@@ -883,8 +883,11 @@ static void test_kernel_stamps(void **state)
 
 	(void)state;
 	stage_open(&g, &transport_http1, &script);
+	while (hist_count(stats_of(&g).receive_lag_ns) == 0) /* the kernel begins with a delay */
+		exchange(&g, &h);
+	hist_reset(stats_of(&g).receive_lag_ns);
 	start(&g, &h, &post);
-	await(g.loop, &g.server.answered, 1);
+	await(g.loop, &g.server.answered, g.server.answered + 1);
 	answered_ns = monotonic_now_ns();
 	assert_int_equal(h.ended, 0);
 	while (monotonic_now_ns() - answered_ns < 20 * NS_PER_MS)
