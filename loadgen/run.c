@@ -24,11 +24,9 @@
 #include "base/evloop.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "dialect.h"
+#include "deployment.h"
 #include "driver.h"
-#include "launch.h"
 #include "phases.h"
-#include "preflight.h"
 #include "request.h"
 #include "results.h"
 #include "scrape.h"
@@ -43,14 +41,9 @@ struct run;
 /* One target being driven. */
 struct lane {
 	struct run *run;
-	struct target *target;
 	int index; /* of the target */
-	struct launched *launched;
-	const struct transport_type *transport_type;
-	struct transport *transport;
+	struct deployment at;
 	struct request_env env;
-	struct scrape *scrape;
-	char *model; /* learnt from the server when the scenario names none */
 
 	/* this phase */
 	struct driver *driver;
@@ -59,7 +52,7 @@ struct lane {
 	size_t n_in_flight, cap_in_flight;
 	int point;
 	int64_t done, failed;
-	bool over, death_told;
+	bool over;
 };
 
 struct run {
@@ -321,7 +314,7 @@ static void on_show(struct timer *t, int64_t now_ns)
 
 	describe_level(r, level, sizeof(level));
 	snprintf(target, sizeof(target), "%d targets", r->n_active);
-	now.target = r->n_active == 1 ? r->active[0].target->name : target;
+	now.target = r->n_active == 1 ? r->active[0].at.target->name : target;
 	now.level = level;
 	for (int i = 0; i < r->n_active; i++) {
 		const struct lane *l = &r->active[i];
@@ -370,7 +363,7 @@ static void compute_point(struct lane *l, struct self_watch_point self, int64_t 
 	for (size_t i = r->first_record; i < r->n_records; i++)
 		if (r->records[i].point == l->point)
 			mine[n++] = &r->records[i];
-	l->transport_type->stats(l->transport, &stats);
+	l->at.transport_type->stats(l->at.transport, &stats);
 	if (stats.receive_lag_ns && hist_count(stats.receive_lag_ns))
 		self.receive_error_p99_us = (double)hist_quantile(stats.receive_lag_ns, 0.99) / 1e3;
 	if (r->n_points == r->cap_points) {
@@ -393,7 +386,7 @@ static void lane_begin(struct lane *l, const int64_t *arrivals, int64_t n_arriva
 	struct run *r = l->run;
 	struct transport_stats stats = {0};
 
-	l->transport_type->stats(l->transport, &stats);
+	l->at.transport_type->stats(l->at.transport, &stats);
 	if (stats.receive_lag_ns)
 		hist_reset(stats.receive_lag_ns);
 	l->driver = driver_new(&r->level, r->level_start_ns, arrivals, n_arrivals);
@@ -405,17 +398,12 @@ static void lane_begin(struct lane *l, const int64_t *arrivals, int64_t n_arriva
 /* What has started has ended: the lane's rows become its point. */
 static void lane_end(struct lane *l, const struct self_watch_point *self, int64_t end_ns)
 {
-	struct err died;
-
 	record_dropped(l);
 	if (l->point >= 0)
 		compute_point(l, *self, end_ns);
 	driver_free(l->driver);
 	l->driver = NULL;
-	if (l->launched && !l->death_told && launch_died(l->launched, &died)) {
-		log_warn("%s: %s", l->target->name, died.msg);
-		l->death_told = true;
-	}
+	deployment_tell_death(&l->at);
 }
 
 /* One level, on all lanes of `active` at once. */
@@ -456,112 +444,43 @@ static void run_phase(struct run *r)
 	results_flush(r->results);
 }
 
-static enum rc lane_open(struct lane *l, struct err *e)
+static enum rc lane_open(struct lane *l, bool look, bool *there, struct err *e)
 {
-	struct run *r = l->run;
-	struct target *t = l->target;
+	const struct limits *limits = &l->run->s->limits;
+	enum rc rc = deployment_open(&l->at, limits->connect_ns, e);
 
-	l->transport_type = transport_for(t);
-	l->env.loop = r->loop;
-	l->env.target = t;
-	l->env.model = t->model;
-	l->env.dialect = dialect_find(t->dialect);
-	l->env.transport_type = l->transport_type;
-	l->env.limits = &r->s->limits;
-	l->env.keep_events = true;
-	l->env.on_end = on_request_end;
-	l->env.on_token = on_token;
-	l->env.arg = l;
-	CHECK(l->env.dialect); /* the scenario checked the name */
-	if (l->transport_type->open(&l->transport, r->loop, t, r->s->limits.connect_ns, e) != RC_OK)
-		return err_prefix(e, "target %s: ", t->name);
-	l->env.transport = l->transport;
-	return RC_OK;
-}
-
-/* Is anybody there, and under which model name? */
-static enum rc lane_preflight(struct lane *l, bool *there, struct err *e)
-{
-	struct target *t = l->target;
-	struct preflight_answer a;
-
-	preflight(l->run->loop, t, l->env.dialect, l->transport_type, l->transport, &interrupts,
-		  &a);
-	*there = a.reachable;
-	if (!a.reachable) {
-		log_warn("target %s: nobody listens at %s (%s); start that engine, or leave the "
-			 "target out with --target",
-			 t->name, t->url, a.why);
-	} else if (a.status == 401 || a.status == 403) {
-		log_warn("target %s: %s answers %d: it wants a key (api_key_env: NAME_OF_VARIABLE)",
-			 t->name, t->url, a.status);
-	} else if (!a.model_served) {
-		log_warn("target %s: model %s is not among those served at %s: %s", t->name,
-			 t->model, t->url, a.listed);
-	}
-	free(l->model);
-	l->model = a.model;
-	if (!t->model && a.model)
-		l->env.model = a.model;
-	if (!l->env.model && a.reachable)
-		return err_set(e, RC_INPUT,
-			       "target %s: no model given, and %s lists none; set targets[].model",
-			       t->name, t->url);
-	return RC_OK;
-}
-
-static void lane_close(struct lane *l)
-{
-	scrape_free(l->scrape);
-	l->scrape = NULL;
-	if (l->transport)
-		l->transport_type->close(l->transport);
-	l->transport = NULL;
-	launch_stop(l->launched);
-	l->launched = NULL;
-	free(l->model);
-	free(l->in_flight);
-	l->model = NULL;
-	l->in_flight = NULL;
-}
-
-static enum rc lanes_launch(struct run *r, struct err *e)
-{
-	enum rc rc = RC_OK;
-
-	for (int i = 0; i < r->n_active && !rc; i++) {
-		struct lane *l = &r->active[i];
-		char *log_path;
-
-		if (!l->target->launch)
-			continue;
-		log_path = xasprintf("%s/engine-%d.log", results_dir(r->results), l->index);
-		rc = launch_start(&l->launched, l->target->launch, log_path, e);
-		free(log_path);
-	}
-	for (int i = 0; i < r->n_active && !rc; i++)
-		if (r->active[i].launched)
-			rc = launch_wait_ready(r->active[i].launched, r->active[i].target,
-					       &interrupts, e);
+	*there = true;
+	if (!rc && (look || (l->at.launched && !l->at.model)))
+		rc = deployment_look(&l->at, there, e);
+	l->env = (struct request_env){
+		.loop = l->run->loop,
+		.target = l->at.target,
+		.model = l->at.model,
+		.dialect = l->at.dialect,
+		.transport_type = l->at.transport_type,
+		.transport = l->at.transport,
+		.limits = limits,
+		.keep_events = true,
+		.on_end = on_request_end,
+		.on_token = on_token,
+		.arg = l,
+	};
 	return rc;
 }
 
-/* The targets that we do not launch ourselves. With nobody there at all nothing is sent: there is
- * nothing to measure. */
+/* The targets whose engines somebody else runs, before anything is written or launched. With nobody
+ * there at all nothing is sent: there is nothing to measure. */
 static enum rc look_at_deployed(struct run *r, bool look, struct err *e)
 {
 	int absent = 0;
 	enum rc rc;
 
 	for (int i = 0; i < r->s->n_targets && !interrupts; i++) {
-		struct lane *l = &r->lanes[i];
-		bool there = true;
+		bool there;
 
-		if (l->target->launch)
+		if (r->s->targets[i].launch)
 			continue;
-		rc = lane_open(l, e);
-		if (!rc && look)
-			rc = lane_preflight(l, &there, e);
+		rc = lane_open(&r->lanes[i], look, &there, e);
 		if (rc)
 			return rc;
 		absent += !there;
@@ -569,28 +488,44 @@ static enum rc look_at_deployed(struct run *r, bool look, struct err *e)
 	if (absent == r->s->n_targets)
 		return err_set(e, RC_IO,
 			       "nobody listens at any target, so nothing was sent; start an "
-			       "engine, let the scenario "
-			       "`launch:` one, or use --no-preflight to record the failures");
+			       "engine, let the scenario `launch:` one, or use --no-preflight to "
+			       "record the failures");
 	return RC_OK;
 }
 
-/* Launches, opens and looks at what `active` still lacks. */
-static enum rc lanes_prepare(struct run *r, bool look, struct err *e)
+/* The engines that are ours: started together, then waited for, then opened. */
+static enum rc lanes_launch(struct run *r, bool look, struct err *e)
 {
-	enum rc rc = lanes_launch(r, e);
+	enum rc rc = RC_OK;
 
-	for (int i = 0; i < r->n_active && !rc && !interrupts; i++) {
+	for (int i = 0; i < r->n_active && !rc; i++) {
 		struct lane *l = &r->active[i];
+		char *log_path = xasprintf("%s/engine-%d.log", results_dir(r->results), l->index);
+
+		rc = deployment_launch(&l->at, log_path, e);
+		free(log_path);
+	}
+	for (int i = 0; i < r->n_active && !rc; i++)
+		rc = deployment_wait_ready(&r->active[i].at, e);
+	for (int i = 0; i < r->n_active && !rc && !interrupts; i++) {
 		bool there;
 
-		if (l->launched)
-			rc = lane_open(l, e);
-		if (!rc && l->launched && (look || !l->env.model))
-			rc = lane_preflight(l, &there, e);
-		if (!rc && r->s->output.scrape_ns > 0 &&
-		    scrape_new(&l->scrape, r->loop, l->target, r->s->output.scrape_ns, on_scraped,
-			       l, e) != RC_OK)
-			log_warn("%s: no engine metrics: %s", l->target->name, e->msg);
+		if (r->active[i].at.launched)
+			rc = lane_open(&r->active[i], look, &there, e);
+	}
+	return rc;
+}
+
+static enum rc lanes_prepare(struct run *r, bool look, struct err *e)
+{
+	enum rc rc = lanes_launch(r, look, e);
+
+	for (int i = 0; i < r->n_active && !rc && !interrupts && r->s->output.scrape_ns; i++) {
+		struct deployment *at = &r->active[i].at;
+
+		if (scrape_new(&at->scrape, r->loop, at->target, r->s->output.scrape_ns, on_scraped,
+			       &r->active[i], e) != RC_OK)
+			log_warn("target %s: no engine metrics: %s", at->target->name, e->msg);
 	}
 	return interrupts ? RC_OK : rc;
 }
@@ -611,7 +546,7 @@ static enum rc run_phases(struct run *r, bool look, struct err *e)
 		if (!rc && !r->ended)
 			run_phase(r);
 		for (int k = 0; k < r->n_active && (rc || r->ended || r->phase->closes); k++)
-			lane_close(&r->active[k]);
+			deployment_close(&r->active[k].at);
 	}
 	return rc;
 }
@@ -629,7 +564,7 @@ static void run_open(struct run *r, struct scenario *s, const struct run_opts *o
 	r->lanes = xcalloc((size_t)s->n_targets, sizeof(*r->lanes));
 	for (int i = 0; i < s->n_targets; i++) {
 		r->lanes[i].run = r;
-		r->lanes[i].target = &s->targets[i];
+		deployment_init(&r->lanes[i].at, &s->targets[i], r->loop, &interrupts);
 		r->lanes[i].index = i;
 		r->lanes[i].next_start.fn = on_next_start;
 		r->lanes[i].grace.fn = on_grace;
@@ -639,11 +574,17 @@ static void run_open(struct run *r, struct scenario *s, const struct run_opts *o
 	catch_interrupts(r->loop);
 }
 
+static void lane_release(struct lane *l)
+{
+	deployment_close(&l->at);
+	free(l->in_flight);
+}
+
 static void run_close(struct run *r)
 {
 	interrupt_loop = NULL;
 	for (int i = 0; i < r->s->n_targets; i++)
-		lane_close(&r->lanes[i]);
+		lane_release(&r->lanes[i]);
 	progress_free(r->progress);
 	self_watch_free(r->watch);
 	hist_free(r->ttft_us);
