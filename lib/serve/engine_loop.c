@@ -111,12 +111,6 @@ static void end_without_token(struct engine *g, struct flight *f, enum genreq_fi
 	evloop_defer(g->loop, &g->turn_end);
 }
 
-static void flight_free(struct flight *f)
-{
-	free(f->name);
-	free(f);
-}
-
 /* Tells the sink. The flight goes with its last emission. */
 static void report_done(struct flight *f)
 {
@@ -271,26 +265,25 @@ static void pump(struct engine *g)
 static void deliver_one(struct engine *g, const struct emission *m)
 {
 	struct flight *f = m->f;
-	bool wanted = !f->cancelled;
-	int64_t sent_ns;
 
 	f->n_pending--;
-	if (wanted)
+	if (!f->cancelled) {
+		int64_t sent_ns;
+
 		f->sink->on_token(f->r, m->token, m->due_ns);
+		sent_ns = monotonic_now_ns();
+		prom_hist_observe(&g->stats.lateness, ns_to_s(sent_ns - m->due_ns));
+		if (g->c.truth)
+			truth_token(g->c.truth, f->r->name, f->n_sent, m->due_ns, sent_ns);
+		f->n_sent++;
+	}
 	if (m->last && f->r) {
 		if (f->cancelled)
 			f->r->finish = f->why;
 		report_done(f);
 	}
-	if (wanted) {
-		sent_ns = monotonic_now_ns();
-		prom_hist_observe(&g->stats.lateness, ns_to_s(sent_ns - m->due_ns));
-		if (g->c.truth)
-			truth_token(g->c.truth, f->name, f->n_sent, m->due_ns, sent_ns);
-		f->n_sent++;
-	}
 	if (!f->r && f->n_pending == 0)
-		flight_free(f);
+		free(f);
 }
 
 static void deliver(struct engine *g)
@@ -319,7 +312,7 @@ static void report(struct engine *g)
 			g->reports_end = &g->reports;
 		report_done(f);
 		if (f->n_pending == 0)
-			flight_free(f);
+			free(f);
 	}
 }
 
@@ -379,7 +372,6 @@ enum rc engine_submit(struct engine *g, struct genreq *r, const struct engine_si
 	f->r = r;
 	f->sink = sink;
 	f->submitted_ns = now_ns;
-	f->name = g->c.truth ? xstrdup(r->name ? r->name : "") : NULL;
 	f->ingest.fn = on_ingested;
 	f->next = g->flights;
 	if (g->flights)
@@ -458,7 +450,7 @@ void engine_free(struct engine *g)
 		struct flight *f = g->out[i].f;
 
 		if (--f->n_pending == 0 && !f->r)
-			flight_free(f);
+			free(f);
 	}
 	for (struct flight *f = g->flights; f; f = f->next)
 		f->cancelled = true; /* a sink that cancels now cancels nothing */
@@ -468,7 +460,7 @@ void engine_free(struct engine *g)
 		evloop_timer_cancel(g->loop, &f->ingest);
 		f->r->finish = FINISH_ABORT;
 		report_done(f);
-		flight_free(f);
+		free(f);
 	}
 	while (g->plans) {
 		struct plan *p = g->plans;

@@ -29,8 +29,8 @@ struct engine_config {
 };
 
 /* Called on the loop thread. on_token comes in the order of the step's items, all of a step in one pass. due_ns: when
- * the model's time says the token leaves. With the last token r->finish is set already and on_done follows at once, so
- * both can go out together. After on_done the engine has forgotten r; the sink frees it. */
+ * the model's time says the token leaves. With the last token r->finish is set already and on_done follows at once.
+ * After on_done the engine has forgotten r; the sink frees it. */
 struct engine_sink {
 	void (*on_token)(struct genreq *r, int32_t token, int64_t due_ns);
 	void (*on_done)(struct genreq *r); /* r->finish says why; also after a failed step (FINISH_ERROR) */
