@@ -54,3 +54,23 @@ small_scenario() {
 	YAML
 	printf '%s\n' "$@"
 }
+
+sum() {
+	awk '{ n += $1 } END { print n + 0 }'
+}
+
+# await_lines FILE N PID: blocks until FILE has N lines; fails if the process ends before.
+await_lines() {
+	tail -F -s 0.05 --pid="$3" -n +1 "$1" 2>/dev/null | head -n "$2" >/dev/null
+	[ -e "$1" ] && [ "$(wc -l <"$1")" -ge "$2" ] || fail "$1 did not get $2 lines: $(cat err)"
+}
+
+# The process whose command line begins with the given words.
+find_process() {
+	local dir
+	for dir in /proc/[0-9]*; do
+		case "$(tr '\0' ' ' <"$dir/cmdline" 2>/dev/null)" in
+		"$1"*) echo "${dir#/proc/}" ;;
+		esac
+	done
+}

@@ -17,8 +17,8 @@ slow='targets[0].launch.args=[--port, "0", --prefill-ms, "100", --per-token-ms, 
 small_scenario 'load: {closed: {concurrency: 2, requests: 40}}' >s.yaml
 loadgen run s.yaml --set "$slow" --out dies --progress none >out 2>err &
 run=$!
-until [ -e dies/requests.csv ] && [ "$(wc -l <dies/requests.csv)" -gt 3 ]; do kill -0 $run || fail "run ended early: $(cat err)"; done
-engine=$(pgrep -f -- "^$BIN_DIR/fakeengine .*--tokens 10" | head -1)
+await_lines dies/requests.csv 4 $run
+engine=$(find_process "$BIN_DIR/fakeengine --port 0 --prefill-ms 100" | head -1)
 kill -9 "$engine"
 wait $run
 [ $? = 1 ] || fail "an engine that died gives exit code 1: $(cat err)"
@@ -30,7 +30,7 @@ grep -q 'killed by signal 9' err || fail "the death is not told: $(cat err)"
 # Ctrl-C: in order, exit code 130, cancelled rows, a report.
 loadgen run s.yaml --set "$slow" --out stopped --progress none >out 2>err &
 run=$!
-until [ -e stopped/requests.csv ] && [ "$(wc -l <stopped/requests.csv)" -gt 2 ]; do kill -0 $run || fail "run ended early: $(cat err)"; done
+await_lines stopped/requests.csv 3 $run
 kill -INT $run
 wait $run
 [ $? = 130 ] || fail "interrupt: exit code is not 130: $(cat err)"
@@ -42,8 +42,8 @@ grep -q TTFT out || fail "interrupt: no report"
 # kill -9: the rows are readable, the engine goes too.
 loadgen run s.yaml --set "$slow" --out killed --progress none >out 2>err &
 run=$!
-until [ -e killed/requests.csv ] && [ "$(wc -l <killed/requests.csv)" -gt 2 ]; do kill -0 $run || fail "run ended early: $(cat err)"; done
-engine=$(pgrep -f -- "^$BIN_DIR/fakeengine .*--tokens 10" | head -1)
+await_lines killed/requests.csv 3 $run
+engine=$(find_process "$BIN_DIR/fakeengine --port 0 --prefill-ms 100" | head -1)
 [ -n "$engine" ] || fail "no engine found"
 kill -9 $run
 wait $run 2>/dev/null

@@ -9,8 +9,8 @@ for file in scenario.yaml run.json points.csv requests.csv events.bin summary.js
 	[ -s "a/$file" ] || fail "a/$file is missing or empty"
 done
 grep -q 'TTFT' out || fail "no table on stdout"
-[ "$(column a/points.csv planned | paste -sd+ | bc)" = 32 ] || fail "planned is not 2 levels x 2 repeats x 8"
-[ "$(column a/points.csv ok | paste -sd+ | bc)" = 32 ] || fail "not all ok"
+[ "$(column a/points.csv planned | sum)" = 32 ] || fail "planned is not 2 levels x 2 repeats x 8"
+[ "$(column a/points.csv ok | sum)" = 32 ] || fail "not all ok"
 [ "$(column a/requests.csv outcome | sort | uniq -c | awk '{print $1, $2}')" = "33 ok" ] || fail "33 rows, all ok"
 [ "$(column a/requests.csv output_tokens | sort -u)" = 10 ] || fail "every answer has 10 tokens"
 
@@ -50,7 +50,7 @@ says "a"
 # A one-point run against a server that is there, over a unix socket too.
 "$BIN_DIR/fakeengine" --uds "$tmp/sock" --prefill-ms 1 --per-token-ms 1 --tokens 4 >listening &
 engine=$!
-until grep -q listening listening; do kill -0 $engine || fail "fakeengine died"; done
+await_lines listening 1 $engine
 expect 0 "one point" loadgen run --base-url "unix:$tmp/sock" --num-prompts 6 --max-concurrency 3 --random-input-len 5 \
 	--output-len 4 --out d --no-plots --progress none
 [ "$(column d/points.csv ok)" = 6 ] || fail "one-point run: not 6 ok"
