@@ -41,6 +41,9 @@ void step_plan_clear(struct step_plan *p); /* keeps the memory */
 void step_plan_add(struct step_plan *p, struct genreq *r, int32_t computed, int32_t n_tokens);
 void step_plan_add_preempted(struct step_plan *p, struct genreq *r);
 
+/* Takes r's item out again and returns its tokens; 0 if it has none. For a policy that changes its mind. */
+int32_t step_plan_drop(struct step_plan *p, const struct genreq *r);
+
 struct step_result {
 	struct step_plan *plan;
 	int64_t end_ns;       /* sim: the model's deadline; others: when it was really done */

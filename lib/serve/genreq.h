@@ -30,13 +30,15 @@ enum genreq_finish {
 /* What the memory ledger and the policy keep per request. Owned by the scheduler from add to removal. */
 struct sched_slot {
 	int32_t computed;     /* tokens whose KV entries exist: 0..n_tokens */
-	int32_t *block;       /* KV block ids, in order of position */
+	int32_t *block;       /* KV block ids, in order of position; none while the request waits */
 	int32_t n_blocks, cap_blocks;
+	int32_t n_named;      /* the first so many blocks bear a name: their hash is known to the ledger */
 	uint64_t *hash;       /* hash chain of the full blocks so far; hash[i] covers tokens [0, (i+1)*block_size) */
 	int32_t n_hashes, cap_hashes;
 	int32_t preemptions;
 	bool in_step;         /* part of a step that is being computed */
 	struct genreq *prev, *next; /* the policy's list */
+	int32_t heap_at;      /* place in a queue by priority (waitq.h) */
 };
 
 struct genreq {
@@ -64,6 +66,7 @@ struct genreq {
 	int64_t last_token_ns;
 	int32_t cached_tokens;      /* prompt tokens found in the prefix cache at the first admission */
 	struct sched_slot slot;
+	struct flight *flight;      /* the engine loop's own, from engine_submit() to on_done */
 };
 
 /* tokens is copied. max_tokens > 0. Everything else is zero or a neutral default (temperature 1). */
@@ -76,6 +79,10 @@ void genreq_set_state(struct genreq *r, enum genreq_state to);
 /* Appends an output token and decides whether the request ends with it (eos_token -1 = the model has none; max_len is
  * the context limit on prompt + output). Sets finish and returns true if it ends. */
 bool genreq_push_token(struct genreq *r, int32_t token, int32_t eos_token, int32_t max_len);
+
+/* What a policy does with a request whose step ended at end_ns and yielded a token: pushes it, keeps the token times,
+ * moves the state on to DECODE and, if the request ends (true), to DONE. */
+bool genreq_take_token(struct genreq *r, int32_t token, int64_t end_ns, int32_t eos_token, int32_t max_len);
 
 static inline int32_t genreq_output_tokens(const struct genreq *r)
 {

@@ -33,6 +33,7 @@ struct http_config {
 	struct http_limits limits;
 	const char *server_name;                              /* `server:` header */
 	void (*handle)(struct http_exchange *x, void *arg);   /* a whole request is there */
+	void (*drained)(void *arg); /* after stop_accepting, when the last connection has closed; or NULL */
 	void *arg;
 };
 
@@ -41,12 +42,14 @@ void http_server_free(struct http_server *s);          /* closes everything at o
 void http_server_stop_accepting(struct http_server *s); /* drain: listeners close, idle connections close, the rest end */
 int http_server_port(const struct http_server *s);
 int http_server_open_exchanges(const struct http_server *s);
+int http_server_connections(const struct http_server *s);
 
 /* The request. Strings live as long as the exchange. */
 const char *http_method(const struct http_exchange *x);
 const char *http_path(const struct http_exchange *x); /* without the query */
 const char *http_header(const struct http_exchange *x, const char *name); /* case-insensitive; NULL if absent */
 const char *http_body(const struct http_exchange *x, size_t *len);        /* NUL-terminated behind len */
+void http_drop_body(struct http_exchange *x); /* gives its memory back before the answer, which may take long */
 int64_t http_received_ns(const struct http_exchange *x);                  /* when its last byte was read, monotonic */
 
 /* The handler's mark on the exchange. on_gone: the peer left before the answer ended (or the server is being freed);
@@ -57,10 +60,12 @@ void http_set_owner(struct http_exchange *x, void *owner, void (*on_gone)(void *
 void http_reply(struct http_exchange *x, int status, const char *content_type, const char *extra_headers,
 		const void *body, size_t len);
 
-/* A chunked answer: begin, any number of writes (each one HTTP chunk and, when the socket takes it, one system call),
- * end (last chunk; ends the exchange). A write returns false if the connection is broken: on_gone follows at the end
- * of the turn. */
+/* A chunked answer: begin (the head leaves at once), any number of writes (each one HTTP chunk and, when the socket
+ * takes it, one system call), end (last chunk; ends the exchange). A write returns false if the connection is broken:
+ * on_gone follows at the end of the turn. hold is a write that leaves together with what follows in one system call: a
+ * write or the end of the same exchange must come next. A client of HTTP/1.0 gets the data bare, then the close. */
 void http_stream_begin(struct http_exchange *x, int status, const char *content_type, const char *extra_headers);
+void http_stream_hold(struct http_exchange *x, const void *data, size_t len);
 bool http_stream_write(struct http_exchange *x, const void *data, size_t len);
 void http_stream_end(struct http_exchange *x, const void *last_data, size_t len);
 

@@ -33,7 +33,8 @@ bool kvpool_grow(struct kvpool *p, struct genreq *r, int32_t tokens);
 /* Gives names (hashes) to r's blocks that are full once `tokens` positions are computed. Call when they are scheduled. */
 void kvpool_cache_full(struct kvpool *p, struct genreq *r, int32_t tokens);
 
-/* Lets go of all of r's blocks, last position first, so that tails are evicted before heads. */
+/* Lets go of all of r's blocks, last position first, so that tails are evicted before heads. Call it before
+ * slot.computed goes back to 0: names given for tokens that were never computed after all are taken back. */
 void kvpool_release(struct kvpool *p, struct genreq *r);
 
 int32_t kvpool_free_blocks(const struct kvpool *p);

@@ -60,7 +60,8 @@ struct sched_type {
 	bool (*plan)(struct sched *s, struct step_plan *p);
 
 	/* The step is done at end_ns. For each item: computed moves on; if it emits, its token is appended, and a request
-	 * that ends with it is DONE and forgotten. token has one entry an item. */
+	 * that ends with it is DONE and forgotten. token has one entry an item; NULL says that the step is lost: nothing
+	 * moves on, and the caller removes its requests before it asks for another plan. */
 	void (*commit)(struct sched *s, struct step_plan *p, const int32_t *token, int64_t end_ns);
 
 	void (*stats)(const struct sched *s, struct sched_stats *out);
