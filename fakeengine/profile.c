@@ -16,12 +16,13 @@
 #include "base/units.h"
 #include "base/yamlx.h"
 
+#define MAX_STEP_S	  3600.0
 #define PROFILE_MAX_BYTES (1 << 20)
 #define MAX_KEYS	  16
 
 /* ---- values that yamlx has no reading for ---- */
 
-/* "11.7ms", "320ns", "0.4ns", "0" -> picoseconds. */
+/* "11.7ms", "320ns", "0.4ns", "0" -> picoseconds; parse_duration() knows only whole nanoseconds. */
 static enum rc read_picoseconds(const struct ynode *n, int64_t *out, struct err *e)
 {
 	static const struct {
@@ -37,25 +38,26 @@ static enum rc read_picoseconds(const struct ynode *n, int64_t *out, struct err 
 	if (rc)
 		return rc;
 	digits = strspn(text, "0123456789.eE+-");
-	if (digits > 0 && digits < sizeof(number)) {
-		memcpy(number, text, digits);
-		number[digits] = '\0';
-		if (parse_double(number, 0, 3600, &value, NULL) == RC_OK) {
-			if (value == 0 && text[digits] == '\0') {
-				*out = 0;
-				return RC_OK;
-			}
-			for (size_t i = 0; i < ARRAY_LEN(unit); i++) {
-				if (strcmp(text + digits, unit[i].suffix) == 0) {
-					*out = llround(value * unit[i].ps);
-					return RC_OK;
-				}
-			}
-		}
+	if (digits == 0 || digits >= sizeof(number))
+		goto wrong;
+	memcpy(number, text, digits);
+	number[digits] = '\0';
+	if (parse_double(number, 0, MAX_STEP_S * 1e12, &value, NULL))
+		goto wrong;
+	*out = 0;
+	if (value == 0 && text[digits] == '\0')
+		return RC_OK;
+	for (size_t i = 0; i < ARRAY_LEN(unit); i++) {
+		if (strcmp(text + digits, unit[i].suffix) != 0 ||
+		    value * unit[i].ps > MAX_STEP_S * 1e12)
+			continue;
+		*out = llround(value * unit[i].ps);
+		return RC_OK;
 	}
+wrong:
 	return ynode_err(
 		n, e,
-		"got \"%s\", want a time >= 0 with its unit (11.7ms, 320ns, 0.4ns; at most 3600s)",
+		"got \"%s\", want a time from 0 to 3600s with its unit (11.7ms, 320ns, 0.4ns)",
 		text);
 }
 

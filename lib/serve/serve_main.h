@@ -12,6 +12,7 @@
 #include "textcodec.h"
 
 struct serve_config {
+	struct evloop *loop; /* the caller's, who frees it: what computes may wait on it too; serve_main runs it */
 	const char *host;
 	int port;
 	const char *uds;
