@@ -36,19 +36,15 @@ const char *die_program(void)
  */
 void die(const char *fmt, ...)
 {
-	char line[4096];
-	size_t cap = sizeof(line) - 1; /* the last byte is for the newline */
-	int n = snprintf(line, cap, "%s: ", die_program());
-	size_t len = n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
+	char message[3584], line[4096];
 	va_list ap;
+	int n;
 
 	va_start(ap, fmt);
-	n = vsnprintf(line + len, cap - len, fmt, ap);
+	vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
-	if (n > 0)
-		len += (size_t)n < cap - len ? (size_t)n : cap - len - 1;
-	line[len++] = '\n';
-	if (write(STDERR_FILENO, line, len) < 0) {
+	n = snprintf(line, sizeof(line), "%.256s: %s\n", die_program(), message);
+	if (write(STDERR_FILENO, line, (size_t)n) < 0) {
 		/* the exit code has to do */
 	}
 	fflush(NULL);

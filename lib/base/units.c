@@ -7,7 +7,6 @@
  */
 #include "units.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
@@ -23,7 +22,7 @@ __extension__ typedef unsigned __int128 u128;
 /* How much of a bad text a message quotes. */
 #define QUOTED 64
 
-#define MAX_FRACTION_DIGITS 18 /* 10^18 times the largest unit still fits 128 bits */
+#define MAX_FRACTION_DIGITS 18 /* 10^18 times INT64_MAX still fits 128 bits */
 
 struct unit {
 	const char *name;
@@ -66,29 +65,31 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
+/* The number to name in "such as": 1, or what is allowed and nearest to it. */
+static double example(double min, double max)
+{
+	return fmin(fmax(1, min), max);
+}
+
 enum rc parse_int(const char *s, int64_t min, int64_t max, int64_t *out, struct err *e)
 {
-	bool negative = *s == '-' && min < 0, fits = true;
-	const char *p = s + negative;
+	bool negative = *s == '-', fits = true;
 	uint64_t limit = (uint64_t)INT64_MAX + negative, n = 0;
+	const char *p = s + negative;
 	int64_t value;
 
 	CHECK(min <= max);
 	do {
 		if (!is_digit(*p))
-			return err_set(e, RC_INPUT,
-				       "\"%.*s\" is not a whole number, such as %" PRId64, QUOTED,
-				       s,
-				       min > 1	 ? min
-				       : max < 1 ? max
-						 : 1);
+			return err_set(e, RC_INPUT, "\"%.*s\" is not a whole number, such as %.0f",
+				       QUOTED, s, example((double)min, (double)max));
 		fits = fits && n <= (limit - (uint64_t)(*p - '0')) / 10;
 		if (fits)
 			n = 10 * n + (uint64_t)(*p - '0');
 	} while (*++p);
 	/* -(n - 1) - 1: INT64_MIN has no positive twin */
 	value = negative && n ? -(int64_t)(n - 1) - 1 : (int64_t)n;
-	if (!fits || value < min || value > max)
+	if (!fits || value < min || value > max || (negative && min >= 0))
 		return err_set(e, RC_INPUT,
 			       "%.*s is out of range: %" PRId64 " to %" PRId64 " is allowed",
 			       QUOTED, s, min, max);
@@ -119,18 +120,16 @@ static size_t decimal_length(const char *s, bool with_exponent)
 
 enum rc parse_double(const char *s, double min, double max, double *out, struct err *e)
 {
-	size_t sign = *s == '-' && min < 0;
-	size_t n = decimal_length(s + sign, true);
+	bool negative = *s == '-';
+	size_t n = decimal_length(s + negative, true);
 	double value;
 
 	/* strtod() alone would take blanks, "+", "nan", "infinity" and hexadecimal */
-	if (n == 0 || s[sign + n])
+	if (n == 0 || s[negative + n])
 		return err_set(e, RC_INPUT, "\"%.*s\" is not a number, such as %.6g", QUOTED, s,
-			       min > 1	 ? min
-			       : max < 1 ? max
-					 : 1);
+			       example(min, max));
 	value = strtod(s, NULL);
-	if (!isfinite(value) || value < min || value > max)
+	if (!isfinite(value) || value < min || value > max || (negative && min >= 0))
 		return err_set(e, RC_INPUT, "%.*s is out of range: %.15g to %.15g is allowed",
 			       QUOTED, s, min, max);
 	*out = value;
@@ -146,31 +145,33 @@ enum scale_result { SCALE_OK, SCALE_SYNTAX, SCALE_RANGE, SCALE_FRACTION };
 static enum scale_result scale(const char *s, const struct unit *units, bool whole, int64_t *out)
 {
 	size_t n = decimal_length(s, false), digits = 0;
+	const char *point = memchr(s, '.', n);
 	u128 number = 0, power = 1, value;
-	const struct unit *u;
-	bool point = false;
+	const struct unit *u = units;
+	int64_t factor;
 
-	for (u = units; u->name && strcmp(u->name, s + n) != 0; u++)
-		;
+	while (u->name && strcmp(u->name, s + n) != 0)
+		u++;
 	if (n == 0 || (!u->name && strcmp(s, "0") != 0))
 		return SCALE_SYNTAX;
-	while (n > 0 && strchr(s, '.') && s[n - 1] == '0')
+	factor = u->name ? u->factor : 1;
+	while (point && s[n - 1] == '0')
 		n--; /* zeros at the end of a fraction say nothing */
+
+	/* s = number / power */
 	for (size_t i = 0; i < n; i++) {
-		if (s[i] == '.') {
-			point = true;
+		if (s + i == point)
 			continue;
+		if (point && s + i > point) {
+			if (++digits > MAX_FRACTION_DIGITS)
+				return SCALE_FRACTION;
+			power *= 10;
 		}
-		if (point && ++digits > MAX_FRACTION_DIGITS)
-			return SCALE_FRACTION;
-		if (number > (u128)INT64_MAX * power)
-			return SCALE_RANGE;
 		number = 10 * number + (u128)(s[i] - '0');
-		power *= point ? 10 : 1;
+		if (number / power > (u128)(INT64_MAX / factor))
+			return SCALE_RANGE;
 	}
-	if (number > (u128)INT64_MAX * power)
-		return SCALE_RANGE;
-	value = number * (u128)(u->name ? u->factor : 1);
+	value = number * (u128)factor;
 	if (whole && value % power != 0)
 		return SCALE_FRACTION;
 	value = value / power + (value % power >= power - value % power);
@@ -290,10 +291,10 @@ static void print_3_digits(char *out, size_t cap, double x, const char *separato
 
 char *format_duration(char *out, size_t cap, int64_t ns)
 {
+	/* below: where the next unit takes over, short of the number that would round up to it */
 	static const struct {
 		const char *name;
-		double ns,
-			below; /* used while the value in this unit is less than that, as printed */
+		double ns, below;
 	} ladder[] = {
 		{"us", 1e3, 999.5},   {"ms", 1e6, 999.5},      {"s", 1e9, 119.5},
 		{"min", 60e9, 119.5}, {"h", 3600e9, HUGE_VAL},

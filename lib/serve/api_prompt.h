@@ -7,10 +7,13 @@
 #include "api_request.h"
 #include "base/jsonx.h"
 
-/* `messages`: one prompt. Roles and contents are put into the ChatML form and end where the assistant's turn begins. */
-bool api_read_messages(const cJSON *body, const struct api_terms *terms, struct api_request *q, struct api_error *e);
+/* `messages`: one prompt. Roles and contents are put into the ChatML form and end where the
+ * assistant's turn begins. */
+bool api_read_messages(const cJSON *body, const struct api_terms *terms, struct api_request *q,
+		       struct api_error *e);
 
 /* `prompt`: a string, an array of strings, an array of token ids, or an array of such arrays. */
-bool api_read_prompts(const cJSON *body, const struct api_terms *terms, struct api_request *q, struct api_error *e);
+bool api_read_prompts(const cJSON *body, const struct api_terms *terms, struct api_request *q,
+		      struct api_error *e);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Reads the body of POST /v1/chat/completions, /v1/completions and /tokenize: bytes in, request or refusal out. No
- * sockets, no engine. Unknown fields are accepted, as real servers do; known ones must be well-formed, and what cannot
- * be answered truly (logprobs) is refused.
+ * Reads the body of POST /v1/chat/completions, /v1/completions and /tokenize: bytes in, request or
+ * refusal out. No sockets, no engine. Unknown fields are accepted, as real servers do; known ones
+ * must be well-formed, and what cannot be answered truly (logprobs) is refused.
  */
 #ifndef SERVE_API_REQUEST_H
 #define SERVE_API_REQUEST_H
@@ -25,7 +25,7 @@ enum api_kind {
 struct api_terms {
 	const char *const *models; /* served names, NULL-terminated; the first is the default */
 	const struct textcodec *codec;
-	int32_t max_len;           /* prompt + output tokens */
+	int32_t max_len; /* prompt + output tokens */
 };
 
 struct api_prompt {
@@ -38,7 +38,7 @@ struct api_request {
 	const char *model; /* one of the terms' */
 	struct api_prompt *prompt;
 	int n_prompts;
-	int n;              /* answers to each prompt */
+	int n;		    /* answers to each prompt */
 	int32_t max_tokens; /* 0 = not named */
 	int32_t min_tokens;
 	bool stream, include_usage, continuous_usage, ignore_eos, echo;

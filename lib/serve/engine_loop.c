@@ -70,8 +70,6 @@ struct engine {
 		**reports_end; /* over without a last token: cancelled, or their step failed */
 	struct emission *out;  /* FIFO: out[out_head..out_n) */
 	size_t out_head, out_n, out_cap;
-	int32_t *no_tokens; /* zeroes, for a step that failed */
-	int32_t cap_no_tokens;
 	int32_t max_len;
 	struct deferred turn_end;
 	struct timer egress;
@@ -101,7 +99,8 @@ static void end_without_token(struct engine *g, struct flight *f, enum genreq_fi
 	struct genreq *r = f->r;
 
 	f->phase = FLIGHT_OVER;
-	r->finish = why;
+	f->cancelled = true; /* tokens that are on their way out stay behind */
+	f->why = r->finish = why;
 	if (r->state != GENREQ_DONE && r->state != GENREQ_FAILED)
 		genreq_set_state(r, why == FINISH_STOP && r->state == GENREQ_DECODE
 					    ? GENREQ_DONE
@@ -205,30 +204,19 @@ static void step_over(struct engine *g, struct plan *plan, const int32_t *token,
 	evloop_defer(g->loop, &g->turn_end);
 }
 
-/* The policy knows no lost step: it is committed with tokens that nobody will see, then its
- * requests are taken out. */
 static void step_failed(struct engine *g, struct plan *plan, const char *msg, int64_t end_ns)
 {
 	const struct step_plan *p = &plan->p;
 
 	log_error("a step of %d requests failed: %s", p->n_items, msg ? msg : "no reason given");
-	if (p->n_items > g->cap_no_tokens) {
-		g->cap_no_tokens = p->n_items;
-		g->no_tokens =
-			xreallocarray(g->no_tokens, (size_t)p->n_items, sizeof(*g->no_tokens));
-		memset(g->no_tokens, 0, (size_t)p->n_items * sizeof(*g->no_tokens));
-	}
-	g->c.policy->commit(g->sched, &plan->p, g->no_tokens, end_ns);
+	g->c.policy->commit(g->sched, &plan->p, NULL, end_ns);
 	for (int32_t i = 0; i < p->n_items; i++) {
-		struct genreq *r = p->item[i].req;
+		struct flight *f = p->item[i].req->flight;
 
-		if (r->state != GENREQ_DONE)
-			g->c.policy->remove(g->sched, r);
-		end_without_token(g, r->flight,
-				  r->flight->cancelled ? r->flight->why : FINISH_ERROR);
+		g->c.policy->remove(g->sched, f->r);
+		end_without_token(g, f, f->cancelled ? f->why : FINISH_ERROR);
 	}
 	plan_give_back(g, plan);
-	evloop_defer(g->loop, &g->turn_end);
 }
 
 static void on_step_done(const struct step_result *result, void *arg)
@@ -247,16 +235,13 @@ static void pump(struct engine *g)
 {
 	for (;;) {
 		struct plan *plan = plan_take(g);
-		struct err e;
 
 		if (!g->c.policy->plan(g->sched, &plan->p)) {
 			plan_give_back(g, plan);
 			return;
 		}
-		if (g->c.executor->submit(g->executor, &plan->p) != RC_OK) {
-			err_set(&e, RC_IO, "%s did not take it", g->c.executor->name);
-			step_failed(g, plan, e.msg, plan->p.start_ns);
-		}
+		if (g->c.executor->submit(g->executor, &plan->p) != RC_OK)
+			step_failed(g, plan, "the executor did not take it", plan->p.start_ns);
 	}
 }
 
@@ -472,7 +457,6 @@ void engine_free(struct engine *g)
 	if (g->c.truth)
 		truth_flush(g->c.truth);
 	free(g->out);
-	free(g->no_tokens);
 	free(g);
 }
 

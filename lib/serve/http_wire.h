@@ -14,10 +14,10 @@ struct http_head {
 	int status;
 	const char *server;
 	const char *content_type; /* or NULL */
-	const char *extra;        /* "name: value\r\n" lines, or NULL */
-	ssize_t length;           /* -1: a stream */
+	const char *extra;	  /* "name: value\r\n" lines, or NULL */
+	ssize_t length;		  /* -1: a stream */
 	bool chunked;
-	const char *connection;   /* "close", "keep-alive" or NULL: no such field */
+	const char *connection; /* "close", "keep-alive" or NULL: no such field */
 };
 
 /* The fields, their order and their lower case are those of vLLM's server. */

@@ -1,5 +1,6 @@
 /*
- * Histograms with fixed upper bounds, and the Prometheus text format they are shown in. Recording allocates nothing.
+ * Histograms with fixed upper bounds, and the Prometheus text format they are shown in. Recording
+ * allocates nothing.
  */
 #ifndef SERVE_PROM_H
 #define SERVE_PROM_H
@@ -10,7 +11,8 @@
 
 #define PROM_MAX_BOUNDS 32
 
-/* Bounds ascend; a value falls into the first bucket whose bound is not below it, else into +Inf. */
+/* Bounds ascend; a value falls into the first bucket whose bound is not below it, else into +Inf.
+ */
 struct prom_hist {
 	const double *bound; /* not owned */
 	int n_bounds;
@@ -28,8 +30,8 @@ void prom_family(struct buf *b, const char *name, const char *kind, const char *
 /* name{labels} value; labels without braces ("a=\"1\",b=\"2\""), "" for none. */
 void prom_sample(struct buf *b, const char *name, const char *labels, double value);
 
-/* All samples of a histogram: cumulative _bucket lines, _count, _sum. `before` and `after` are the labels whose names
- * sort before and after "le", each "" or without a comma at its ends. */
+/* All samples of a histogram: cumulative _bucket lines, _count, _sum. `before` and `after` are the
+ * labels whose names sort before and after "le", each "" or without a comma at its ends. */
 void prom_hist_samples(struct buf *b, const char *name, const char *before, const char *after,
 		       const struct prom_hist *h);
 

@@ -8,22 +8,15 @@
 #include "base/check.h"
 #include "base/jsonx.h"
 
-#define MAX_TEMPLATE_BYTES (64 << 10)
-
-void sse_template_start(struct sse_template *t)
+void sse_template_init(struct sse_template *t)
 {
-	buf_init(&t->text, MAX_TEMPLATE_BYTES);
+	buf_init(&t->text, SIZE_MAX);
 	t->n_holes = 0;
 }
 
 void sse_template_release(struct sse_template *t)
 {
 	buf_release(&t->text);
-}
-
-void sse_text(struct sse_template *t, const char *text)
-{
-	CHECK(buf_puts(&t->text, text));
 }
 
 void sse_hole(struct sse_template *t, enum sse_hole_kind kind)

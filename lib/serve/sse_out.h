@@ -1,8 +1,10 @@
 /*
- * Server-sent events that are all alike but for a few places: prepared once a request, filled in once a token, without
- * printing or allocating.
+ * Server-sent events that are all alike but for a few places: prepared once a request, filled in
+ * once a token, without printing or allocating.
  *
- *     sse_template_start(&t); sse_text(&t, "data: {...\"content\":\""); sse_hole(&t, SSE_TEXT); sse_text(&t, "\"}\n\n");
+ *     sse_template_init(&t);
+ *     buf_puts(&t.text, "data: {\"text\":\""); sse_hole(&t, SSE_TEXT); buf_puts(&t.text,
+ * "\"}\n\n");
  */
 #ifndef SERVE_SSE_OUT_H
 #define SERVE_SSE_OUT_H
@@ -16,13 +18,14 @@
 #define SSE_MAX_HOLES 4
 
 enum sse_hole_kind {
-	SSE_TEXT,       /* text, escaped for JSON, without quotes */
-	SSE_TOTAL,      /* prompt + output tokens */
+	SSE_TEXT,	/* text, escaped for JSON, without quotes */
+	SSE_TOTAL,	/* prompt + output tokens */
 	SSE_COMPLETION, /* output tokens */
 };
 
 struct sse_template {
-	struct buf text; /* the fixed parts one after the other */
+	struct buf
+		text; /* the fixed parts one after the other; appended to by whoever prepares it */
 	struct {
 		uint32_t at; /* the hole lies before text[at] */
 		enum sse_hole_kind kind;
@@ -36,9 +39,8 @@ struct sse_values {
 	int64_t total_tokens, completion_tokens;
 };
 
-void sse_template_start(struct sse_template *t);
+void sse_template_init(struct sse_template *t);
 void sse_template_release(struct sse_template *t);
-void sse_text(struct sse_template *t, const char *text);
 void sse_hole(struct sse_template *t, enum sse_hole_kind kind);
 
 /* Appends one event to b. False at the cap of b. */
