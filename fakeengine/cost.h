@@ -4,11 +4,11 @@
  * a time is rounded to nanoseconds only where it leaves the model. Pure.
  *
  * Three formulas, rows of cost_types[]:
- *     affine    a + b P + c D + d K + b2 max(0, P + D - knee) + e Q        a real engine
+ *
+ *     affine    a + b P + c D + d K + b2 max(0, P + D - knee) + e Q: a real engine
  *     phases    p if the step prefills anything, plus q if it decodes anything
- *     constant  prefill_ms once, if the step prefills anything, and per_token_ms for its token: a
- * request of n tokens takes prefill_ms + n * per_token_ms, its first token being there after
- * prefill_ms + per_token_ms
+ *     constant  prefill_ms if the step prefills anything, and per_token_ms in any case: a request
+ *               of n tokens takes prefill_ms + n * per_token_ms
  */
 #ifndef FAKEENGINE_COST_H
 #define FAKEENGINE_COST_H

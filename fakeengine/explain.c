@@ -220,6 +220,17 @@ static void explain_published_speed(struct buf *b, const struct profile *p)
 			   ns_to_ms(pub->ttft_ns[0]), ns_to_ms(pub->ttft_ns[1]));
 }
 
+static const char closed_form[] =
+	"  Closed form. Of C users B run at once (the policy is asked). Td = a step that decodes\n"
+	"  B sequences of context P + N/2, Tm = a step that computes a prompt and decodes B - 1.\n"
+	"    TPOT = ((B - 1) Tm + (N - B) Td) / (N - 1)    TTFT = ingest + wait + Tm + egress\n"
+	"    E2EL = TTFT + (N - 1) TPOT                    tokens/s = C N / E2EL\n"
+	"  In company wait = TPOT - ((ingest + egress) mod TPOT): the step that runs already. If\n"
+	"  users queue, E2EL = C (Tm + (N - 1) TPOT) / B. Requests that share no batch (static)\n"
+	"  are each as if alone. Left out: jitter, preemption, prefix hits, unequal lengths.\n"
+	"  Users are taken to be spread out; those who start together and ask for equally long\n"
+	"  answers stay together, and their TTFT is that of a step with all their prompts.\n";
+
 static void explain_load(struct buf *b, const struct profile *p, int32_t prompt, int32_t output)
 {
 	if (p->output.forced_tokens > 0)
@@ -241,18 +252,7 @@ static void explain_load(struct buf *b, const struct profile *p, int32_t prompt,
 			   d.tokens_per_s / users);
 	}
 	explain_published_speed(b, p);
-	buf_puts(b, "  Closed form: of C users B run at once (the policy is asked). Td = a step "
-		    "that decodes B sequences of\n"
-		    "  context P + N/2, Tm = a step that computes one prompt and decodes B - 1.\n"
-		    "    TPOT = ((B - 1) Tm + (N - B) Td) / (N - 1)       TTFT = ingest + wait + "
-		    "Tm + egress\n"
-		    "    E2EL = TTFT + (N - 1) TPOT                       tokens/s = C N / E2EL\n"
-		    "  wait = TPOT - ((ingest + egress) mod TPOT) in company: the step that runs "
-		    "already. If users queue,\n"
-		    "  E2EL = C (Tm + (N - 1) TPOT) / B. Requests that share no batch (static) are "
-		    "each as if alone.\n"
-		    "  No jitter, no preemption, no prefix hits, equal lengths: a run with those "
-		    "differs.\n");
+	buf_puts(b, closed_form);
 }
 
 /* ---- the text ---- */

@@ -2,16 +2,25 @@
  * What a profile will do under a closed loop of equal requests, by closed form: an estimate to read
  * beside a measurement, not a simulation. Pure.
  *
- * N output tokens take N steps: the first computes the prompt (P tokens) and gives token 1. Of C
- * users B run at once; B is found by asking the policy itself. Alone and in company a step costs,
- * by the profile's formula, Td = decode of B sequences with the mean context P + N/2        Tm =
- * one prompt, and decode of B - 1 and of the N - 1 decode steps of a request B - 1 carry somebody
- * else's prompt: TPOT = ((B - 1) Tm + (N - B) Td) / (N - 1) TTFT = ingest + wait + Tm + egress E2EL
- * = TTFT + (N - 1) TPOT                                      tokens/s = C N / E2EL wait: a user who
- * asks again when a step has ended finds the next one running: TPOT - ((ingest + egress) mod TPOT);
- * none when alone. If users queue (B < C), Little's law gives E2EL = C (Tm + (N - 1) TPOT) / B, and
- * TTFT what is left. A policy whose requests share no batch (static) serves each as if it were
- * alone.
+ * N output tokens take N steps: the first computes the prompt of P tokens and gives token 1. Of C
+ * users B run at once; B is found by asking the policy itself. By the profile's formula
+ *
+ *     Td = a step that decodes B sequences of the mean context P + N/2
+ *     Tm = a step that computes one prompt and decodes B - 1
+ *
+ * and of a request's N - 1 decode steps B - 1 carry somebody else's prompt:
+ *
+ *     TPOT = ((B - 1) Tm + (N - B) Td) / (N - 1)
+ *     TTFT = ingest + wait + Tm + egress
+ *     E2EL = TTFT + (N - 1) TPOT
+ *
+ * wait: who asks again when a step has ended finds the next one running; in company it is
+ * TPOT - ((ingest + egress) mod TPOT). If users queue (B < C), Little's law gives
+ * E2EL = C (Tm + (N - 1) TPOT) / B, and TTFT is what is left of it. Where requests share no batch
+ * (static), each is as if alone.
+ *
+ * Users are taken to be spread out. Those who start together and get equally long answers stay
+ * together: their prompts share a step, and TTFT grows to the time of that step.
  */
 #ifndef FAKEENGINE_PREDICT_H
 #define FAKEENGINE_PREDICT_H

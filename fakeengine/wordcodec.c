@@ -147,6 +147,18 @@ static void push_pieces(const char *run, size_t len, size_t piece, struct token_
 		token_list_push(out, piece_id(run + at, len - at < piece ? len - at : piece));
 }
 
+/* The length of a chat template's mark, "<|name|>", at the beginning of text; 0 = there is none. */
+static size_t special_length(const char *text, size_t len)
+{
+	size_t n = 2;
+
+	if (len < 5 || text[0] != '<' || text[1] != '|')
+		return 0;
+	while (n < len && ((text[n] >= 'a' && text[n] <= 'z') || text[n] == '_'))
+		n++;
+	return n > 2 && n + 1 < len && text[n] == '|' && text[n + 1] == '>' ? n + 2 : 0;
+}
+
 static void encode(const struct textcodec *c, const char *text, size_t len, struct token_list *out)
 {
 	size_t at = 0;
@@ -155,7 +167,7 @@ static void encode(const struct textcodec *c, const char *text, size_t len, stru
 	while (at < len) {
 		enum byte_class class = class_of(text[at]);
 		const char *run = text + at;
-		size_t n = 1;
+		size_t n = 1, special;
 		int32_t word;
 
 		while (class != OTHER && at + n < len && class_of(run[n]) == class)
@@ -177,7 +189,9 @@ static void encode(const struct textcodec *c, const char *text, size_t len, stru
 			push_pieces(run, n, BLANKS_A_TOKEN, out);
 			break;
 		case OTHER:
-			push_pieces(run, n, 1, out);
+			special = special_length(run, len - (size_t)(run - text));
+			at += special ? special - 1 : 0;
+			token_list_push(out, piece_id(run, special ? special : 1));
 			break;
 		}
 	}

@@ -50,6 +50,10 @@ static void test_counts(void **state)
 		 4},	     /* of 33 one is b's, 32 are two pieces */
 		{"end ", 2}, /* a blank before nothing stands for itself */
 		{"x == y;", 5},
+		{"<|im_start|>user\n", 3}, /* a mark, a short word, a line end */
+		{"<|end|", 4},
+		{"<|IM|>", 5}, /* not a mark */
+		{"<||>", 4},
 		{"\xc3\xa9t\xc3\xa9", 1},		     /* 5 bytes of letters */
 		{"\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e", 2}, /* 9 bytes of letters */
 	};
