@@ -108,31 +108,35 @@ static int serve(const struct options *o, const struct profile *p, struct truth_
 	return code;
 }
 
+/* --help, --version */
+static int print_about(bool help)
+{
+	struct buf text;
+
+	buf_init(&text, TEXT_MAX_BYTES);
+	if (help)
+		options_help(&text);
+	else
+		buf_puts(&text, "fakeengine " PROJECT_VERSION "\n");
+	return print_out(&text);
+}
+
 static int command_serve(int argc, char *const *argv)
 {
-	struct options o;
-	struct profile p = {0};
 	struct truth_log *truth = NULL;
+	struct profile p = {0};
+	struct options o;
 	struct err e;
-	struct buf text;
-	int code = EXIT_INPUT;
+	enum rc rc = options_read(&o, argc, argv, &e);
+	int code;
 
-	if (options_read(&o, argc, argv, &e)) {
-		complain(&e);
-	} else if (o.help || o.version) {
-		buf_init(&text, TEXT_MAX_BYTES);
-		if (o.help)
-			options_help(&text);
-		else
-			buf_puts(&text, "fakeengine " PROJECT_VERSION "\n");
-		code = print_out(&text);
-	} else if (profile_load(&p, o.profile, o.sets.item, o.sets.n, &e)) {
-		complain(&e);
-	} else if (o.truth && truth_open(&truth, o.truth, &e)) {
-		complain(&e);
-	} else {
-		code = serve(&o, &p, truth);
-	}
+	if (rc == RC_OK && (o.help || o.version))
+		return print_about(o.help);
+	if (rc == RC_OK)
+		rc = profile_load(&p, o.profile, o.sets.item, o.sets.n, &e);
+	if (rc == RC_OK && o.truth)
+		rc = truth_open(&truth, o.truth, &e);
+	code = rc ? complain(&e) : serve(&o, &p, truth);
 	truth_close(truth);
 	profile_release(&p);
 	options_release(&o);
@@ -164,11 +168,40 @@ static int command_profiles(int argc, char *const *argv)
 	return print_out(&text);
 }
 
+static enum rc explain_operand(struct buf *text, const struct opt_list *operands,
+			       const struct opt_list *sets, int32_t prompt, int32_t output,
+			       struct err *e)
+{
+	struct profile_sets values = {0};
+	struct profile p;
+	enum rc rc;
+
+	if (operands->n != 1)
+		return err_set(e, RC_INPUT,
+			       "explain: want the name of one profile, or a file; `fakeengine "
+			       "profiles` lists them");
+	rc = profile_sets_add_list(&values, sets, e);
+	if (rc == RC_OK)
+		rc = profile_load(&p, operands->item[0], values.item, values.n, e);
+	if (rc == RC_OK) {
+		explain(text, &p, prompt, output);
+		profile_release(&p);
+	}
+	profile_sets_release(&values);
+	return rc;
+}
+
+static const char explain_usage[] =
+	"usage: fakeengine explain NAME|FILE [options]   a profile in words: its numbers and "
+	"where\n"
+	"       they come from, memory, limits of the hardware, predicted speed under load";
+static const char explain_example[] =
+	"Example:\n  fakeengine explain kind-vllm-a100 --set card.count=2\n";
+
 static int command_explain(int argc, char *const *argv)
 {
 	int64_t prompt = 64, output = 128;
 	struct opt_list sets = {0}, operands = {0};
-	struct profile_sets values = {0};
 	bool help = false;
 	const struct opt_spec specs[] = {
 		{OPT_LIST, "set", .out = &sets, .arg = "KEY=VALUE",
@@ -180,37 +213,18 @@ static int command_explain(int argc, char *const *argv)
 		{OPT_FLAG, "help", 'h', .out = &help, .help = "this text"},
 		{0},
 	};
-	struct profile p;
-	struct err e;
 	struct buf text;
+	struct err e;
+	enum rc rc = opt_parse(specs, argc, argv, &operands, &e);
 	int code;
 
 	buf_init(&text, TEXT_MAX_BYTES);
-	if (opt_parse(specs, argc, argv, &operands, &e)) {
-		code = complain(&e);
-	} else if (help) {
-		opt_help(&text,
-			 "usage: fakeengine explain NAME|FILE [options]   a profile in words: its "
-			 "numbers and where they come\n"
-			 "       from, memory, limits of the hardware, predicted speed under load",
-			 specs,
-			 "Example:\n  fakeengine explain kind-vllm-a100 --set card.count=2\n");
-		code = print_out(&text);
-	} else if (operands.n != 1) {
-		err_set(&e, RC_INPUT,
-			"explain: want the name of one profile, or a file; `fakeengine profiles` "
-			"lists them");
-		code = complain(&e);
-	} else if (profile_sets_add_list(&values, &sets, &e) ||
-		   profile_load(&p, operands.item[0], values.item, values.n, &e)) {
-		code = complain(&e);
-	} else {
-		explain(&text, &p, (int32_t)prompt, (int32_t)output);
-		profile_release(&p);
-		code = print_out(&text);
-	}
+	if (rc == RC_OK && help)
+		opt_help(&text, explain_usage, specs, explain_example);
+	else if (rc == RC_OK)
+		rc = explain_operand(&text, &operands, &sets, (int32_t)prompt, (int32_t)output, &e);
+	code = rc ? complain(&e) : print_out(&text);
 	buf_release(&text);
-	profile_sets_release(&values);
 	opt_list_release(&operands);
 	opt_list_release(&sets);
 	return code;

@@ -101,8 +101,8 @@ enum field_kind {
 struct field {
 	const char *key;
 	enum field_kind kind;
-	size_t offset;
 	bool required;
+	size_t offset;
 	double min, max; /* F_COUNT, F_NUM, F_NUM_RANGE */
 };
 
@@ -196,16 +196,16 @@ static enum rc read_section(const struct field *fields, const char *const *other
 static enum rc read_model(struct profile *p, const struct ynode *map, struct err *e)
 {
 #define AT(member) offsetof(struct profile_model, member)
-	static const struct field name_only[] = {{"name", F_STRING, AT(name), true, 0, 0}, {0}};
+	static const struct field name_only[] = {{"name", F_STRING, true, AT(name), 0, 0}, {0}};
 	static const struct field fields[] = {
-		{"name", F_STRING, AT(name), true, 0, 0},
-		{"params", F_NUM, AT(params), true, 1, 1e15},
-		{"weight_bits", F_NUM, AT(weight_bits), true, 1, 64},
-		{"layers", F_COUNT, AT(layers), true, 1, 10000},
-		{"kv_heads", F_COUNT, AT(kv_heads), true, 1, 100000},
-		{"head_dim", F_COUNT, AT(head_dim), true, 1, 100000},
-		{"hidden", F_COUNT, AT(hidden), false, 1, 1e9},
-		{"vocab", F_COUNT, AT(vocab), false, 1, 1e9},
+		{"name", F_STRING, true, AT(name), 0, 0},
+		{"params", F_NUM, true, AT(params), 1, 1e15},
+		{"weight_bits", F_NUM, true, AT(weight_bits), 1, 64},
+		{"layers", F_COUNT, true, AT(layers), 1, 10000},
+		{"kv_heads", F_COUNT, true, AT(kv_heads), 1, 100000},
+		{"head_dim", F_COUNT, true, AT(head_dim), 1, 100000},
+		{"hidden", F_COUNT, false, AT(hidden), 1, 1e9},
+		{"vocab", F_COUNT, false, AT(vocab), 1, 1e9},
 		{0},
 	};
 #undef AT
@@ -217,11 +217,11 @@ static enum rc read_card(struct profile *p, const struct ynode *map, struct err 
 {
 #define AT(member) offsetof(struct profile_card, member)
 	static const struct field fields[] = {
-		{"name", F_STRING, AT(name), true, 0, 0},
-		{"count", F_COUNT, AT(count), false, 1, 10000},
-		{"memory", F_BYTES, AT(memory_bytes), true, 0, 0},
-		{"bandwidth", F_BANDWIDTH, AT(bandwidth_bytes_per_s), true, 0, 0},
-		{"flops", F_NUM, AT(flops_per_s), true, 1, 1e21},
+		{"name", F_STRING, true, AT(name), 0, 0},
+		{"count", F_COUNT, false, AT(count), 1, 10000},
+		{"memory", F_BYTES, true, AT(memory_bytes), 0, 0},
+		{"bandwidth", F_BANDWIDTH, true, AT(bandwidth_bytes_per_s), 0, 0},
+		{"flops", F_NUM, true, AT(flops_per_s), 1, 1e21},
 		{0},
 	};
 #undef AT
@@ -331,8 +331,8 @@ static enum rc read_formula(struct cost *c, const struct ynode *map, struct err 
 static enum rc read_stall(struct cost_noise *noise, const struct ynode *map, struct err *e)
 {
 	static const struct field fields[] = {
-		{"per_step", F_NUM, offsetof(struct cost_noise, stalls_per_step), true, 0, 1},
-		{"duration", F_PS, offsetof(struct cost_noise, stall_ps), true, 0, 0},
+		{"per_step", F_NUM, true, offsetof(struct cost_noise, stalls_per_step), 0, 1},
+		{"duration", F_PS, true, offsetof(struct cost_noise, stall_ps), 0, 0},
 		{0},
 	};
 
@@ -343,9 +343,9 @@ static enum rc read_stall(struct cost_noise *noise, const struct ynode *map, str
 static enum rc read_cost(struct profile *p, const struct ynode *map, struct err *e)
 {
 	static const struct field fields[] = {
-		{"ingest", F_DURATION, offsetof(struct profile, ingest_ns), false, 0, 0},
-		{"egress", F_DURATION, offsetof(struct profile, egress_ns), false, 0, 0},
-		{"jitter_cv", F_NUM, offsetof(struct profile, noise.jitter_cv), false, 0, 10},
+		{"ingest", F_DURATION, false, offsetof(struct profile, ingest_ns), 0, 0},
+		{"egress", F_DURATION, false, offsetof(struct profile, egress_ns), 0, 0},
+		{"jitter_cv", F_NUM, false, offsetof(struct profile, noise.jitter_cv), 0, 10},
 		{0},
 	};
 	const char *others[MAX_KEYS] = {"stall"};
@@ -379,10 +379,10 @@ static enum rc read_cost(struct profile *p, const struct ynode *map, struct err 
 static enum rc read_length(struct dist *d, const struct ynode *n, struct err *e)
 {
 	static const struct field fields[] = {
-		{"mean", F_NUM, offsetof(struct dist, mean), false, 0, INT32_MAX},
-		{"cv", F_NUM, offsetof(struct dist, cv), false, 0, 100},
-		{"min", F_NUM, offsetof(struct dist, min), false, 1, INT32_MAX},
-		{"max", F_NUM, offsetof(struct dist, max), false, 1, INT32_MAX},
+		{"mean", F_NUM, false, offsetof(struct dist, mean), 0, INT32_MAX},
+		{"cv", F_NUM, false, offsetof(struct dist, cv), 0, 100},
+		{"min", F_NUM, false, offsetof(struct dist, min), 1, INT32_MAX},
+		{"max", F_NUM, false, offsetof(struct dist, max), 1, INT32_MAX},
 		{0},
 	};
 	static const char *const others[] = {"dist", NULL};
@@ -415,9 +415,9 @@ static enum rc read_length(struct dist *d, const struct ynode *n, struct err *e)
 static enum rc read_output(struct profile *p, const struct ynode *map, struct err *e)
 {
 	static const struct field fields[] = {
-		{"default_max_tokens", F_COUNT, offsetof(struct profile_output, default_max_tokens),
-		 false, 1, INT32_MAX},
-		{"forced_tokens", F_COUNT, offsetof(struct profile_output, forced_tokens), false, 1,
+		{"default_max_tokens", F_COUNT, false,
+		 offsetof(struct profile_output, default_max_tokens), 1, INT32_MAX},
+		{"forced_tokens", F_COUNT, false, offsetof(struct profile_output, forced_tokens), 1,
 		 INT32_MAX},
 		{0},
 	};
@@ -437,9 +437,9 @@ static enum rc read_output(struct profile *p, const struct ynode *map, struct er
 static enum rc read_published(struct profile *p, const struct ynode *map, struct err *e)
 {
 	static const struct field fields[] = {
-		{"tokens_per_s", F_NUM_RANGE, offsetof(struct profile_published, tokens_per_s),
-		 false, 0, 1e9},
-		{"ttft", F_TIME_RANGE, offsetof(struct profile_published, ttft_ns), false, 0, 0},
+		{"tokens_per_s", F_NUM_RANGE, false,
+		 offsetof(struct profile_published, tokens_per_s), 0, 1e9},
+		{"ttft", F_TIME_RANGE, false, offsetof(struct profile_published, ttft_ns), 0, 0},
 		{0},
 	};
 
@@ -449,10 +449,10 @@ static enum rc read_published(struct profile *p, const struct ynode *map, struct
 static enum rc read_profile(struct profile *p, const struct ynode *root, struct err *e)
 {
 	static const struct field fields[] = {
-		{"name", F_STRING, offsetof(struct profile, name), true, 0, 0},
-		{"engine", F_STRING, offsetof(struct profile, engine), true, 0, 0},
-		{"description", F_STRING, offsetof(struct profile, description), true, 0, 0},
-		{"source", F_STRING, offsetof(struct profile, source), true, 0, 0},
+		{"name", F_STRING, true, offsetof(struct profile, name), 0, 0},
+		{"engine", F_STRING, true, offsetof(struct profile, engine), 0, 0},
+		{"description", F_STRING, true, offsetof(struct profile, description), 0, 0},
+		{"source", F_STRING, true, offsetof(struct profile, source), 0, 0},
 		{0},
 	};
 	static const struct {

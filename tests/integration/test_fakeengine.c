@@ -471,7 +471,7 @@ static void test_refusals(void **state)
 		{{"--uds", "/tmp/x", "--port", "0"}, "--uds"},
 		{{"--uds", "/tmp/x", "--host", "127.0.0.1"}, "--host"},
 		{{"--uds", "/no/such/folder/socket"}, "/no/such/folder/socket"},
-		{{"--host", "256.0.0.1", "--port", "0"}, "256.0.0.1"},
+		{{"--host", "192.0.2.1", "--port", "0"}, "192.0.2.1"},
 		{{"--truth", "/no/such/folder/t.csv", "--port", "0"}, "/no/such/folder/t.csv"},
 		{{"--api-key-env", "NO_SUCH_VARIABLE_HERE"}, "NO_SUCH_VARIABLE_HERE"},
 		{{"serve"}, "serve"},

@@ -336,7 +336,7 @@ static void test_seed_engine(void **state)
 		step_plan_init(&run.plan[i]);
 		run.free_plan[run.n_free++] = &run.plan[i];
 	}
-	for (int i = 0; i < N; i++) {
+	for (int64_t i = 0; i < N; i++) {
 		r[i] = genreq_new((uint64_t)i + 1, NULL, prompt, 4, 128);
 		r[i]->arrival_ns = r[i]->ready_ns = i * 7 * NS_PER_MS;
 		sched_static.add(run.s, r[i]);

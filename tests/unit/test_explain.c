@@ -242,7 +242,7 @@ static void test_prediction_is_what_the_policy_does(void **state)
 				 RC_OK);
 		assert_int_equal(p.policy->open(&l.s, p.knobs, -1, NULL), RC_OK);
 		run_closed_loop(&l, row[i].users, 30000, (int64_t)d.e2el_ns / row[i].users);
-		assert_true(l.done > 10 * row[i].users);
+		assert_true(l.done > INT64_C(10) * row[i].users);
 		ttft = l.ttft_sum / (double)l.done;
 		e2el = l.e2el_sum / (double)l.done;
 		print_message(
