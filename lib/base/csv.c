@@ -64,8 +64,7 @@ static void add_quoted(struct csv_writer *w, const char *s)
 void csv_str(struct csv_writer *w, const char *s)
 {
 	begin_field(w);
-	/* The empty field of a single column is quoted: a bare empty line would not read back as a
-	 * row. */
+	/* A single column's empty field is quoted: an empty line would not read back as a row. */
 	if (s && *s ? s[strcspn(s, ",\"\r\n")] != '\0' : w->n_columns == 1)
 		add_quoted(w, s ? s : "");
 	else if (s)
@@ -93,8 +92,7 @@ void csv_empty(struct csv_writer *w)
 	csv_str(w, NULL);
 }
 
-/* What could not be written stays, so that a disk that has room again gets the rest of a row and
- * not a gap. */
+/* What could not be written stays: a disk that has room again gets the rest of a row, not a gap. */
 static enum rc write_out(struct csv_writer *w, struct err *e)
 {
 	while (buf_size(&w->rows)) {
@@ -201,8 +199,8 @@ struct csv_table {
 	size_t n_columns, n_rows;
 };
 
-/* A row is cut in place: each separator becomes the NUL of the field before it, and quotes only
- * ever shrink a field. */
+/* Rows are cut in place: each separator becomes the NUL of the field before it, and quotes only
+ * shrink a field. */
 struct cutter {
 	char *p, *end; /* *end is writable and holds NUL */
 	size_t line;
@@ -232,8 +230,7 @@ static bool cut_separator(struct cutter *c, enum stop *stop)
 	return true;
 }
 
-/* Cuts a field in quotes whose first quote is at c->p. False if text stands behind the closing
- * quote. */
+/* Cuts a field that starts with the quote at c->p. False if text follows the closing quote. */
 static bool cut_quoted(struct cutter *c, char **field, enum stop *stop)
 {
 	char *to = ++c->p;
@@ -455,30 +452,41 @@ const char *csv_field(const struct csv_table *t, size_t row, int col)
 	return col < 0 ? "" : t->field[(row + 1) * t->n_columns + (size_t)col];
 }
 
+/* units.h says what is wrong with the text, this says where. */
+static enum rc placed(const struct csv_table *t, size_t row, int col, enum rc rc,
+		      const struct err *why, struct err *e)
+{
+	if (rc == RC_OK)
+		return RC_OK;
+	return err_set(e, rc, "%s:%zu: %s: %s", t->name, t->line[row], t->field[col], why->msg);
+}
+
 enum rc csv_field_int(const struct csv_table *t, size_t row, int col, int64_t missing, int64_t *out,
 		      struct err *e)
 {
 	const char *s = csv_field(t, row, col);
+	struct err why;
 
 	if (!*s) {
 		*out = missing;
 		return RC_OK;
 	}
-	if (parse_int(s, INT64_MIN, INT64_MAX, out, e) != RC_OK)
-		return err_prefix(e, "%s:%zu: %s: ", t->name, t->line[row], t->field[col]);
-	return RC_OK;
+	return placed(t, row, col, parse_int(s, INT64_MIN, INT64_MAX, out, &why), &why, e);
 }
 
 enum rc csv_field_num(const struct csv_table *t, size_t row, int col, double missing, double *out,
 		      struct err *e)
 {
 	const char *s = csv_field(t, row, col);
+	struct err why;
 
 	if (!*s) {
 		*out = missing;
 		return RC_OK;
 	}
-	if (parse_double(s, -HUGE_VAL, HUGE_VAL, out, e) != RC_OK)
-		return err_prefix(e, "%s:%zu: %s: ", t->name, t->line[row], t->field[col]);
-	return RC_OK;
+	if (strcmp(s, "inf") == 0 || strcmp(s, "-inf") == 0) { /* as csv_num writes it */
+		*out = *s == '-' ? -HUGE_VAL : HUGE_VAL;
+		return RC_OK;
+	}
+	return placed(t, row, col, parse_double(s, -HUGE_VAL, HUGE_VAL, out, &why), &why, e);
 }

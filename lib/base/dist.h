@@ -13,7 +13,7 @@
 
 enum dist_kind {
 	DIST_CONSTANT,    /* mean */
-	DIST_UNIFORM,     /* min .. max, both given */
+	DIST_UNIFORM,     /* min .. max, both given; reals: [min, max); counts: both ends included, all alike likely */
 	DIST_NORMAL,      /* mean, cv; below 0 is cut to 0 */
 	DIST_LOGNORMAL,   /* mean, cv of the distribution itself, not of its logarithm */
 	DIST_EXPONENTIAL, /* mean */
@@ -36,7 +36,7 @@ enum rc dist_check(const struct dist *d, struct err *e);
 double dist_sample(const struct dist *d, struct rng *r);
 double dist_mean(const struct dist *d); /* before clamping */
 
-/* A sample rounded to the nearest whole number, at least `least`. */
+/* A sample rounded to the nearest whole number within min .. max, then at least `least`. */
 int64_t dist_sample_count(const struct dist *d, struct rng *r, int64_t least);
 
 double rng_normal(struct rng *r);                   /* standard normal, Box-Muller, both halves used in order */

@@ -25,7 +25,7 @@ struct err {
 enum rc err_set(struct err *e, enum rc rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 enum rc err_vset(struct err *e, enum rc rc, const char *fmt, va_list ap);
 
-/* Puts a place before the message that is there: "scenario.yaml:3:5: " + msg. Returns e->rc. */
+/* Puts a place before the message that is there: "scenario.yaml:3:5: " + msg. Returns e->rc, so e may not be NULL. */
 enum rc err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -23,8 +23,7 @@ struct scan {
 	const char *start, *p, *end;
 	const char *want; /* what should have stood at p, once something is wrong */
 	bool too_deep;
-	char *mended; /* copy of the text in which impossible escapes read \ufffd, if there are any
-		       */
+	char *mended; /* a copy in which impossible escapes read \ufffd, if there are any */
 };
 
 static bool scan_value(struct scan *s, int depth);
@@ -347,8 +346,7 @@ enum rc json_get_int(const cJSON *o, const char *path, const char *key, int64_t 
 	if (!v)
 		return RC_OK;
 	d = cJSON_IsNumber(v) ? v->valuedouble : NAN;
-	/* The first comparison keeps the cast defined: -2^63 and 2^63 are doubles, INT64_MAX is
-	 * not. */
+	/* The bounds keep the cast defined: 2^63 is a double, INT64_MAX is not. */
 	if (d >= -0x1p63 && d < 0x1p63 && d == floor(d) && (int64_t)d >= min && (int64_t)d <= max) {
 		*out = (int64_t)d;
 		return RC_OK;

@@ -5,6 +5,7 @@
 #ifndef BASE_RNG_H
 #define BASE_RNG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,8 @@ struct rng {
 	uint32_t ctr[4];
 	uint32_t out[4];
 	unsigned left; /* words of out not yet given */
+	bool has_normal;
+	double normal; /* the second half of rng_normal()'s last pair (dist.h), if has_normal */
 };
 
 /* seed: the run's seed; purpose: "prompts", "arrivals", ...; index: which of many (level, repeat, request). */

@@ -13,16 +13,16 @@
 enum rc parse_int(const char *s, int64_t min, int64_t max, int64_t *out, struct err *e);
 enum rc parse_double(const char *s, double min, double max, double *out, struct err *e);
 
-/* "250ms" "1.5s" "80us" "10ns" "2m" "1h"; a bare number is refused unless it is 0. */
+/* "250ms" "1.5s" "80us" "10ns" "2m" "1h", to the nearest ns; a bare number is refused unless it is 0. */
 enum rc parse_duration(const char *s, int64_t *out_ns, struct err *e);
 
-/* Counts: "20", "4k" (1,000), "4Ki" (1,024), "2M", "1.5k". Must come out whole. */
+/* Counts: "20", "4k" (4,000), "4Ki" (4,096), "2M", "1.5k"; k M G Ki Mi Gi. Must come out whole. */
 enum rc parse_count(const char *s, int64_t min, int64_t max, int64_t *out, struct err *e);
 
-/* Bytes: "1024", "80GiB", "16GB", "512KiB", "4kB". */
+/* Bytes: "1024", "80GiB", "16GB", "512KiB", "4kB", to the nearest byte. */
 enum rc parse_bytes(const char *s, int64_t *out_bytes, struct err *e);
 
-/* Per second: "10", "10/s", "600/min", "inf" (HUGE_VAL). > 0. */
+/* Per second: "10", "10/s", "600/min", "7200/h", "inf" (HUGE_VAL). > 0. */
 enum rc parse_rate(const char *s, double *out_per_s, struct err *e);
 
 /* For people: "84.2 ms", "1.50 s", "12.3k", "15.8 GiB". Returns out. 32 bytes are enough. */

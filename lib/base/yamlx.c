@@ -13,12 +13,11 @@
 #include "die.h"
 #include "units.h"
 
-#define MAX_DEPTH    32
-#define MAX_FILE_MIB 16
-#define MAX_NODES    (1u << 20)
-#define MAX_KEYS     1000 /* of one map: repeated keys are looked for by comparing all */
-#define MAX_KEY_BYTES                                                                              \
-	200 /* fully escaped it still fits libyaml's 1,024 characters for a key on one line */
+#define MAX_DEPTH     32
+#define MAX_FILE_MIB  16
+#define MAX_NODES     (1u << 20)
+#define MAX_KEYS      1000 /* of one map: repeated keys are looked for by comparing all */
+#define MAX_KEY_BYTES 200  /* in escapes: still fewer than libyaml's 1,024 characters for a key */
 
 struct ydoc {
 	struct ynode *root;
@@ -447,8 +446,8 @@ static enum rc find_element(struct ynode **at, const struct step *step, const ch
 	return no_such_element(list, step->name, origin, e);
 }
 
-/* Moves *at one step down. What is missing or null becomes a map; the new child is null until it
- * gets its value. */
+/* Moves *at one step down. What is null becomes a map; a new child is null until it is given its
+ * value. */
 static enum rc descend(struct ynode **at, const struct step *step, const char *origin,
 		       struct err *e)
 {

@@ -67,7 +67,7 @@ bool ynode_is_null(const struct ynode *n); /* unquoted null, ~ or empty */
 /* Block-style YAML that loads to the same tree. */
 bool ynode_emit(struct buf *b, const struct ynode *n);
 
-/* The tree as JSON (unquoted numbers, true/false/null become such; used for `extra:` bodies). Integers beyond 2^53
+/* The tree as JSON (unquoted numbers, true/false/null become such; used for `extra:` bodies). Integers from 2^53 on
  * become cJSON_Raw, so that json_print keeps their digits. cJSON_Delete() it. */
 struct cJSON;
 struct cJSON *ynode_to_json(const struct ynode *n);
