@@ -228,6 +228,20 @@ static const struct golden goldens[] = {
 	},
 	{
 		/*
+		 * 3 blocks. In step 1 A's 5th token takes the last, and B, the last admitted, has
+		 * to preempt itself. It returns in front of C, which came meanwhile, and holds it
+		 * up although C would fit: B's 5 tokens need 2 blocks. After A's 4th token both
+		 * begin.
+		 */
+		.title = "the preempted return to the front",
+		.set = {{"num_gpu_blocks", 4}, {"enable_prefix_caching", 0}, {"max_num_seqs", 8}},
+		.request = {{4, 4}, {4, 3}, {4, 1, 0, 1}},
+		.step = {"A@0+4 B@0+4 | - | 1", "A@4+1 | B | 1", "A@5+1 | - | 1", "A@6+1 | - | 1",
+			 "B@0+5 C@0+4 | - | 0", "B@5+1 | - | 1"},
+		.preemptions = 1,
+	},
+	{
+		/*
 		 * 5 blocks. A holds 3, B needs 3 and waits; C would fit, but stands behind B. After
 		 * A's third token all blocks are free, and both begin.
 		 */
@@ -310,6 +324,26 @@ static const struct golden goldens[] = {
 		.request = {{4, 3, 0, 0, 5}, {4, 4, 0, 1, 0}},
 		.step = {"A@0+4 | - | 2", "A@4+1 B@0+4 | - | 0", "B@4+1 | A | 1", "B@5+1 | - | 1",
 			 "B@6+1 | - | 1", "A@0+6 | - | 1"},
+		.preemptions = 1,
+	},
+	{
+		/*
+		 * 4 tokens a step, 4 blocks. In step 3 A (5) has 1 of them when B (0) needs a
+		 * block; A's token goes back to the budget, so C (1) gets 3, not 2. B ends with it.
+		 * C takes 4, then its last 3, and A, whose 7 tokens are computed anew, begins with
+		 * the one that is left.
+		 */
+		.title = "priority: the victim's tokens go back to the budget",
+		.set = {{"num_gpu_blocks", 5},
+			{"policy", 1},
+			{"enable_prefix_caching", 0},
+			{"scheduler_reserve_full_isl", 0},
+			{"max_num_batched_tokens", 4},
+			{"max_num_seqs", 3}},
+		.request = {{4, 4, 0, 0, 5}, {3, 3, 0, 1, 0}, {12, 1, 0, 2, 1}},
+		.step = {"A@0+4 | - | 3", "A@4+1 B@0+3 | - | 1", "A@5+1 B@3+1 C@0+2 | - | 0",
+			 "B@4+1 C@2+3 | A | 0", "C@5+4 | - | 1", "C@9+3 A@0+1 | - | 0",
+			 "A@1+4 | - | 2", "A@5+2 | - | 2"},
 		.preemptions = 1,
 	},
 	{
@@ -489,15 +523,24 @@ static void steps_start_when_the_model_says(void **state)
 	assert_int_equal(b->last_token_ns, 300);
 	genreq_free(a);
 	genreq_free(b);
-	/* The engine was idle: the step starts with the arrival. */
+	/* Nobody of that step is left, but it was still running when this one came. */
 	a = request(2, 4, 0, 1);
-	a->arrival_ns = a->ready_ns = 1000;
+	a->arrival_ns = a->ready_ns = 250;
 	sched_vllm_v1.add(s, a);
+	step_plan_clear(&p);
+	assert_true(sched_vllm_v1.plan(s, &p));
+	assert_int_equal(p.start_ns, 300);
+	sched_vllm_v1.commit(s, &p, (int32_t[]){4}, 400);
+	/* The engine was idle: the step starts with the arrival. */
+	b = request(3, 4, 0, 1);
+	b->arrival_ns = b->ready_ns = 1000;
+	sched_vllm_v1.add(s, b);
 	step_plan_clear(&p);
 	assert_true(sched_vllm_v1.plan(s, &p));
 	assert_int_equal(p.start_ns, 1000);
 	sched_vllm_v1.close(s);
 	genreq_free(a);
+	genreq_free(b);
 	step_plan_release(&p);
 }
 
