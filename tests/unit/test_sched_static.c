@@ -54,7 +54,7 @@ static void requests_do_not_feel_each_other(void **state)
 	(void)state;
 	for (int i = 0; i < N; i++) {
 		step_plan_init(&plan[i]);
-		r[i] = request((uint64_t)i, 1 + i, 1 + 2 * i, 1000 * i);
+		r[i] = request((uint64_t)i, 1 + i, 1 + 2 * i, 1000L * i);
 		sched_static.add(s, r[i]);
 	}
 	for (int round = 0; round < 2 * N; round++) {
@@ -81,7 +81,7 @@ static void requests_do_not_feel_each_other(void **state)
 		assert_int_equal(r[i]->state, GENREQ_DONE);
 		assert_int_equal(r[i]->finish, FINISH_LENGTH);
 		assert_int_equal(genreq_output_tokens(r[i]), 1 + 2 * i);
-		assert_int_equal(r[i]->first_scheduled_ns, 1000 * i);
+		assert_int_equal(r[i]->first_scheduled_ns, 1000L * i);
 		assert_int_equal(r[i]->first_token_ns, 1000 * i + PREFILL_NS);
 		assert_int_equal(r[i]->last_token_ns, 1000 * i + PREFILL_NS + 2 * i * TOKEN_NS);
 		genreq_free(r[i]);

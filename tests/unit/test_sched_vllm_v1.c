@@ -152,8 +152,7 @@ static const struct golden goldens[] = {
 			 "B@5+1 C@4+1 D@1+2 | - | 95", "C@5+1 | - | 98"},
 	},
 	{
-		/* Whoever has no place in the running batch waits, although tokens and blocks are
-		   free. */
+		/* Whoever has no place in the batch waits, though tokens and blocks are free. */
 		.title = "max_num_seqs",
 		.set = {{"max_num_seqs", 2}},
 		.request = {{4, 1}, {4, 2}, {4, 1}},
@@ -423,7 +422,7 @@ static void hand_worked_schedules(void **state)
 
 /* ---- the plan in numbers ---- */
 
-/* Step 1 of "priority: a victim ..." with a budget: what is taken out leaves sums, budget and flags
+/* Step 2 of "priority: a victim ..." with a budget: what is taken out leaves sums, budget and flags
  * as if never there. */
 static void sums_follow_what_is_taken_out(void **state)
 {
