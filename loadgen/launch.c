@@ -1,10 +1,12 @@
 /*
- * Owns the processes of launched engines. Runs on the main thread before and after the load, never during it, so it may
- * block. Must not know what an engine is beyond a program, a log and a URL that answers.
+ * Owns the processes of launched engines. Runs on the main thread before and after the load, never
+ * during it, so it may block. Must not know what an engine is beyond a program, a log and a URL
+ * that answers.
  *
- * Three processes: we -> keeper -> engine. The keeper leads no terminal (setsid), waits for the engine, and holds the
- * reading end of a pipe whose writing end only we have: end of file there means that we are gone, however we went. It is
- * a child subreaper, so what the engine leaves behind becomes its child and is killed as well.
+ * Three processes: we -> keeper -> engine. The keeper leads no terminal (setsid), waits for the
+ * engine, and holds the reading end of a pipe whose writing end only we have: end of file there
+ * means that we are gone, however we went. It is a child subreaper, so what the engine leaves
+ * behind becomes its child and is killed as well.
  */
 #include "launch.h"
 
@@ -29,14 +31,15 @@
 #include "base/die.h"
 
 #define STOP_PATIENCE_NS (5 * NS_PER_S)
-#define POLL_NS          (20 * NS_PER_MS)
-#define LOG_TAIL_BYTES   600
-#define LOG_HEAD_BYTES   65536
+#define POLL_NS		 (20 * NS_PER_MS)
+#define LOG_TAIL_BYTES	 600
+#define LOG_HEAD_BYTES	 65536
 
 struct launched {
 	pid_t keeper;
-	int lifeline; /* writing end; closing it ends the engine */
-	int status_fd; /* the keeper writes the engine's wait status here when it has died by itself */
+	int lifeline;  /* writing end; closing it ends the engine */
+	int status_fd; /* the keeper writes the engine's wait status here when it has died by itself
+			*/
 	bool reaped, dead;
 	int status;
 	char *program, *log_path;
@@ -86,7 +89,8 @@ static char *find_program(const char *name, struct err *e)
 	return NULL;
 }
 
-/* In the keeper. SIGKILL for every child it has: what left the engine's group was re-parented to the keeper. */
+/* In the keeper. SIGKILL for every child it has: what left the engine's group was re-parented to
+ * the keeper. */
 static bool kill_children(void)
 {
 	FILE *f = fopen("/proc/thread-self/children", "r");
@@ -130,7 +134,8 @@ _Noreturn static void engine_main(const char *path, char *const *argv, int log_f
 	_exit(127);
 }
 
-/* Keeps only its own three descriptors: another engine's lifeline held here would keep that engine alive. */
+/* Keeps only its own three descriptors: another engine's lifeline held here would keep that engine
+ * alive. */
 _Noreturn static void keeper_main(const char *path, char *const *argv, const int keep[3])
 {
 	enum { LIFELINE = 100, STATUS, LOG };
@@ -171,7 +176,8 @@ _Noreturn static void keeper_main(const char *path, char *const *argv, const int
 	}
 }
 
-enum rc launch_start(struct launched **out, const struct launch_spec *spec, const char *log_path, struct err *e)
+enum rc launch_start(struct launched **out, const struct launch_spec *spec, const char *log_path,
+		     struct err *e)
 {
 	char *path = find_program(spec->program, e);
 	int life[2] = {-1, -1}, status[2] = {-1, -1};
@@ -332,7 +338,8 @@ static bool answers_200(const struct target *t, const char *path)
 	if (fd < 0)
 		return false;
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	n = snprintf(request, sizeof(request), "GET %s%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+	n = snprintf(request, sizeof(request),
+		     "GET %s%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
 		     t->prefix ? t->prefix : "", path);
 	if (n < (int)sizeof(request) && send(fd, request, (size_t)n, MSG_NOSIGNAL) == n &&
 	    recv(fd, answer, sizeof(answer) - 1, MSG_WAITALL) >= 12)
@@ -341,7 +348,8 @@ static bool answers_200(const struct target *t, const char *path)
 	return yes;
 }
 
-enum rc launch_wait_ready(struct launched *l, struct target *t, const volatile sig_atomic_t *interrupted, struct err *e)
+enum rc launch_wait_ready(struct launched *l, struct target *t,
+			  const volatile sig_atomic_t *interrupted, struct err *e)
 {
 	int64_t until = monotonic_now_ns() + l->spec->timeout_ns;
 	char tail[LOG_TAIL_BYTES];
@@ -364,11 +372,15 @@ enum rc launch_wait_ready(struct launched *l, struct target *t, const volatile s
 	log_tail(l, tail, sizeof(tail));
 	if (!t->url)
 		return err_set(e, RC_IO,
-			       "launch: %s printed no \"listening on URL\" within %.0f s; give the target a url, "
+			       "launch: %s printed no \"listening on URL\" within %.0f s; give the "
+			       "target a url, "
 			       "or raise launch.timeout; log %s: %s",
 			       l->program, (double)l->spec->timeout_ns / 1e9, l->log_path, tail);
-	return err_set(e, RC_IO, "launch: %s: %s%s did not answer 200 within %.0f s (launch.timeout); log %s: %s",
-		       l->program, t->url, l->spec->ready, (double)l->spec->timeout_ns / 1e9, l->log_path, tail);
+	return err_set(
+		e, RC_IO,
+		"launch: %s: %s%s did not answer 200 within %.0f s (launch.timeout); log %s: %s",
+		l->program, t->url, l->spec->ready, (double)l->spec->timeout_ns / 1e9, l->log_path,
+		tail);
 }
 
 void launch_stop(struct launched *l)

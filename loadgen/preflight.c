@@ -1,5 +1,6 @@
 /*
- * Owns the exchange with a models page. Loop thread, before the load. Knows no record and no figure.
+ * Owns the exchange with a models page. Loop thread, before the load. Knows no record and no
+ * figure.
  */
 #include "preflight.h"
 
@@ -101,10 +102,12 @@ static void read_models(struct preflight_answer *a, const struct buf *page, cons
 	cJSON_Delete(root);
 }
 
-void preflight(struct evloop *loop, const struct target *t, const struct dialect *d, const struct transport_type *type,
-	       struct transport *transport, const volatile sig_atomic_t *interrupted, struct preflight_answer *out)
+void preflight(struct evloop *loop, const struct target *t, const struct dialect *d,
+	       const struct transport_type *type, struct transport *transport,
+	       const volatile sig_atomic_t *interrupted, struct preflight_answer *out)
 {
-	static const struct xfer_handler handler = {on_connected, on_written, on_head, on_body, on_end};
+	static const struct xfer_handler handler = {on_connected, on_written, on_head, on_body,
+						    on_end};
 	struct look k = {.loop = loop, .out = out};
 	struct buf path, headers;
 	struct xfer_spec spec = {.method = "GET", .keep_alive = false};

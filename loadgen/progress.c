@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "base/units.h"
 
-#define TTY_INTERVAL_NS   (100 * NS_PER_MS)
+#define TTY_INTERVAL_NS	  (100 * NS_PER_MS)
 #define PLAIN_INTERVAL_NS (5 * NS_PER_S)
 
 struct progress {
@@ -47,7 +47,8 @@ struct progress *progress_new(enum progress_mode mode)
 	const char *term = getenv("TERM");
 
 	if (mode == PROGRESS_AUTO)
-		mode = isatty(2) && term && strcmp(term, "dumb") != 0 ? PROGRESS_TTY : PROGRESS_PLAIN;
+		mode = isatty(2) && term && strcmp(term, "dumb") != 0 ? PROGRESS_TTY
+								      : PROGRESS_PLAIN;
 	p->mode = mode;
 	if (mode == PROGRESS_TTY)
 		log_set_hooks(wipe, redraw, p);
@@ -65,7 +66,9 @@ void progress_free(struct progress *p)
 
 int64_t progress_interval_ns(const struct progress *p)
 {
-	return p->mode == PROGRESS_TTY ? TTY_INTERVAL_NS : p->mode == PROGRESS_PLAIN ? PLAIN_INTERVAL_NS : 0;
+	return p->mode == PROGRESS_TTY	   ? TTY_INTERVAL_NS
+	       : p->mode == PROGRESS_PLAIN ? PLAIN_INTERVAL_NS
+					   : 0;
 }
 
 /* Time left, from the share done; nothing before there is something to go by. */
@@ -78,7 +81,8 @@ static void format_eta(char *out, size_t cap, double fraction, int64_t elapsed_n
 		return;
 	left_s = (int64_t)((double)elapsed_ns / 1e9 * (1 - fraction) / fraction + 0.5);
 	if (left_s >= 60)
-		snprintf(out, cap, "  ~%lldm%02llds left", (long long)left_s / 60, (long long)left_s % 60);
+		snprintf(out, cap, "  ~%lldm%02llds left", (long long)left_s / 60,
+			 (long long)left_s % 60);
 	else
 		snprintf(out, cap, "  ~%llds left", (long long)left_s);
 }
@@ -101,9 +105,10 @@ void progress_show(struct progress *p, const struct progress_now *now, int64_t n
 		snprintf(ttft, sizeof(ttft), "  TTFT p50 %.1f ms", now->ttft_p50_ms);
 	if (now->failed > 0)
 		snprintf(failed, sizeof(failed), "  %lld failed", (long long)now->failed);
-	snprintf(p->line, sizeof(p->line), "[%d/%d] %s, %s: %lld%s done, %lld running%s  %s tok/s%s%s", now->point + 1,
-		 now->points, now->target, now->level, (long long)now->done, planned, (long long)now->running, failed,
-		 rate, ttft, eta);
+	snprintf(p->line, sizeof(p->line),
+		 "[%d/%d] %s, %s: %lld%s done, %lld running%s  %s tok/s%s%s", now->point + 1,
+		 now->points, now->target, now->level, (long long)now->done, planned,
+		 (long long)now->running, failed, rate, ttft, eta);
 	if (p->mode == PROGRESS_PLAIN) {
 		log_info("%s", p->line);
 		return;

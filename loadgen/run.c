@@ -1,8 +1,9 @@
 /*
- * Owns a run: the loop, the results folder, every record, and one lane a target. Everything happens on the main thread.
+ * Owns a run: the loop, the results folder, every record, and one lane a target. Everything happens
+ * on the main thread.
  *
- * A run is a list of phases. A phase puts one level on one or more lanes at once (all of them under `interleave`, else
- * one) and ends when every lane's driver is over. Warm-up is a phase with level -1. Knows no bytes, no JSON, no figures.
+ * A run is a list of phases (phases.h). A phase puts one level on one or more lanes at once and
+ * ends when every lane's driver is over. Knows no bytes, no JSON, no figures.
  */
 #include "run.h"
 
@@ -23,10 +24,9 @@
 #include "base/evloop.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "dialect.h"
+#include "deployment.h"
 #include "driver.h"
-#include "launch.h"
-#include "preflight.h"
+#include "phases.h"
 #include "request.h"
 #include "results.h"
 #include "scrape.h"
@@ -41,14 +41,9 @@ struct run;
 /* One target being driven. */
 struct lane {
 	struct run *run;
-	struct target *target;
 	int index; /* of the target */
-	struct launched *launched;
-	const struct transport_type *transport_type;
-	struct transport *transport;
+	struct deployment at;
 	struct request_env env;
-	struct scrape *scrape;
-	char *model; /* learnt from the server when the scenario names none */
 
 	/* this phase */
 	struct driver *driver;
@@ -57,7 +52,7 @@ struct lane {
 	size_t n_in_flight, cap_in_flight;
 	int point;
 	int64_t done, failed;
-	bool over, death_told;
+	bool over;
 };
 
 struct run {
@@ -73,23 +68,26 @@ struct run {
 	size_t n_records, cap_records;
 	struct point *points;
 	size_t n_points, cap_points;
-	int64_t next_request_id;
 	int64_t failures;
 	const char *ended; /* why it stops early; NULL = it does not */
 
+	struct phase *phases;
+	int n_phases;
+
 	/* this phase */
-	struct lane **active;
+	const struct phase *phase;
+	struct level level;
+	struct lane *active; /* n_active of lanes[], those of the phase */
 	int n_active, n_open;
-	int level, repeat; /* level -1 = warm-up */
 	int64_t level_start_ns;
 	size_t first_record;
 	struct timer flush, show;
-	int phases_done, phases;
 	int64_t tokens_now, tokens_before, shown_ns;
 	struct hist *ttft_us;
 };
 
-/* Ctrl-C. The first lets the run end in order; the second leaves at once: written rows stay, the keepers end the engines. */
+/* Ctrl-C. The first lets the run end in order; the second leaves at once: written rows stay, the
+ * keepers end the engines. */
 static volatile sig_atomic_t interrupts;
 static struct evloop *interrupt_loop;
 
@@ -132,9 +130,9 @@ static void end_early(struct run *r, const char *why, int64_t now_ns)
 		return;
 	r->ended = why;
 	for (int i = 0; i < r->n_active; i++) {
-		struct lane *l = r->active[i];
+		struct lane *l = &r->active[i];
 
-		if (l->over)
+		if (l->over || !l->driver)
 			continue;
 		driver_stop(l->driver);
 		for (size_t k = 0; k < l->n_in_flight; k++)
@@ -153,16 +151,17 @@ static void on_notify(void *arg)
 		end_early(r, "interrupted", monotonic_now_ns());
 }
 
-static void record_identity(const struct lane *l, int64_t index, int64_t sched_ns, struct record *rec)
+static void record_identity(const struct lane *l, int64_t index, int64_t sched_ns,
+			    struct record *rec)
 {
 	struct run *r = l->run;
 
 	record_init(rec);
-	rec->request_id = r->next_request_id++;
+	rec->request_id = phase_request_id(r->s, r->phase, l->index, index);
 	rec->target = l->index;
 	rec->point = l->point;
-	rec->level = r->level;
-	rec->repeat = r->repeat;
+	rec->level = r->phase->level;
+	rec->repeat = r->phase->repeat;
 	rec->index = index;
 	rec->sched_ns = sched_ns;
 }
@@ -173,12 +172,13 @@ static void start_request(struct lane *l, const struct driver_step *step, int64_
 	struct planned_request plan;
 	struct record rec;
 
-	workload_plan(r->workload, r->level, r->repeat, step->index, &plan);
+	workload_plan(r->workload, r->phase->level, r->phase->repeat, step->index, &plan);
 	record_identity(l, step->index, step->sched_ns, &rec);
 	rec.planned_output_tokens = plan.output_tokens;
 	if (l->n_in_flight == l->cap_in_flight) {
 		l->cap_in_flight = l->cap_in_flight ? 2 * l->cap_in_flight : 64;
-		l->in_flight = xreallocarray(l->in_flight, l->cap_in_flight, sizeof(struct request *));
+		l->in_flight =
+			xreallocarray(l->in_flight, l->cap_in_flight, sizeof(struct request *));
 	}
 	l->in_flight[l->n_in_flight++] = request_start(&l->env, &plan, &rec, now_ns);
 }
@@ -208,7 +208,8 @@ static void lane_pump(struct lane *l, int64_t now_ns)
 		switch (step.what) {
 		case DRIVER_START:
 			start_request(l, &step, now_ns);
-			now_ns = monotonic_now_ns(); /* the next send is stamped with its own time */
+			now_ns =
+				monotonic_now_ns(); /* the next send is stamped with its own time */
 			break;
 		case DRIVER_WAIT:
 			evloop_timer(r->loop, &l->next_start, step.at_ns);
@@ -241,7 +242,8 @@ static void on_grace(struct timer *t, int64_t now_ns)
 	struct lane *l = (struct lane *)((char *)t - offsetof(struct lane, grace));
 
 	for (size_t k = 0; k < l->n_in_flight; k++)
-		request_abort(l->in_flight[k], OUTCOME_CANCELLED, "still running when limits.grace was over", now_ns);
+		request_abort(l->in_flight[k], OUTCOME_CANCELLED,
+			      "still running when limits.grace was over", now_ns);
 }
 
 static void on_request_end(struct request *q, void *arg)
@@ -287,12 +289,12 @@ static void on_flush(struct timer *t, int64_t now_ns)
 
 static void describe_level(const struct run *r, char *out, size_t cap)
 {
-	const struct level *v = r->level < 0 ? NULL : &r->s->levels[r->level];
+	const struct level *v = &r->level;
 	char repeat[32] = "";
 
 	if (r->s->repeats > 1)
-		snprintf(repeat, sizeof(repeat), " #%d", r->repeat + 1);
-	if (!v)
+		snprintf(repeat, sizeof(repeat), " #%d", r->phase->repeat + 1);
+	if (r->phase->level < 0)
 		snprintf(out, cap, "warm-up");
 	else if (v->kind == LOAD_CLOSED)
 		snprintf(out, cap, "closed %d%s", v->concurrency, repeat);
@@ -305,31 +307,35 @@ static void describe_level(const struct run *r, char *out, size_t cap)
 static void on_show(struct timer *t, int64_t now_ns)
 {
 	struct run *r = (struct run *)((char *)t - offsetof(struct run, show));
-	struct progress_now now = {.point = r->phases_done, .points = r->phases};
+	int phases_done = (int)(r->phase - r->phases);
+	struct progress_now now = {.point = phases_done, .points = r->n_phases};
 	char target[64], level[64];
-	double phase = 0;
+	double share = 0; /* of this phase */
 
 	describe_level(r, level, sizeof(level));
 	snprintf(target, sizeof(target), "%d targets", r->n_active);
-	now.target = r->n_active == 1 ? r->active[0]->target->name : target;
+	now.target = r->n_active == 1 ? r->active[0].at.target->name : target;
 	now.level = level;
 	for (int i = 0; i < r->n_active; i++) {
-		const struct lane *l = r->active[i];
+		const struct lane *l = &r->active[i];
 
 		now.done += l->done;
 		now.failed += l->failed;
 		now.running += driver_in_flight(l->driver);
-		now.planned += r->level >= 0 && r->s->levels[r->level].requests == 0 ? 0 : driver_planned(l->driver);
+		now.planned += r->level.requests == 0 ? 0 : driver_planned(l->driver);
 	}
 	if (now.planned > 0)
-		phase = (double)now.done / (double)now.planned;
-	else if (r->level >= 0 && r->s->levels[r->level].duration_ns > 0)
-		phase = fmin(1, (double)(now_ns - r->level_start_ns) / (double)r->s->levels[r->level].duration_ns);
-	now.fraction = (r->phases_done + phase) / r->phases;
-	now.output_tokens_per_s = r->shown_ns && now_ns > r->shown_ns ? (double)(r->tokens_now - r->tokens_before) * 1e9 /
-									    (double)(now_ns - r->shown_ns)
-								      : 0;
-	now.ttft_p50_ms = hist_count(r->ttft_us) ? (double)hist_quantile(r->ttft_us, 0.5) / 1e3 : NAN;
+		share = (double)now.done / (double)now.planned;
+	else if (r->level.duration_ns > 0)
+		share = fmin(1,
+			     (double)(now_ns - r->level_start_ns) / (double)r->level.duration_ns);
+	now.fraction = (phases_done + share) / r->n_phases;
+	now.output_tokens_per_s = r->shown_ns && now_ns > r->shown_ns
+					  ? (double)(r->tokens_now - r->tokens_before) * 1e9 /
+						    (double)(now_ns - r->shown_ns)
+					  : 0;
+	now.ttft_p50_ms =
+		hist_count(r->ttft_us) ? (double)hist_quantile(r->ttft_us, 0.5) / 1e3 : NAN;
 	if (now_ns - r->shown_ns >= NS_PER_S) {
 		r->shown_ns = now_ns;
 		r->tokens_before = r->tokens_now;
@@ -357,7 +363,7 @@ static void compute_point(struct lane *l, struct self_watch_point self, int64_t 
 	for (size_t i = r->first_record; i < r->n_records; i++)
 		if (r->records[i].point == l->point)
 			mine[n++] = &r->records[i];
-	l->transport_type->stats(l->transport, &stats);
+	l->at.transport_type->stats(l->at.transport, &stats);
 	if (stats.receive_lag_ns && hist_count(stats.receive_lag_ns))
 		self.receive_error_p99_us = (double)hist_quantile(stats.receive_lag_ns, 0.99) / 1e3;
 	if (r->n_points == r->cap_points) {
@@ -368,221 +374,180 @@ static void compute_point(struct lane *l, struct self_watch_point self, int64_t 
 	memset(p, 0, sizeof(*p));
 	p->id = l->point;
 	p->target = l->index;
-	p->level = r->level;
-	p->repeat = r->repeat;
+	p->level = r->phase->level;
+	p->repeat = r->phase->repeat;
 	point_compute(p, r->s, mine, n, r->level_start_ns, &self);
 	results_add_point(r->results, p, r->level_start_ns, end_ns);
 	free(mine);
 }
 
-/* One level, on all lanes of `active` at once. */
-static void run_phase(struct run *r, int level, int repeat)
+static void lane_begin(struct lane *l, const int64_t *arrivals, int64_t n_arrivals)
 {
-	static const struct level warmup_level = {.kind = LOAD_SERIAL, .concurrency = 1};
-	struct level v = level >= 0 ? r->s->levels[level] : warmup_level;
+	struct run *r = l->run;
+	struct transport_stats stats = {0};
+
+	l->at.transport_type->stats(l->at.transport, &stats);
+	if (stats.receive_lag_ns)
+		hist_reset(stats.receive_lag_ns);
+	l->driver = driver_new(&r->level, r->level_start_ns, arrivals, n_arrivals);
+	l->point = r->phase->level < 0 ? -1 : r->phase->first_point + (int)(l - r->active);
+	l->done = l->failed = 0;
+	l->over = false;
+}
+
+/* What has started has ended: the lane's rows become its point. */
+static void lane_end(struct lane *l, const struct self_watch_point *self, int64_t end_ns)
+{
+	record_dropped(l);
+	if (l->point >= 0)
+		compute_point(l, *self, end_ns);
+	driver_free(l->driver);
+	l->driver = NULL;
+	deployment_tell_death(&l->at);
+}
+
+/* One level, on all lanes of `active` at once. */
+static void run_phase(struct run *r)
+{
 	struct self_watch_point self;
 	int64_t *arrivals = NULL, n_arrivals = 0, end_ns;
 
-	if (level < 0)
-		v.requests = r->s->warmup_requests;
-	if (v.kind == LOAD_OPEN)
-		arrivals = arrival_times(&v, r->s->seed, level, repeat, &n_arrivals);
-	r->level = level;
-	r->repeat = repeat;
+	r->level = phase_level(r->s, r->phase);
+	if (r->level.kind == LOAD_OPEN)
+		arrivals = arrival_times(&r->level, r->s->seed, r->phase->level, r->phase->repeat,
+					 &n_arrivals);
 	r->first_record = r->n_records;
 	hist_reset(r->ttft_us);
 	r->level_start_ns = monotonic_now_ns();
 	r->n_open = r->n_active;
-	for (int i = 0; i < r->n_active; i++) {
-		struct lane *l = r->active[i];
-		struct transport_stats stats = {0};
-
-		l->transport_type->stats(l->transport, &stats);
-		if (stats.receive_lag_ns)
-			hist_reset(stats.receive_lag_ns);
-		l->driver = driver_new(&v, r->level_start_ns, arrivals, n_arrivals);
-		l->point = level < 0 ? -1 : (int)r->n_points + i;
-		l->done = l->failed = 0;
-		l->over = false;
-	}
+	for (int i = 0; i < r->n_active; i++)
+		lane_begin(&r->active[i], arrivals, n_arrivals);
+	free(arrivals);
 	self_watch_start(r->watch, r->level_start_ns);
 	if (progress_interval_ns(r->progress) > 0)
-		evloop_timer(r->loop, &r->show, r->level_start_ns + progress_interval_ns(r->progress));
+		evloop_timer(r->loop, &r->show,
+			     r->level_start_ns + progress_interval_ns(r->progress));
 	evloop_timer(r->loop, &r->flush, r->level_start_ns + FLUSH_NS);
 	for (int i = 0; i < r->n_active; i++)
-		lane_pump(r->active[i], monotonic_now_ns());
+		lane_pump(&r->active[i], monotonic_now_ns());
 	while (r->n_open > 0)
 		evloop_run(r->loop);
 	end_ns = monotonic_now_ns();
 	evloop_timer_cancel(r->loop, &r->show);
 	evloop_timer_cancel(r->loop, &r->flush);
 	self_watch_stop(r->watch, end_ns, &self);
-	for (int i = 0; i < r->n_active; i++) {
-		struct lane *l = r->active[i];
-		struct err died;
-
-		record_dropped(l);
-		if (level >= 0)
-			compute_point(l, self, end_ns);
-		driver_free(l->driver);
-		l->driver = NULL;
-		if (l->launched && !l->death_told && launch_died(l->launched, &died)) {
-			log_warn("%s: %s", l->target->name, died.msg);
-			l->death_told = true;
-		}
-	}
+	for (int i = 0; i < r->n_active; i++)
+		lane_end(&r->active[i], &self, end_ns);
 	if (!r->s->output.events)
 		for (size_t i = r->first_record; i < r->n_records; i++)
 			record_release(&r->records[i]);
 	results_flush(r->results);
-	free(arrivals);
-	r->phases_done++;
 }
 
-static enum rc lane_open(struct lane *l, struct err *e)
+static enum rc lane_open(struct lane *l, bool look, bool *there, struct err *e)
 {
-	struct run *r = l->run;
-	struct target *t = l->target;
+	const struct limits *limits = &l->run->s->limits;
+	enum rc rc = deployment_open(&l->at, limits->connect_ns, e);
 
-	l->transport_type = transport_for(t);
-	l->env.loop = r->loop;
-	l->env.target = t;
-	l->env.model = t->model;
-	l->env.dialect = dialect_find(t->dialect);
-	l->env.transport_type = l->transport_type;
-	l->env.limits = &r->s->limits;
-	l->env.keep_events = true;
-	l->env.on_end = on_request_end;
-	l->env.on_token = on_token;
-	l->env.arg = l;
-	CHECK(l->env.dialect); /* the scenario checked the name */
-	if (l->transport_type->open(&l->transport, r->loop, t, r->s->limits.connect_ns, e) != RC_OK)
-		return err_prefix(e, "target %s: ", t->name);
-	l->env.transport = l->transport;
-	return RC_OK;
-}
-
-/* Is anybody there, and under which model name? */
-static enum rc lane_preflight(struct lane *l, bool *there, struct err *e)
-{
-	struct target *t = l->target;
-	struct preflight_answer a;
-
-	preflight(l->run->loop, t, l->env.dialect, l->transport_type, l->transport, &interrupts, &a);
-	*there = a.reachable;
-	if (!a.reachable) {
-		log_warn("target %s: nobody listens at %s (%s); start that engine, or leave the target out with --target",
-			 t->name, t->url, a.why);
-	} else if (a.status == 401 || a.status == 403) {
-		log_warn("target %s: %s answers %d: it wants a key (api_key_env: NAME_OF_VARIABLE)", t->name, t->url,
-			 a.status);
-	} else if (!a.model_served) {
-		log_warn("target %s: model %s is not among those served at %s: %s", t->name, t->model, t->url, a.listed);
-	}
-	free(l->model);
-	l->model = a.model;
-	if (!t->model && a.model)
-		l->env.model = a.model;
-	if (!l->env.model && a.reachable)
-		return err_set(e, RC_INPUT, "target %s: no model given, and %s lists none; set targets[].model", t->name,
-			       t->url);
-	return RC_OK;
-}
-
-static void lane_close(struct lane *l)
-{
-	scrape_free(l->scrape);
-	l->scrape = NULL;
-	if (l->transport)
-		l->transport_type->close(l->transport);
-	l->transport = NULL;
-	launch_stop(l->launched);
-	l->launched = NULL;
-	free(l->model);
-	free(l->in_flight);
-	l->model = NULL;
-	l->in_flight = NULL;
-}
-
-static enum rc lanes_launch(struct run *r, struct err *e)
-{
-	enum rc rc = RC_OK;
-
-	for (int i = 0; i < r->n_active && !rc; i++) {
-		struct lane *l = r->active[i];
-		char *log_path;
-
-		if (!l->target->launch)
-			continue;
-		log_path = xasprintf("%s/engine-%d.log", results_dir(r->results), l->index);
-		rc = launch_start(&l->launched, l->target->launch, log_path, e);
-		free(log_path);
-	}
-	for (int i = 0; i < r->n_active && !rc; i++)
-		if (r->active[i]->launched)
-			rc = launch_wait_ready(r->active[i]->launched, r->active[i]->target, &interrupts, e);
+	*there = true;
+	if (!rc && (look || (l->at.launched && !l->at.model)))
+		rc = deployment_look(&l->at, there, e);
+	l->env = (struct request_env){
+		.loop = l->run->loop,
+		.target = l->at.target,
+		.model = l->at.model,
+		.dialect = l->at.dialect,
+		.transport_type = l->at.transport_type,
+		.transport = l->at.transport,
+		.limits = limits,
+		.keep_events = true,
+		.on_end = on_request_end,
+		.on_token = on_token,
+		.arg = l,
+	};
 	return rc;
 }
 
-/* The targets that we do not launch ourselves. With nobody there at all nothing is sent: there is nothing to measure. */
+/* The targets whose engines somebody else runs, before anything is written or launched. With nobody
+ * there at all nothing is sent: there is nothing to measure. */
 static enum rc look_at_deployed(struct run *r, bool look, struct err *e)
 {
 	int absent = 0;
 	enum rc rc;
 
 	for (int i = 0; i < r->s->n_targets && !interrupts; i++) {
-		struct lane *l = &r->lanes[i];
-		bool there = true;
+		bool there;
 
-		if (l->target->launch)
+		if (r->s->targets[i].launch)
 			continue;
-		rc = lane_open(l, e);
-		if (!rc && look)
-			rc = lane_preflight(l, &there, e);
+		rc = lane_open(&r->lanes[i], look, &there, e);
 		if (rc)
 			return rc;
 		absent += !there;
 	}
 	if (absent == r->s->n_targets)
 		return err_set(e, RC_IO,
-			       "nobody listens at any target, so nothing was sent; start an engine, let the scenario "
-			       "`launch:` one, or use --no-preflight to record the failures");
+			       "nobody listens at any target, so nothing was sent; start an "
+			       "engine, let the scenario `launch:` one, or use --no-preflight to "
+			       "record the failures");
 	return RC_OK;
 }
 
-/* Launches, opens and looks at what `active` still lacks. */
-static enum rc lanes_prepare(struct run *r, bool look, struct err *e)
+/* The engines that are ours: started together, then waited for, then opened. */
+static enum rc lanes_launch(struct run *r, bool look, struct err *e)
 {
-	enum rc rc = lanes_launch(r, e);
+	enum rc rc = RC_OK;
 
+	for (int i = 0; i < r->n_active && !rc; i++) {
+		struct lane *l = &r->active[i];
+		char *log_path = xasprintf("%s/engine-%d.log", results_dir(r->results), l->index);
+
+		rc = deployment_launch(&l->at, log_path, e);
+		free(log_path);
+	}
+	for (int i = 0; i < r->n_active && !rc; i++)
+		rc = deployment_wait_ready(&r->active[i].at, e);
 	for (int i = 0; i < r->n_active && !rc && !interrupts; i++) {
-		struct lane *l = r->active[i];
 		bool there;
 
-		if (l->launched)
-			rc = lane_open(l, e);
-		if (!rc && l->launched && (look || !l->env.model))
-			rc = lane_preflight(l, &there, e);
-		if (!rc && r->s->output.scrape_ns > 0 &&
-		    scrape_new(&l->scrape, r->loop, l->target, r->s->output.scrape_ns, on_scraped, l, e) != RC_OK)
-			log_warn("%s: no engine metrics: %s", l->target->name, e->msg);
+		if (r->active[i].at.launched)
+			rc = lane_open(&r->active[i], look, &there, e);
+	}
+	return rc;
+}
+
+static enum rc lanes_prepare(struct run *r, bool look, struct err *e)
+{
+	enum rc rc = lanes_launch(r, look, e);
+
+	for (int i = 0; i < r->n_active && !rc && !interrupts && r->s->output.scrape_ns; i++) {
+		struct deployment *at = &r->active[i].at;
+
+		if (scrape_new(&at->scrape, r->loop, at->target, r->s->output.scrape_ns, on_scraped,
+			       &r->active[i], e) != RC_OK)
+			log_warn("target %s: no engine metrics: %s", at->target->name, e->msg);
 	}
 	return interrupts ? RC_OK : rc;
 }
 
-static enum rc run_group(struct run *r, bool look, struct err *e)
+/* The phases in order; the targets' engines live from their first phase to their last. */
+static enum rc run_phases(struct run *r, bool look, struct err *e)
 {
-	enum rc rc = lanes_prepare(r, look, e);
+	enum rc rc = RC_OK;
 
-	if (interrupts)
-		end_early(r, "interrupted", monotonic_now_ns());
-	if (!rc && !r->ended && r->s->warmup_requests > 0)
-		run_phase(r, -1, 0);
-	for (int repeat = 0; repeat < r->s->repeats && !rc; repeat++)
-		for (int level = 0; level < r->s->n_levels && !r->ended; level++)
-			run_phase(r, level, repeat);
-	for (int i = 0; i < r->n_active; i++)
-		lane_close(r->active[i]);
+	for (int i = 0; i < r->n_phases && !rc && !r->ended; i++) {
+		r->phase = &r->phases[i];
+		r->active = r->lanes + r->phase->first_target;
+		r->n_active = r->phase->n_targets;
+		if (r->phase->opens)
+			rc = lanes_prepare(r, look, e);
+		if (interrupts)
+			end_early(r, "interrupted", monotonic_now_ns());
+		if (!rc && !r->ended)
+			run_phase(r);
+		for (int k = 0; k < r->n_active && (rc || r->ended || r->phase->closes); k++)
+			deployment_close(&r->active[k].at);
+	}
 	return rc;
 }
 
@@ -597,31 +562,36 @@ static void run_open(struct run *r, struct scenario *s, const struct run_opts *o
 	r->flush.fn = on_flush;
 	r->show.fn = on_show;
 	r->lanes = xcalloc((size_t)s->n_targets, sizeof(*r->lanes));
-	r->active = xcalloc((size_t)s->n_targets, sizeof(struct lane *));
 	for (int i = 0; i < s->n_targets; i++) {
 		r->lanes[i].run = r;
-		r->lanes[i].target = &s->targets[i];
+		deployment_init(&r->lanes[i].at, &s->targets[i], r->loop, &interrupts);
 		r->lanes[i].index = i;
 		r->lanes[i].next_start.fn = on_next_start;
 		r->lanes[i].grace.fn = on_grace;
 	}
-	r->phases = (s->interleave ? 1 : s->n_targets) * (s->repeats * s->n_levels + (s->warmup_requests > 0));
+	r->phases = phases_new(s, &r->n_phases);
 	evloop_on_notify(r->loop, on_notify, r);
 	catch_interrupts(r->loop);
+}
+
+static void lane_release(struct lane *l)
+{
+	deployment_close(&l->at);
+	free(l->in_flight);
 }
 
 static void run_close(struct run *r)
 {
 	interrupt_loop = NULL;
 	for (int i = 0; i < r->s->n_targets; i++)
-		lane_close(&r->lanes[i]);
+		lane_release(&r->lanes[i]);
 	progress_free(r->progress);
 	self_watch_free(r->watch);
 	hist_free(r->ttft_us);
 	workload_free(r->workload);
 	evloop_free(r->loop);
 	free(r->lanes);
-	free(r->active);
+	free(r->phases);
 }
 
 static char *utc_now(void)
@@ -635,9 +605,9 @@ static char *utc_now(void)
 	return xstrdup(text);
 }
 
-enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_done *out, struct err *e)
+enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_done *out,
+		     struct err *e)
 {
-	int groups = s->interleave ? 1 : s->n_targets;
 	struct err close_err;
 	struct run r;
 	enum rc rc;
@@ -650,13 +620,8 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 		rc = look_at_deployed(&r, o->preflight, e);
 	if (!rc)
 		rc = results_create(&r.results, o->out_dir, s, monotonic_now_ns(), e);
-	for (int g = 0; g < groups && !rc && !r.ended; g++) {
-		r.n_active = 0;
-		for (int i = 0; i < s->n_targets; i++)
-			if (s->interleave || i == g)
-				r.active[r.n_active++] = &r.lanes[i];
-		rc = run_group(&r, o->preflight, e);
-	}
+	if (!rc)
+		rc = run_phases(&r, o->preflight, e);
 	out->ended = rc ? "failed to start" : r.ended ? r.ended : "complete";
 	out->records = r.records;
 	out->n_records = r.n_records;

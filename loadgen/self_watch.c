@@ -1,5 +1,6 @@
 /*
- * Owns the lag timer and the CPU reading of the load thread. Runs on the loop thread; knows no target and no request.
+ * Owns the lag timer and the CPU reading of the load thread. Runs on the loop thread; knows no
+ * target and no request.
  */
 #include "self_watch.h"
 
@@ -61,7 +62,8 @@ void self_watch_stop(struct self_watch *w, int64_t now_ns, struct self_watch_poi
 
 	evloop_timer_cancel(w->loop, &w->tick);
 	out->loop_lag_p99_us = hist_count(w->lag) ? (double)hist_quantile(w->lag, 0.99) / 1e3 : NAN;
-	out->cpu_share = wall_ns > 0 ? (double)(thread_cpu_ns() - w->cpu_ns) / (double)wall_ns : NAN;
+	out->cpu_share =
+		wall_ns > 0 ? (double)(thread_cpu_ns() - w->cpu_ns) / (double)wall_ns : NAN;
 	out->receive_error_p99_us = NAN;
 	out->send_late_p99_us = NAN;
 }

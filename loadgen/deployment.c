@@ -1,0 +1,101 @@
+/*
+ * Owns what stands between a target's lines in the scenario and the first request to it. Main
+ * thread, between phases; may block. Must not know how requests are scheduled.
+ */
+#include "deployment.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "preflight.h"
+
+void deployment_init(struct deployment *d, struct target *t, struct evloop *loop,
+		     const volatile sig_atomic_t *interrupted)
+{
+	memset(d, 0, sizeof(*d));
+	d->target = t;
+	d->loop = loop;
+	d->interrupted = interrupted;
+	d->dialect = dialect_find(t->dialect);
+	CHECK(d->dialect); /* the scenario checked the name */
+	d->model = t->model;
+}
+
+enum rc deployment_launch(struct deployment *d, const char *log_path, struct err *e)
+{
+	if (!d->target->launch)
+		return RC_OK;
+	if (launch_start(&d->launched, d->target->launch, log_path, e) != RC_OK)
+		return err_prefix(e, "target %s: ", d->target->name);
+	return RC_OK;
+}
+
+enum rc deployment_wait_ready(struct deployment *d, struct err *e)
+{
+	if (!d->launched)
+		return RC_OK;
+	if (launch_wait_ready(d->launched, d->target, d->interrupted, e) != RC_OK)
+		return err_prefix(e, "target %s: ", d->target->name);
+	return RC_OK;
+}
+
+enum rc deployment_open(struct deployment *d, int64_t connect_ns, struct err *e)
+{
+	d->transport_type = transport_for(d->target);
+	if (d->transport_type->open(&d->transport, d->loop, d->target, connect_ns, e) != RC_OK)
+		return err_prefix(e, "target %s: ", d->target->name);
+	return RC_OK;
+}
+
+enum rc deployment_look(struct deployment *d, bool *there, struct err *e)
+{
+	const struct target *t = d->target;
+	struct preflight_answer a;
+
+	preflight(d->loop, t, d->dialect, d->transport_type, d->transport, d->interrupted, &a);
+	*there = a.reachable;
+	if (!a.reachable)
+		log_warn("target %s: nobody listens at %s (%s); start that engine, or leave the "
+			 "target out with --target",
+			 t->name, t->url, a.why);
+	else if (a.status == 401 || a.status == 403)
+		log_warn("target %s: %s answers %d: it wants a key (api_key_env: NAME_OF_VARIABLE)",
+			 t->name, t->url, a.status);
+	else if (!a.model_served)
+		log_warn("target %s: model %s is not among those served at %s: %s", t->name,
+			 t->model, t->url, a.listed);
+	free(d->served_model);
+	d->served_model = a.model;
+	if (!t->model)
+		d->model = a.model;
+	if (!d->model && a.reachable)
+		return err_set(e, RC_INPUT,
+			       "target %s: no model given, and %s lists none; set targets[].model",
+			       t->name, t->url);
+	return RC_OK;
+}
+
+void deployment_tell_death(struct deployment *d)
+{
+	struct err died;
+
+	if (!d->launched || d->death_told || !launch_died(d->launched, &died))
+		return;
+	log_warn("target %s: %s", d->target->name, died.msg);
+	d->death_told = true;
+}
+
+void deployment_close(struct deployment *d)
+{
+	scrape_free(d->scrape);
+	if (d->transport)
+		d->transport_type->close(d->transport);
+	launch_stop(d->launched);
+	free(d->served_model);
+	d->scrape = NULL;
+	d->transport = NULL;
+	d->launched = NULL;
+	d->served_model = NULL;
+}

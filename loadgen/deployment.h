@@ -1,0 +1,53 @@
+/*
+ * A target made ready for load: its engine launched where the scenario says so, its transport open,
+ * its server looked at, its metrics scraped. Knows no level, no request and no record.
+ */
+#ifndef LOADGEN_DEPLOYMENT_H
+#define LOADGEN_DEPLOYMENT_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/evloop.h"
+#include "dialect.h"
+#include "launch.h"
+#include "scenario.h"
+#include "scrape.h"
+#include "transport.h"
+
+struct deployment {
+	struct target *target;
+	struct evloop *loop;
+	const volatile sig_atomic_t
+		*interrupted; /* stops every wait; whoever sets it wakes the loop */
+	const struct dialect *dialect;
+	const struct transport_type *transport_type;
+	struct transport *transport; /* NULL until deployment_open() */
+	struct launched *launched;   /* NULL: somebody else runs the engine */
+	struct scrape *scrape;
+	const char *model; /* what requests ask for: the target's, else the first one served */
+	char *served_model;
+	bool death_told;
+};
+
+void deployment_init(struct deployment *d, struct target *t, struct evloop *loop,
+		     const volatile sig_atomic_t *interrupted);
+
+/* Starts the engine if the target has `launch:`; its log goes to log_path. Does not wait. */
+enum rc deployment_launch(struct deployment *d, const char *log_path, struct err *e);
+enum rc deployment_wait_ready(struct deployment *d, struct err *e); /* blocks; see launch.h */
+
+enum rc deployment_open(struct deployment *d, int64_t connect_ns, struct err *e);
+
+/* One GET (preflight.h). Warns about what is wrong there; *there is false if nobody took the
+ * connection. RC_INPUT if no model is named and none is served. */
+enum rc deployment_look(struct deployment *d, bool *there, struct err *e);
+
+/* Warns, once, if a launched engine has died. */
+void deployment_tell_death(struct deployment *d);
+
+/* Stops everything and the engine. What was never opened is left alone. */
+void deployment_close(struct deployment *d);
+
+#endif

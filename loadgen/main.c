@@ -1,0 +1,218 @@
+/*
+ * The story in one screen: read the command line, load the scenario, run it, report it, say how it
+ * went in an exit code.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/die.h"
+#include "base/log.h"
+#include "loadgen/options.h"
+#include "loadgen/plan.h"
+#include "loadgen/report.h"
+#include "loadgen/results.h"
+#include "loadgen/run.h"
+#include "loadgen/scenario.h"
+
+enum { EXIT_FAILED = 1, EXIT_INPUT = 2, EXIT_NOT_TRUSTED = 3, EXIT_INTERRUPTED = 130 };
+
+static int complain(const struct err *e)
+{
+	log_error("%s", e->msg);
+	return EXIT_INPUT;
+}
+
+/* Tables to stdout, files to the results folder. */
+static enum rc report(const struct report_input *in, bool vllm_console, bool detailed, bool plots,
+		      bool html, struct err *e)
+{
+	struct buf text, note;
+	enum rc rc;
+
+	buf_init(&text, 64u << 20);
+	buf_init(&note, 1u << 20);
+	if (vllm_console)
+		for (size_t i = 0; i < in->n_points; i++)
+			report_vllm_console(in, &in->points[i], &text);
+	else
+		report_text(in, &text);
+	fwrite(buf_head(&text), 1, buf_size(&text), stdout);
+	rc = report_summary(in, detailed, e);
+	if (!rc && plots)
+		rc = report_plots(in, &note, e);
+	if (!rc && html)
+		rc = report_html(in, e);
+	if (buf_size(&note))
+		log_warn("%s", buf_cstr(&note));
+	buf_release(&text);
+	buf_release(&note);
+	return rc;
+}
+
+static int verdict_code(const struct run_done *d, bool strict)
+{
+	int64_t planned = 0, ok = 0;
+	bool trusted = true;
+
+	for (size_t i = 0; i < d->n_points; i++) {
+		planned += d->points[i].planned;
+		ok += d->points[i].ok;
+		trusted &= point_trusted(&d->points[i]);
+	}
+	if (strcmp(d->ended, "interrupted") == 0)
+		return EXIT_INTERRUPTED;
+	if (ok < planned) {
+		log_warn("%lld of %lld requests did not succeed", (long long)(planned - ok),
+			 (long long)planned);
+		return EXIT_FAILED;
+	}
+	if (strcmp(d->ended, "complete") != 0)
+		return EXIT_FAILED;
+	return strict && !trusted ? EXIT_NOT_TRUSTED : 0;
+}
+
+static int run_and_report(struct scenario *s, const struct run_options *o)
+{
+	struct run_opts how = {o->out_dir, o->progress, o->preflight};
+	struct run_done done;
+	struct err e;
+	int code;
+
+	if (run_scenario(s, &how, &done, &e) != RC_OK) {
+		code = complain(&e);
+	} else {
+		struct report_input in = {
+			s,	  done.points,	    done.n_points, done.records, done.n_records,
+			done.dir, done.started_utc, done.ended};
+
+		code = verdict_code(&done, o->strict);
+		if (report(&in, o->vllm_console, o->detailed, o->plots, true, &e) != RC_OK)
+			code = complain(&e);
+		fprintf(stdout, "\nResults: %s\n", done.dir);
+	}
+	run_done_release(&done);
+	return code;
+}
+
+static int cmd_run(int argc, char **argv)
+{
+	struct scenario *s = NULL;
+	struct run_options o;
+	struct err e;
+	enum rc rc;
+	bool help;
+	int code;
+
+	rc = run_options_parse(&o, argc, argv, &help, &e);
+	if (!rc && !help && o.scenario)
+		rc = scenario_load(&s, o.scenario, &o.sets, &o.targets, &e);
+	else if (!rc && !help)
+		rc = scenario_parse(&s, "command line", buf_head(&o.one_point),
+				    buf_size(&o.one_point), &o.sets, &o.targets, &e);
+	code = rc ? complain(&e) : help ? 0 : run_and_report(s, &o);
+	scenario_free(s);
+	run_options_release(&o);
+	return code;
+}
+
+static int cmd_plan(int argc, char **argv)
+{
+	struct scenario *s = NULL;
+	struct plan_options o;
+	struct err e;
+	enum rc rc;
+	bool help;
+
+	rc = plan_options_parse(&o, argc, argv, &help, &e);
+	if (!rc && !help)
+		rc = scenario_load(&s, o.scenario, &o.sets, &(struct opt_list){0}, &e);
+	if (!rc && !help)
+		rc = o.csv ? plan_csv(s, "/dev/stdout", &e) : plan_print(s, stdout, &e);
+	scenario_free(s);
+	plan_options_release(&o);
+	return rc ? complain(&e) : 0;
+}
+
+static int cmd_report(int argc, char **argv)
+{
+	struct loaded_run *l = NULL;
+	struct report_options o;
+	struct err e;
+	enum rc rc;
+	bool help;
+
+	rc = report_options_parse(&o, argc, argv, &help, &e);
+	if (!rc && !help)
+		rc = results_load(&l, o.dir, &e);
+	if (!rc && !help) {
+		struct report_input in = {l->scenario,	l->points, l->n_points,	   l->records,
+					  l->n_records, l->dir,	   l->started_utc, l->ended};
+
+		rc = report(&in, o.vllm_console, o.detailed, o.plots, o.html, &e);
+	}
+	loaded_run_free(l);
+	return rc ? complain(&e) : 0;
+}
+
+static int cmd_help(int argc, char **argv);
+
+static const struct command {
+	const char *name, *help;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{"run", "replay a scenario against its targets, measure every token", cmd_run},
+	{"plan", "show what a scenario would send, send nothing", cmd_plan},
+	{"report", "tables and figures again from a results folder", cmd_report},
+	{"help", "this text, or that of a command", cmd_help},
+};
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(name, commands[i].name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+	log_error("%s: no such command; want run, plan, report or help", name);
+	return EXIT_INPUT;
+}
+
+static int cmd_help(int argc, char **argv)
+{
+	char *ask[] = {argc > 1 ? argv[1] : NULL, "--help", NULL};
+	const struct command *c;
+
+	if (argc > 1 && strncmp(argv[1], "--", 2) != 0) {
+		c = find_command(argv[1]);
+		return c ? c->run(2, ask) : unknown_command(argv[1]);
+	}
+	printf("usage: loadgen COMMAND ...\n\n");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		printf("  %-8s %s\n", commands[i].name, commands[i].help);
+	printf("\nEvery command has --help with an example. `loadgen --version` says what this "
+	       "is.\n");
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *c;
+
+	die_set_program(argv[0]);
+	if (argc < 2) {
+		cmd_help(1, argv);
+		return EXIT_INPUT;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		printf("loadgen %s\n", PROJECT_VERSION);
+		return 0;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return cmd_help(1, argv);
+	c = find_command(argv[1]);
+	return c ? c->run(argc - 1, argv + 1) : unknown_command(argv[1]);
+}

@@ -1,0 +1,55 @@
+/*
+ * Owns the order in which targets, repeats and levels follow one another. Pure; must not know what
+ * a request is.
+ */
+#include "phases.h"
+
+#include "base/check.h"
+#include "base/die.h"
+
+struct phase *phases_new(const struct scenario *s, int *n)
+{
+	int groups = s->interleave ? 1 : s->n_targets, warmups = s->warmup_requests > 0;
+	int per_group = warmups + s->repeats * s->n_levels, point = 0;
+	struct phase *v = xcalloc((size_t)groups * (size_t)per_group, sizeof(*v)), *p = v;
+
+	for (int g = 0; g < groups; g++) {
+		struct phase here = {
+			.level = -1,
+			.first_target = g,
+			.n_targets = s->interleave ? s->n_targets : 1,
+			.first_point = -1,
+		};
+		struct phase *first = p;
+
+		if (warmups)
+			*p++ = here;
+		for (here.repeat = 0; here.repeat < s->repeats; here.repeat++) {
+			for (here.level = 0; here.level < s->n_levels; here.level++) {
+				here.first_point = point;
+				point += here.n_targets;
+				*p++ = here;
+			}
+		}
+		first->opens = true;
+		p[-1].closes = true;
+	}
+	*n = (int)(p - v);
+	return v;
+}
+
+struct level phase_level(const struct scenario *s, const struct phase *p)
+{
+	struct level warmup = {
+		.kind = LOAD_SERIAL, .concurrency = 1, .requests = s->warmup_requests};
+
+	return p->level >= 0 ? s->levels[p->level] : warmup;
+}
+
+int64_t phase_request_id(const struct scenario *s, const struct phase *p, int target, int64_t index)
+{
+	CHECK(target >= p->first_target && target < p->first_target + p->n_targets);
+	if (p->level < 0)
+		return target * s->warmup_requests + index;
+	return PHASE_ID_STRIDE * (1 + p->first_point + target - p->first_target) + index;
+}

@@ -1,0 +1,191 @@
+/*
+ * Owns the two printed forms of a timetable. Main thread; reads prompts, opens no socket.
+ */
+#include "plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "arrival.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/csv.h"
+#include "base/units.h"
+#include "phases.h"
+#include "workload.h"
+
+#define PROMPT_COLUMNS 56
+
+/* One phase's requests; n 0: as many as fit in its time. */
+struct timetable {
+	struct level level;
+	int64_t *arrival_ns; /* open loads only */
+	int64_t n;
+};
+
+static struct timetable timetable_of(const struct scenario *s, const struct phase *p)
+{
+	struct timetable t = {.level = phase_level(s, p)};
+
+	if (t.level.kind == LOAD_OPEN)
+		t.arrival_ns = arrival_times(&t.level, s->seed, p->level, p->repeat, &t.n);
+	else if (t.level.duration_ns == 0)
+		t.n = t.level.requests;
+	return t;
+}
+
+/* The prompt's beginning on one line of bounded width. Cuts between UTF-8 characters. */
+static void print_prompt(FILE *out, const char *text, size_t len)
+{
+	int columns = 0;
+	size_t i = 0;
+
+	for (; i < len && columns < PROMPT_COLUMNS; columns++) {
+		unsigned char c = (unsigned char)text[i];
+
+		fputc(c < 0x20 || c == 0x7f ? ' ' : c, out);
+		for (i++; i < len && ((unsigned char)text[i] & 0xc0) == 0x80; i++)
+			fputc(text[i], out);
+	}
+	fputs(i < len ? "...\n" : "\n", out);
+}
+
+static void print_heading(const struct scenario *s, const struct phase *p,
+			  const struct timetable *t, FILE *out)
+{
+	const struct level *l = &t->level;
+	char duration[32];
+
+	fprintf(out, "\n# ");
+	if (p->level < 0)
+		fprintf(out, "warm-up");
+	else if (l->kind == LOAD_CLOSED)
+		fprintf(out, "closed, concurrency %d", l->concurrency);
+	else if (l->kind == LOAD_OPEN)
+		fprintf(out, "open, %.6g requests/s", l->rate_per_s);
+	else
+		fprintf(out, "%s", load_kind_name(l->kind));
+	if (s->repeats > 1 && p->level >= 0)
+		fprintf(out, ", repeat %d of %d", p->repeat + 1, s->repeats);
+	if (l->duration_ns)
+		fprintf(out, ", for %s",
+			format_duration(duration, sizeof(duration), l->duration_ns));
+	fprintf(out, ", target%s ", p->n_targets > 1 ? "s" : "");
+	for (int i = 0; i < p->n_targets; i++)
+		fprintf(out, "%s%s", i ? ", " : "", s->targets[p->first_target + i].name);
+	fputc('\n', out);
+	if (p->n_targets > 1)
+		fprintf(out, "(ids of %s; those of the others are %lld apart)\n",
+			s->targets[p->first_target].name,
+			(long long)(p->level < 0 ? s->warmup_requests : PHASE_ID_STRIDE));
+	if (!t->n)
+		fprintf(out, "(as many as fit in that time, in this order; the first ones:)\n");
+	fprintf(out, "%12s %12s %8s %7s %7s  %s\n", "id", "when_ms", "prompt", "in", "out", "text");
+}
+
+enum rc plan_print(const struct scenario *s, FILE *out, struct err *e)
+{
+	struct workload *w = NULL;
+	enum rc rc = workload_new(&w, s, e);
+	struct phase *phases;
+	struct buf yaml;
+	int n_phases;
+
+	if (rc)
+		return rc;
+	buf_init(&yaml, 16u << 20);
+	scenario_emit(s, &yaml);
+	fwrite(buf_head(&yaml), 1, buf_size(&yaml), out);
+	buf_release(&yaml);
+	phases = phases_new(s, &n_phases);
+	for (int i = 0; i < n_phases; i++) {
+		const struct phase *p = &phases[i];
+		struct timetable t = timetable_of(s, p);
+		int64_t n = t.n ? t.n : 10;
+
+		print_heading(s, p, &t, out);
+		for (int64_t k = 0; k < n; k++) {
+			struct planned_request r;
+			char when[32] = "free slot", in[32] = "?";
+
+			workload_plan(w, p->level, p->repeat, k, &r);
+			if (t.arrival_ns)
+				snprintf(when, sizeof(when), "%.3f", ns_to_ms(t.arrival_ns[k]));
+			if (r.input_tokens >= 0)
+				snprintf(in, sizeof(in), "%d", r.input_tokens);
+			fprintf(out, "%12lld %12s %8lld %7s %7d  ",
+				(long long)phase_request_id(s, p, p->first_target, k), when,
+				(long long)r.prompt_id, in, r.output_tokens);
+			print_prompt(out, r.text, r.len);
+		}
+		free(t.arrival_ns);
+	}
+	free(phases);
+	workload_free(w);
+	return RC_OK;
+}
+
+static const char *const columns[] = {"request_id", "target",	   "point",	   "repeat",
+				      "load_kind",  "concurrency", "rate",	   "index",
+				      "sched_ms",   "prompt_id",   "input_tokens", "output_tokens",
+				      "prompt",	    NULL};
+
+static enum rc csv_phase(struct csv_writer *csv, const struct scenario *s, const struct phase *p,
+			 struct workload *w, struct err *e)
+{
+	struct timetable t = timetable_of(s, p);
+	enum rc rc = RC_OK;
+
+	for (int i = p->first_target; i < p->first_target + p->n_targets; i++) {
+		for (int64_t k = 0; k < t.n && !rc; k++) {
+			struct planned_request r;
+
+			workload_plan(w, p->level, p->repeat, k, &r);
+			csv_int(csv, phase_request_id(s, p, i, k));
+			csv_str(csv, s->targets[i].name);
+			csv_int(csv, p->level < 0 ? -1 : p->first_point + i - p->first_target);
+			csv_int(csv, p->repeat);
+			csv_str(csv, p->level < 0 ? "warmup" : load_kind_name(t.level.kind));
+			if (t.level.concurrency)
+				csv_int(csv, t.level.concurrency);
+			else
+				csv_empty(csv);
+			csv_num(csv, t.level.kind == LOAD_OPEN ? t.level.rate_per_s : NAN, 6);
+			csv_int(csv, k);
+			csv_num(csv, t.arrival_ns ? ns_to_ms(t.arrival_ns[k]) : NAN, 6);
+			csv_int(csv, r.prompt_id);
+			if (r.input_tokens >= 0)
+				csv_int(csv, r.input_tokens);
+			else
+				csv_empty(csv);
+			csv_int(csv, r.output_tokens);
+			csv_str(csv, r.text);
+			rc = csv_end(csv, e);
+		}
+	}
+	free(t.arrival_ns);
+	return rc;
+}
+
+enum rc plan_csv(const struct scenario *s, const char *path, struct err *e)
+{
+	struct csv_writer *csv = NULL;
+	struct workload *w = NULL;
+	struct phase *phases;
+	enum rc rc, closed;
+	int n_phases;
+
+	rc = workload_new(&w, s, e);
+	if (rc)
+		return rc;
+	phases = phases_new(s, &n_phases);
+	rc = csv_create(&csv, path, columns, e);
+	if (!rc)
+		csv_set_buffered(csv, true);
+	for (int i = 0; i < n_phases && !rc; i++)
+		rc = csv_phase(csv, s, &phases[i], w, e);
+	closed = csv_close(csv, rc ? NULL : e);
+	free(phases);
+	workload_free(w);
+	return rc ? rc : closed;
+}

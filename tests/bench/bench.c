@@ -1,0 +1,206 @@
+/*
+ * Owns the plumbing of the benchmarks. Every failure here is the environment's: it ends the
+ * program.
+ */
+#include "bench.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/die.h"
+
+const char stream_head[] = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
+			   "transfer-encoding: chunked\r\n\r\n";
+
+/* 0xf6 = 246 bytes of event, 4 of size line before and 2 of line end behind it. */
+const char token_chunk[TOKEN_BYTES + 1] =
+	"f6\r\n"
+	"data: "
+	"{\"id\":\"chatcmpl-0123456789abcdef0123456789abcdef\",\"object\":\"chat.completion."
+	"chunk\","
+	"\"created\":1700000000,\"model\":\"benchmark-model-0123456789abcdefg\","
+	"\"choices\":[{\"index\":0,\"delta\":{\"content\":\" "
+	"token\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n"
+	"\r\n";
+
+void pin_to_core(int core)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(core % (int)sysconf(_SC_NPROCESSORS_ONLN), &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+double now_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+void raise_fd_limit(void)
+{
+	struct rlimit r;
+
+	getrlimit(RLIMIT_NOFILE, &r);
+	r.rlim_cur = r.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &r);
+}
+
+int listen_any(int *port)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 4096) ||
+	    getsockname(fd, (struct sockaddr *)&a, &len))
+		die("listen: %s", strerror(errno));
+	*port = ntohs(a.sin_port);
+	return fd;
+}
+
+int connect_port(int port)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_port = htons((uint16_t)port),
+				.sin_addr = {htonl(INADDR_LOOPBACK)}};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+
+	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)))
+		die("connect: %s", strerror(errno));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	return fd;
+}
+
+void set_nonblocking(int fd)
+{
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}
+
+void write_all(int fd, const void *p, size_t n)
+{
+	const char *at = p;
+
+	while (n > 0) {
+		ssize_t k = write(fd, at, n);
+
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0)
+			die("write: %s", strerror(errno));
+		at += k;
+		n -= (size_t)k;
+	}
+}
+
+size_t format_stream_end(char *out, size_t cap, int tokens)
+{
+	char events[512];
+	int n = snprintf(
+		events, sizeof(events),
+		"data: "
+		"{\"id\":\"x\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\","
+		"\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"length\"}]}\n\n"
+		"data: "
+		"{\"id\":\"x\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\","
+		"\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":%d,"
+		"\"total_tokens\":%d}}\n\ndata: [DONE]\n\n",
+		tokens, tokens + 1);
+
+	return (size_t)snprintf(out, cap, "%x\r\n%s\r\n0\r\n\r\n", (unsigned)n, events);
+}
+
+static pid_t fork_pinned(int core)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		die("fork: %s", strerror(errno));
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		pin_to_core(core);
+	}
+	return pid;
+}
+
+pid_t spawn(int core, int (*fn)(void *arg), void *arg)
+{
+	pid_t pid = fork_pinned(core);
+
+	if (pid == 0)
+		_exit(fn(arg));
+	return pid;
+}
+
+pid_t spawn_program(int core, char *const argv[], int *out_fd)
+{
+	int out[2] = {-1, -1};
+	pid_t pid;
+
+	if (out_fd && pipe2(out, O_CLOEXEC))
+		die("pipe: %s", strerror(errno));
+	pid = fork_pinned(core);
+	if (pid == 0) {
+		dup2(out_fd ? out[1] : open("/dev/null", O_WRONLY), 1);
+		execv(argv[0], argv);
+		fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
+		_exit(127);
+	}
+	if (out_fd) {
+		close(out[1]);
+		*out_fd = out[0];
+	}
+	return pid;
+}
+
+double wait_cpu_s(pid_t pid, const char *what)
+{
+	struct rusage u;
+	int status;
+
+	while (wait4(pid, &status, 0, &u) < 0)
+		if (errno != EINTR)
+			die("wait: %s", strerror(errno));
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		die("%s failed (wait status %d)", what, status);
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+double cpu_us_per_token(const struct result *r)
+{
+	return r->cpu_s * 1e6 / r->tokens;
+}
+
+void print_head(void)
+{
+	CHECK(strlen(token_chunk) == TOKEN_BYTES);
+	printf("bench,case,streams,tokens,seconds,tokens_per_s,cpu_us_per_token,ratio\n");
+}
+
+void print_result(const struct result *r, double ratio)
+{
+	printf("%s,%s,%d,%.0f,%.3f,%.0f,%.3f,%.3f\n", r->bench, r->name, r->streams, r->tokens,
+	       r->seconds, r->tokens / r->seconds, cpu_us_per_token(r), ratio);
+	fflush(stdout);
+}
