@@ -34,9 +34,10 @@ struct http_config {
 	struct http_limits limits;
 	const char *server_name;			    /* `server:` header */
 	void (*handle)(struct http_exchange *x, void *arg); /* a whole request is there */
-	void (*drained)(
-		void *arg); /* after stop_accepting, when the last connection has closed; or NULL */
 	void *arg;
+	/* After stop_accepting, when the last connection has closed; or NULL. */
+	void (*drained)(void *arg);
+	void *drained_arg;
 };
 
 enum rc http_server_new(struct http_server **out, struct evloop *loop, const struct http_config *c,

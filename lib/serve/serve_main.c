@@ -101,6 +101,7 @@ static enum rc serving_open(struct serving *s, struct err *e)
 		.server_name = c->engine_name,
 		.handle = api_handle,
 		.drained = on_drained,
+		.drained_arg = s,
 	};
 	enum rc rc;
 
