@@ -17,18 +17,17 @@
 #include "base/check.h"
 #include "base/die.h"
 
-/* Block 0 is the null block: never handed out, it is the head of the ring of free blocks and means
- * "none". */
+/* Block 0, the null block, is never handed out: it means "none" and heads the free ring. */
 #define NONE 0
 
 struct block {
-	uint64_t name; /* 0 = none. Stays when the block is freed, goes when it is handed out again
-			*/
-	int32_t refs;  /* requests that hold it */
-	int32_t prev, next;	      /* ring of free blocks, while refs is 0 */
-	int32_t chain;		      /* next leader in the same bucket */
-	int32_t twin_prev, twin_next; /* ring of the blocks of one name; the leader, named first,
-					 answers look-ups */
+	uint64_t name;	    /* 0 = none. Outlives the last holder, goes with the next one */
+	int32_t refs;	    /* requests that hold it */
+	int32_t prev, next; /* ring of free blocks, while refs is 0 */
+
+	/* Blocks of one name form a ring; its leader, the eldest, answers look-ups. */
+	int32_t twin_prev, twin_next;
+	int32_t chain; /* of a leader: the next one in its bucket */
 };
 
 struct kvpool {

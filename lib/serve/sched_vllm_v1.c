@@ -43,12 +43,10 @@ static const char *const policies[] = {"fcfs", "priority", NULL};
 static const struct knob knobs[] = {
 	[MAX_NUM_SEQS] =
 		{"max_num_seqs", KNOB_INT, 1024, 1, MAX_TOKENS, NULL,
-		 "requests in the running batch at most (vLLM: 1024 on cards of 70 GiB and "
-		 "more, 256 on others and A100)"},
+		 "requests in the batch at most (vLLM: 1024 from 70 GiB on, else and on A100 256)"},
 	[MAX_NUM_BATCHED_TOKENS] =
 		{"max_num_batched_tokens", KNOB_INT, 8192, 1, MAX_TOKENS, NULL,
-		 "tokens a step at most (vLLM: 8192 on cards of 70 GiB and more, "
-		 "2048 on others and A100)"},
+		 "tokens a step at most (vLLM: 8192 from 70 GiB on, else and on A100 2048)"},
 	[MAX_MODEL_LEN] = {"max_model_len", KNOB_INT, -1, -1, MAX_TOKENS, NULL,
 			   "context: prompt + output tokens of a request; -1 = as many as the KV "
 			   "cache holds"},
@@ -63,10 +61,9 @@ static const struct knob knobs[] = {
 	[LONG_PREFILL_TOKEN_THRESHOLD] =
 		{"long_prefill_token_threshold", KNOB_INT, 0, 0, MAX_TOKENS, NULL,
 		 "tokens of one request a step at most; 0 = the whole budget"},
-	[SCHEDULER_RESERVE_FULL_ISL] =
-		{"scheduler_reserve_full_isl", KNOB_BOOL, 1, 0, 1, NULL,
-		 "admit only if blocks for all known tokens are free, not only "
-		 "for the first chunk"},
+	[SCHEDULER_RESERVE_FULL_ISL] = {"scheduler_reserve_full_isl", KNOB_BOOL, 1, 0, 1, NULL,
+					"admit only if blocks for the whole prompt are free, not "
+					"for its first chunk only"},
 	[WATERMARK] = {"watermark", KNOB_REAL, 0, 0, 1, NULL,
 		       "share of the blocks that admission leaves free while others run"},
 	[POLICY] = {"policy", KNOB_CHOICE, 0, 0, 1, policies,
@@ -91,7 +88,7 @@ struct sched {
 
 /* ---- opening ---- */
 
-/* What vLLM refuses at its start. In whole numbers: the ranges of the knobs hold. */
+/* What vLLM refuses at its start, and what our numbers cannot hold. */
 static enum rc check_knobs(const struct sched *s, int64_t capacity_tokens, struct err *e)
 {
 	if (capacity_tokens > MAX_TOKENS)
@@ -105,8 +102,7 @@ static enum rc check_knobs(const struct sched *s, int64_t capacity_tokens, struc
 	if (s->max_model_len > capacity_tokens)
 		return err_set(e, RC_INPUT,
 			       "max_model_len %d does not fit the KV cache of %lld tokens "
-			       "((num_gpu_blocks "
-			       "- 1) * block_size): lower it, or give more blocks",
+			       "((num_gpu_blocks - 1) * block_size): lower it, or give more blocks",
 			       s->max_model_len, (long long)capacity_tokens);
 	if (s->max_tokens < s->max_seqs)
 		return err_set(e, RC_INPUT,

@@ -35,7 +35,7 @@ void step_plan_clear(struct step_plan *p)
 
 /* Adds the item to the sums, or takes it out of them. The attention of a chunk is a multiple of
  * 1/2, so taking out is exact. */
-static void count(struct step_plan *p, const struct step_item *it, int sign)
+static void count(struct step_plan *p, const struct step_item *it, int64_t sign)
 {
 	if (it->prefill) {
 		p->prefill_tokens += sign * it->n_tokens;
@@ -84,7 +84,7 @@ void step_plan_add_preempted(struct step_plan *p, struct genreq *r)
 	if (p->n_preempted == p->cap_preempted) {
 		p->cap_preempted = p->cap_preempted ? 2 * p->cap_preempted : 16;
 		p->preempted = xreallocarray(p->preempted, (size_t)p->cap_preempted,
-					     sizeof(*p->preempted));
+					     sizeof(struct genreq *));
 	}
 	p->preempted[p->n_preempted++] = r;
 }
