@@ -467,7 +467,7 @@ static void on_turn_end(struct deferred *d)
 	if (s->draining && s->n_conns == 0 && !s->drained_told) {
 		s->drained_told = true;
 		if (s->c.drained)
-			s->c.drained(s->c.drained_arg);
+			s->c.drained(s->c.arg);
 	}
 }
 

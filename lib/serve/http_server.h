@@ -34,10 +34,9 @@ struct http_config {
 	struct http_limits limits;
 	const char *server_name;			    /* `server:` header */
 	void (*handle)(struct http_exchange *x, void *arg); /* a whole request is there */
-	void *arg;
 	/* After stop_accepting, when the last connection has closed; or NULL. */
 	void (*drained)(void *arg);
-	void *drained_arg;
+	void *arg;
 };
 
 enum rc http_server_new(struct http_server **out, struct evloop *loop, const struct http_config *c,

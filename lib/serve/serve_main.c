@@ -41,6 +41,13 @@ static void raise_descriptor_limit(void)
 	}
 }
 
+static void on_request(struct http_exchange *x, void *arg)
+{
+	struct serving *s = arg;
+
+	api_handle(x, s->api);
+}
+
 static void on_drained(void *arg)
 {
 	struct serving *s = arg;
@@ -93,15 +100,15 @@ static enum rc serving_open(struct serving *s, struct err *e)
 		.prepare = c->prepare,
 		.prepare_arg = c->prepare_arg,
 	};
-	struct http_config http = {
+	const struct http_config http = {
 		.host = c->host,
 		.port = c->port,
 		.uds = c->uds,
 		.limits = http_limits_default(),
 		.server_name = c->engine_name,
-		.handle = api_handle,
+		.handle = on_request,
 		.drained = on_drained,
-		.drained_arg = s,
+		.arg = s,
 	};
 	enum rc rc;
 
@@ -109,7 +116,6 @@ static enum rc serving_open(struct serving *s, struct err *e)
 	if (rc)
 		return rc;
 	s->api = api_new(&api, s->engine);
-	http.arg = s->api;
 	return http_server_new(&s->http, c->loop, &http, e);
 }
 

@@ -78,7 +78,6 @@ static void world_open_with(struct world *w, const struct http_config *given)
 	c.server_name = "test";
 	c.handle = handle;
 	c.drained = on_drained;
-	c.drained_arg = w;
 	c.arg = w;
 	if (http_server_new(&w->server, w->loop, &c, &e) != RC_OK)
 		fail_msg("%s", e.msg);
