@@ -115,7 +115,6 @@ static void make_event(struct choice *c, const struct buf *text)
 			    c->echo ? p->tokens.id : NULL, p->tokens.n);
 		CHECK(sse_fill(&t, &v, b));
 		sse_template_release(&t);
-		c->echo = NULL;
 	} else {
 		CHECK(sse_fill(&c->event, &v, b));
 	}
@@ -204,19 +203,20 @@ static void show(struct choice *c, const struct buf *shown)
 {
 	struct answer *w = c->answer;
 
-	if (!w->q.stream) {
+	if (w->q.stream) {
+		if (!w->role_sent)
+			hold_roles(w);
+		make_event(c, shown);
+		if (w->n_open == 0)
+			finish_stream(w);
+		else
+			http_stream_write(w->x, buf_head(&w->a->event), buf_size(&w->a->event));
+	} else {
 		CHECK(buf_append(&c->whole, buf_head(shown), buf_size(shown)));
 		if (w->n_open == 0)
 			finish_body(w);
-		return;
 	}
-	if (!w->role_sent)
-		hold_roles(w);
-	make_event(c, shown);
-	if (w->n_open == 0)
-		finish_stream(w);
-	else
-		http_stream_write(w->x, buf_head(&w->a->event), buf_size(&w->a->event));
+	c->echo = NULL;
 }
 
 static void end_choice(struct choice *c, enum genreq_finish finish, int stop)

@@ -39,8 +39,11 @@ static int refuse(struct http_request *q, int status)
 	return 1;
 }
 
+/* The parser lets a NUL begin a value; it would end the string and shift all that follow. */
 static int head_bytes(struct http_request *q, const char *at, size_t len)
 {
+	if (memchr(at, '\0', len))
+		return refuse(q, 400);
 	return buf_append(&q->head, at, len) ? 0 : refuse(q, 431);
 }
 

@@ -34,8 +34,8 @@ struct http_config {
 	struct http_limits limits;
 	const char *server_name;			    /* `server:` header */
 	void (*handle)(struct http_exchange *x, void *arg); /* a whole request is there */
-	void (*drained)(
-		void *arg); /* after stop_accepting, when the last connection has closed; or NULL */
+	/* After stop_accepting, when the last connection has closed; or NULL. */
+	void (*drained)(void *arg);
 	void *arg;
 };
 

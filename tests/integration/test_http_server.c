@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -551,11 +550,7 @@ int main(void)
 		cmocka_unit_test(test_free_open),
 	};
 
-	struct rlimit files;
-
-	assert_true(getrlimit(RLIMIT_NOFILE, &files) == 0);
-	files.rlim_cur = files.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &files);
+	loopback_many_files();
 	alarm(60);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 #include <event2/event.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -26,6 +27,16 @@ struct client {
 	int n_reads;  /* that brought bytes */
 	bool stalled; /* does not read */
 };
+
+/* A thousand streams have two ends each in one process. */
+static inline void loopback_many_files(void)
+{
+	struct rlimit files;
+
+	assert_true(getrlimit(RLIMIT_NOFILE, &files) == 0);
+	files.rlim_cur = files.rlim_max;
+	assert_true(setrlimit(RLIMIT_NOFILE, &files) == 0);
+}
 
 static void client_on_readable(evutil_socket_t fd, short what, void *arg)
 {
