@@ -11,16 +11,12 @@
 
 void check_failed(const char *file, int line, const char *expression)
 {
-	char text[1024];
-	int n = snprintf(text, sizeof(text), "%s: %s:%d: check failed: %s\n",
+	char text[2048];
+	int n = snprintf(text, sizeof(text), "%.256s: %.512s:%d: check failed: %.1024s\n",
 			 program_invocation_short_name, file, line, expression);
 
-	if (n >= (int)sizeof(text)) {
-		n = sizeof(text) - 1;
-		text[n - 1] = '\n';
-	}
-	if (n > 0 && write(STDERR_FILENO, text, (size_t)n) < 0) {
-		/* nobody can be told; the core file still can */
+	if (write(STDERR_FILENO, text, (size_t)n) < 0) {
+		/* nobody can be told; the core file still shows it */
 	}
 	abort();
 }

@@ -36,19 +36,15 @@ const char *die_program(void)
  */
 void die(const char *fmt, ...)
 {
-	char line[4096];
-	size_t cap = sizeof(line) - 1; /* the last byte is for the newline */
-	int n = snprintf(line, cap, "%s: ", die_program());
-	size_t len = n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
+	char message[3584], line[4096];
 	va_list ap;
+	int n;
 
 	va_start(ap, fmt);
-	n = vsnprintf(line + len, cap - len, fmt, ap);
+	vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
-	if (n > 0)
-		len += (size_t)n < cap - len ? (size_t)n : cap - len - 1;
-	line[len++] = '\n';
-	if (write(STDERR_FILENO, line, len) < 0) {
+	n = snprintf(line, sizeof(line), "%.256s: %s\n", die_program(), message);
+	if (write(STDERR_FILENO, line, (size_t)n) < 0) {
 		/* the exit code has to do */
 	}
 	fflush(NULL);
@@ -62,21 +58,29 @@ static void *need(void *p, size_t n, size_t size)
 	return p;
 }
 
-/* malloc(0) and its kin may return NULL or not; one byte more than nothing makes them all alike. */
+/* Never 0: malloc(0) and its kin may return NULL or not. */
+static size_t product(size_t n, size_t size)
+{
+	size_t bytes;
+
+	if (__builtin_mul_overflow(n, size, &bytes))
+		die("out of memory: %zu x %zu bytes", n, size);
+	return bytes ? bytes : 1;
+}
 
 void *xmalloc(size_t size)
 {
-	return need(malloc(size ? size : 1), 1, size);
+	return need(malloc(product(1, size)), 1, size);
 }
 
 void *xcalloc(size_t n, size_t size)
 {
-	return need(n && size ? calloc(n, size) : calloc(1, 1), n, size);
+	return need(calloc(1, product(n, size)), n, size);
 }
 
 void *xreallocarray(void *p, size_t n, size_t size)
 {
-	return need(n && size ? reallocarray(p, n, size) : realloc(p, 1), n, size);
+	return need(realloc(p, product(n, size)), n, size);
 }
 
 char *xstrdup(const char *s)

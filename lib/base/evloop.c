@@ -3,10 +3,11 @@
  * list of work put off to the end of the turn. The thread that made the loop runs it. Knows nothing
  * of what its callers wait for.
  *
- * libevent's own timeouts cost a heap operation and a syscall each on the precise path and cannot
- * be absolute, so the deadlines of load and engine steps stand in a timerq; the timerfd is set to
- * its head just before the loop blocks, once a turn and only when the head has changed. A timerfd
- * on an absolute timeline has no timer slack, so none of this depends on PR_SET_TIMERSLACK.
+ * libevent counts a timeout from the time at which the turn began, in whole microseconds; that is
+ * good enough for a connection that goes silent, not for the instants at which load is sent and
+ * engine steps end. Those stand in a timerq on absolute time. One timerfd is set to its head just
+ * before the loop blocks: once a turn, and only when the head has changed. A timerfd has no timer
+ * slack, so nothing here depends on PR_SET_TIMERSLACK.
  */
 #include "evloop.h"
 
@@ -24,12 +25,11 @@
  * sweep, and an end to one that never stops doing so. */
 #define MAX_GENERATIONS 16
 
-#define DISARMED 0
+#define DISARMED 0 /* as timerfd_settime() has it */
 
 struct signal_watch {
 	struct signal_watch *next;
 	struct event *event;
-	int signo;
 	void (*fn)(int signo, void *arg);
 	void *arg;
 };
@@ -40,7 +40,7 @@ struct evloop {
 
 	struct timerq timers;
 	int timer_fd;
-	int64_t armed_ns; /* what timer_fd is set to; DISARMED = never; < 0 = it has gone off */
+	int64_t armed_ns; /* what timer_fd is set to; DISARMED at first */
 	struct event *timer_event;
 
 	struct deferred *first, **last;
@@ -55,17 +55,16 @@ struct evloop {
 	int own_events; /* in the base, but not a reason to go on */
 };
 
-/* The queue is served even if the deadline has moved meanwhile: then nothing is due and nothing
- * happens. */
+/*
+ * Not read: the next timerfd_settime() takes the readiness away. Until then the head has the time
+ * that the timerfd is set to, and so is due.
+ */
 static void on_timer_fd(evutil_socket_t fd, short what, void *arg)
 {
 	struct evloop *l = arg;
 
 	(void)fd;
 	(void)what;
-	/* Not read: the next timerfd_settime(), which armed_ns = -1 makes sure of, takes the
-	 * readiness away. */
-	l->armed_ns = -1;
 	timerq_run(&l->timers, monotonic_now_ns());
 }
 
@@ -219,8 +218,8 @@ static void run_deferred(struct evloop *l)
 		for (size_t n = l->n_deferred; n > 0 && l->first; n--) {
 			struct deferred *d = l->first;
 
-			evloop_undefer(
-				l, d); /* before the call, which may defer it again or free it */
+			/* before the call, which may defer it again or free it */
+			evloop_undefer(l, d);
 			d->fn(d);
 		}
 	}
@@ -271,7 +270,6 @@ void evloop_on_signal(struct evloop *l, int signo, void (*fn)(int signo, void *a
 {
 	struct signal_watch *w = xcalloc(1, sizeof(*w));
 
-	w->signo = signo;
 	w->fn = fn;
 	w->arg = arg;
 	w->event = add_own_event(l, signo, EV_SIGNAL, on_signal_event, w);

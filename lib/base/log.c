@@ -14,6 +14,9 @@
 #include "die.h"
 
 #define LINE_BYTES 4096 /* PIPE_BUF: a longer write to a pipe need not be in one piece */
+#define MESSAGE_BYTES                                                                              \
+	3584 /* longer ones are cut, so that a line always has room for its prefix                 \
+	      */
 
 static enum log_level max_level = LOG_INFO;
 static void (*before_line)(void *arg), (*after_line)(void *arg);
@@ -64,25 +67,19 @@ static void write_line(const char *line, size_t len)
 void log_at(enum log_level level, const char *fmt, ...)
 {
 	int saved = errno; /* the caller may log first and look at errno then */
-	char line[LINE_BYTES];
-	size_t cap = sizeof(line) - 1, len; /* the last byte is for the newline */
+	char message[MESSAGE_BYTES], line[LINE_BYTES];
 	va_list ap;
 	int n;
 
 	if (level > max_level)
 		return;
-	n = snprintf(line, cap, "%s: %s", die_program(), label(level));
-	len = n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
-	errno = saved; /* for %m */
 	va_start(ap, fmt);
-	n = vsnprintf(line + len, cap - len, fmt, ap);
+	vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
-	if (n > 0)
-		len += (size_t)n < cap - len ? (size_t)n : cap - len - 1;
-	line[len++] = '\n';
+	n = snprintf(line, sizeof(line), "%.256s: %s%s\n", die_program(), label(level), message);
 	if (before_line)
 		before_line(hooks_arg);
-	write_line(line, len);
+	write_line(line, (size_t)n);
 	if (after_line)
 		after_line(hooks_arg);
 	errno = saved;

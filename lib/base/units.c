@@ -7,7 +7,6 @@
  */
 #include "units.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
@@ -17,13 +16,14 @@
 
 #include "check.h"
 #include "clock.h"
+#include "utf8.h"
 
 __extension__ typedef unsigned __int128 u128;
 
-/* How much of a bad text a message quotes. */
-#define QUOTED 64
+/* For "%.*s": as much of a bad text as a message quotes. */
+#define QUOTE(s) (int)utf8_cut(s, 64), (s)
 
-#define MAX_FRACTION_DIGITS 18 /* 10^18 times the largest unit still fits 128 bits */
+#define MAX_FRACTION_DIGITS 18 /* 10^18 times INT64_MAX still fits 128 bits */
 
 struct unit {
 	const char *name;
@@ -66,32 +66,34 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
+/* The number to name in "such as": 1, or what is allowed and nearest to it. */
+static double example(double min, double max)
+{
+	return fmin(fmax(1, min), max);
+}
+
 enum rc parse_int(const char *s, int64_t min, int64_t max, int64_t *out, struct err *e)
 {
-	bool negative = *s == '-' && min < 0, fits = true;
-	const char *p = s + negative;
+	bool negative = *s == '-', fits = true;
 	uint64_t limit = (uint64_t)INT64_MAX + negative, n = 0;
+	const char *p = s + negative;
 	int64_t value;
 
 	CHECK(min <= max);
 	do {
 		if (!is_digit(*p))
-			return err_set(e, RC_INPUT,
-				       "\"%.*s\" is not a whole number, such as %" PRId64, QUOTED,
-				       s,
-				       min > 1	 ? min
-				       : max < 1 ? max
-						 : 1);
+			return err_set(e, RC_INPUT, "\"%.*s\" is not a whole number, such as %.0f",
+				       QUOTE(s), example((double)min, (double)max));
 		fits = fits && n <= (limit - (uint64_t)(*p - '0')) / 10;
 		if (fits)
 			n = 10 * n + (uint64_t)(*p - '0');
 	} while (*++p);
 	/* -(n - 1) - 1: INT64_MIN has no positive twin */
 	value = negative && n ? -(int64_t)(n - 1) - 1 : (int64_t)n;
-	if (!fits || value < min || value > max)
+	if (!fits || value < min || value > max || (negative && min >= 0))
 		return err_set(e, RC_INPUT,
 			       "%.*s is out of range: %" PRId64 " to %" PRId64 " is allowed",
-			       QUOTED, s, min, max);
+			       QUOTE(s), min, max);
 	*out = value;
 	return RC_OK;
 }
@@ -119,20 +121,18 @@ static size_t decimal_length(const char *s, bool with_exponent)
 
 enum rc parse_double(const char *s, double min, double max, double *out, struct err *e)
 {
-	size_t sign = *s == '-' && min < 0;
-	size_t n = decimal_length(s + sign, true);
+	bool negative = *s == '-';
+	size_t n = decimal_length(s + negative, true);
 	double value;
 
 	/* strtod() alone would take blanks, "+", "nan", "infinity" and hexadecimal */
-	if (n == 0 || s[sign + n])
-		return err_set(e, RC_INPUT, "\"%.*s\" is not a number, such as %.6g", QUOTED, s,
-			       min > 1	 ? min
-			       : max < 1 ? max
-					 : 1);
+	if (n == 0 || s[negative + n])
+		return err_set(e, RC_INPUT, "\"%.*s\" is not a number, such as %.6g", QUOTE(s),
+			       example(min, max));
 	value = strtod(s, NULL);
-	if (!isfinite(value) || value < min || value > max)
+	if (!isfinite(value) || value < min || value > max || (negative && min >= 0))
 		return err_set(e, RC_INPUT, "%.*s is out of range: %.15g to %.15g is allowed",
-			       QUOTED, s, min, max);
+			       QUOTE(s), min, max);
 	*out = value;
 	return RC_OK;
 }
@@ -146,31 +146,33 @@ enum scale_result { SCALE_OK, SCALE_SYNTAX, SCALE_RANGE, SCALE_FRACTION };
 static enum scale_result scale(const char *s, const struct unit *units, bool whole, int64_t *out)
 {
 	size_t n = decimal_length(s, false), digits = 0;
+	const char *point = memchr(s, '.', n);
 	u128 number = 0, power = 1, value;
-	const struct unit *u;
-	bool point = false;
+	const struct unit *u = units;
+	int64_t factor;
 
-	for (u = units; u->name && strcmp(u->name, s + n) != 0; u++)
-		;
+	while (u->name && strcmp(u->name, s + n) != 0)
+		u++;
 	if (n == 0 || (!u->name && strcmp(s, "0") != 0))
 		return SCALE_SYNTAX;
-	while (n > 0 && strchr(s, '.') && s[n - 1] == '0')
+	factor = u->name ? u->factor : 1;
+	while (point && s[n - 1] == '0')
 		n--; /* zeros at the end of a fraction say nothing */
+
+	/* s = number / power */
 	for (size_t i = 0; i < n; i++) {
-		if (s[i] == '.') {
-			point = true;
+		if (s + i == point)
 			continue;
+		if (point && s + i > point) {
+			if (++digits > MAX_FRACTION_DIGITS)
+				return SCALE_FRACTION;
+			power *= 10;
 		}
-		if (point && ++digits > MAX_FRACTION_DIGITS)
-			return SCALE_FRACTION;
-		if (number > (u128)INT64_MAX * power)
-			return SCALE_RANGE;
 		number = 10 * number + (u128)(s[i] - '0');
-		power *= point ? 10 : 1;
+		if (number / power > (u128)(INT64_MAX / factor))
+			return SCALE_RANGE;
 	}
-	if (number > (u128)INT64_MAX * power)
-		return SCALE_RANGE;
-	value = number * (u128)(u->name ? u->factor : 1);
+	value = number * (u128)factor;
 	if (whole && value % power != 0)
 		return SCALE_FRACTION;
 	value = value / power + (value % power >= power - value % power);
@@ -189,15 +191,15 @@ enum rc parse_duration(const char *s, int64_t *out_ns, struct err *e)
 		break;
 	case SCALE_RANGE:
 		return err_set(e, RC_INPUT, "%.*s is too long: at most 292 years, such as 1h",
-			       QUOTED, s);
+			       QUOTE(s));
 	case SCALE_FRACTION:
 		return err_set(e, RC_INPUT,
 			       "%.*s has more than %d digits behind the point; write 1.5s, say",
-			       QUOTED, s, MAX_FRACTION_DIGITS);
+			       QUOTE(s), MAX_FRACTION_DIGITS);
 	}
 	return err_set(e, RC_INPUT,
 		       "\"%.*s\" is not a duration, such as 250ms or 1.5s (ns, us, ms, s, m, h)",
-		       QUOTED, s);
+		       QUOTE(s));
 }
 
 enum rc parse_count(const char *s, int64_t min, int64_t max, int64_t *out, struct err *e)
@@ -216,16 +218,16 @@ enum rc parse_count(const char *s, int64_t min, int64_t max, int64_t *out, struc
 		return err_set(
 			e, RC_INPUT,
 			"\"%.*s\" is not a count, such as 20, 1.5k or 4Ki (k, M, G, Ki, Mi, Gi)",
-			QUOTED, s);
+			QUOTE(s));
 	case SCALE_RANGE:
 		break;
 	case SCALE_FRACTION:
 		return err_set(e, RC_INPUT,
 			       "%.*s does not come out as a whole number, as 20 and 1.5k do",
-			       QUOTED, s);
+			       QUOTE(s));
 	}
 	return err_set(e, RC_INPUT, "%.*s is out of range: %" PRId64 " to %" PRId64 " is allowed",
-		       QUOTED, s, min, max);
+		       QUOTE(s), min, max);
 }
 
 enum rc parse_bytes(const char *s, int64_t *out_bytes, struct err *e)
@@ -238,16 +240,16 @@ enum rc parse_bytes(const char *s, int64_t *out_bytes, struct err *e)
 	case SCALE_RANGE:
 		return err_set(e, RC_INPUT,
 			       "%.*s is too large: below 8388608TiB is allowed, such as 80GiB",
-			       QUOTED, s);
+			       QUOTE(s));
 	case SCALE_FRACTION:
 		return err_set(e, RC_INPUT,
 			       "%.*s has more than %d digits behind the point; write 1.5GiB, say",
-			       QUOTED, s, MAX_FRACTION_DIGITS);
+			       QUOTE(s), MAX_FRACTION_DIGITS);
 	}
 	return err_set(e, RC_INPUT,
 		       "\"%.*s\" is not a size, such as 512KiB or 16GB (B, kB, MB, GB, TB, KiB, "
 		       "MiB, GiB, TiB)",
-		       QUOTED, s);
+		       QUOTE(s));
 }
 
 enum rc parse_rate(const char *s, double *out_per_s, struct err *e)
@@ -271,12 +273,12 @@ enum rc parse_rate(const char *s, double *out_per_s, struct err *e)
 			return err_set(
 				e, RC_INPUT,
 				"%.*s is out of range: a rate is above 0, such as 10/s, or inf",
-				QUOTED, s);
+				QUOTE(s));
 		*out_per_s = value;
 		return RC_OK;
 	}
 	return err_set(e, RC_INPUT, "\"%.*s\" is not a rate, such as 10, 10/s, 600/min or inf",
-		       QUOTED, s);
+		       QUOTE(s));
 }
 
 /* Three significant digits: "1.50", "12.3", "842". */
@@ -290,10 +292,10 @@ static void print_3_digits(char *out, size_t cap, double x, const char *separato
 
 char *format_duration(char *out, size_t cap, int64_t ns)
 {
+	/* below: where the next unit takes over, short of the number that would round up to it */
 	static const struct {
 		const char *name;
-		double ns,
-			below; /* used while the value in this unit is less than that, as printed */
+		double ns, below;
 	} ladder[] = {
 		{"us", 1e3, 999.5},   {"ms", 1e6, 999.5},      {"s", 1e9, 119.5},
 		{"min", 60e9, 119.5}, {"h", 3600e9, HUGE_VAL},
@@ -311,15 +313,21 @@ char *format_duration(char *out, size_t cap, int64_t ns)
 	return out;
 }
 
+static bool print_not_finite(char *out, size_t cap, double x)
+{
+	if (isfinite(x))
+		return false;
+	snprintf(out, cap, "%s", isnan(x) ? "-" : x > 0 ? "inf" : "-inf");
+	return true;
+}
+
 char *format_count(char *out, size_t cap, double n)
 {
 	static const char *const unit[] = {"", "k", "M", "G", "T"};
 	size_t i = 0;
 
-	if (!isfinite(n)) {
-		snprintf(out, cap, "%s", isnan(n) ? "-" : n > 0 ? "inf" : "-inf");
+	if (print_not_finite(out, cap, n))
 		return out;
-	}
 	if (fabs(n) < 999.5 && n == rint(n)) {
 		snprintf(out, cap, "%.0f", n);
 		return out;
@@ -335,10 +343,8 @@ char *format_bytes(char *out, size_t cap, double bytes)
 	static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
 	size_t i = 0;
 
-	if (!isfinite(bytes)) {
-		snprintf(out, cap, "-");
+	if (print_not_finite(out, cap, bytes))
 		return out;
-	}
 	if (fabs(bytes) < 1023.5) {
 		snprintf(out, cap, "%.0f B", bytes);
 		return out;

@@ -185,7 +185,7 @@ static cJSON *scalar_to_json(const struct ynode *n)
 	if (!is_number(s, &whole))
 		return cJSON_CreateString(s);
 	v = strtod(s, NULL);
-	if (whole && fabs(v) > 0x1p53) /* cJSON's doubles would change the last digits */
+	if (whole && fabs(v) >= 0x1p53) /* cJSON's doubles would change the last digits */
 		return cJSON_CreateRaw(s + (*s == '+'));
 	return isfinite(v) ? cJSON_CreateNumber(v) : cJSON_CreateString(s);
 }

@@ -58,13 +58,14 @@ static void test_read(void **state)
 		{"a,b\n1,2\n3", "a|b/1|2", true},
 		{"a,b\n1,2\n\"3", "a|b/1|2", true},
 		{"a,b\n1,2\n3,\"4", "a|b/1|2", true},
-		{"a,b\n1,2\n3,4", "a|b/1|2/3|4", true},
+		{"a,b\n1,2\n3,4", "a|b/1|2", true},
+		{"a,b\n1,2\n3,4\n", "a|b/1|2/3|4", true},
+		{"a,b\n1,2,3", "a|b", true},
 		{"a,b\n1\n3,4\n", "! t.csv:2: 1 fields under 2 columns", true},
 		{"a,b\n1,2\n3", "! t.csv:3: 1 fields under 2 columns", false},
 		{"a,b\n1,2\n3,\"4", "! t.csv:3: a quote is never closed", false},
 		{"a,b\n1,2,3\n", "! t.csv:2: 3 fields under 2 columns", false},
 		{"a,b\n\"1\n2\",x\n3\n", "! t.csv:4: 1 fields under 2 columns", false},
-		{"a,b\n1,2,3", "! t.csv:2: 3 fields under 2 columns", true},
 		{"a,b\n\"1\"x,2\n", "! t.csv:2: text behind a closing quote", false},
 		{"a,b,a\n", "! t.csv:1: column \"a\" twice", false},
 		{"\"a\n", "! t.csv:1: a quote is never closed", true},
@@ -107,7 +108,7 @@ static void test_nul_byte_is_refused(void **state)
 static void test_fields(void **state)
 {
 	static const char text[] =
-		"n,x,s\n12,0.5,\"a\nb\"\n,,\nabc,1e3,\n9223372036854775808,zero,\n";
+		"n,x,s\n12,0.5,\"a\nb\"\n,,\nabc,1e3,\n9223372036854775808,zero,\n0,-inf,\n";
 	struct csv_table *t;
 	struct err e;
 	int64_t n;
@@ -143,6 +144,8 @@ static void test_fields(void **state)
 	assert_int_equal(csv_field_num(t, 3, 1, 0, &x, &e), RC_INPUT);
 	assert_memory_equal(e.msg, "t.csv:6: x: ", 12);
 	assert_int_equal(csv_field_num(t, 3, 1, 0, &x, NULL), RC_INPUT);
+	assert_int_equal(csv_field_num(t, 4, 1, 0, &x, &e), RC_OK);
+	assert_true(x == -HUGE_VAL);
 	csv_table_free(t);
 }
 
