@@ -58,7 +58,7 @@ static void make_room(struct buf *b, size_t n)
 
 	if (b->data && b->cap - b->len > n)
 		return;
-	if (b->off > 0) {
+	if (b->data && b->off > 0) {
 		bool pays = b->off >= buf_size(b);
 
 		move_to_front(b);

@@ -1,5 +1,6 @@
 /*
- * Assertions, for programming errors only: bad input goes through err.h, a broken environment through die.h.
+ * Assertions, for programming errors only: bad input goes through err.h, a broken environment
+ * through die.h.
  *
  * CHECK(x)   always on; prints the place and the expression, then aborts.
  * DCHECK(x)  for hot paths: compiled out with NDEBUG.

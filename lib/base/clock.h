@@ -1,6 +1,6 @@
 /*
- * The one source of time. int64_t nanoseconds; the origin is that of CLOCK_MONOTONIC, or 0 for a virtual clock.
- * A callback reads the clock once and passes now_ns on.
+ * The one source of time. int64_t nanoseconds; the origin is that of CLOCK_MONOTONIC, or 0 for a
+ * virtual clock. A callback reads the clock once and passes now_ns on.
  */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
@@ -28,8 +28,8 @@ static inline int64_t clock_now_ns(const struct clock *c)
 /* CLOCK_MONOTONIC right now, for code whose clock is real by nature (sockets, processes). */
 int64_t monotonic_now_ns(void);
 
-/* CLOCK_REALTIME - CLOCK_MONOTONIC, the smallest-error of a few readings: turns kernel receive stamps, which are in
- * wall time, into monotonic ones, and is written once into run.json. */
+/* CLOCK_REALTIME - CLOCK_MONOTONIC, the smallest-error of a few readings: turns kernel receive
+ * stamps, which are in wall time, into monotonic ones, and is written once into run.json. */
 int64_t wall_minus_monotonic_ns(void);
 
 /* CPU time of the calling thread. */

@@ -302,6 +302,35 @@ static enum rc take_head(struct csv_table *t, struct err *e)
 	return RC_OK;
 }
 
+static enum rc cut_row(struct csv_table *t, struct cutter *c, bool torn_tail_ok, struct err *e)
+{
+	size_t line = c->line, first = t->n_fields, got;
+	bool skip = *c->p == '\n' || (*c->p == '\r' && (c->p + 1 == c->end || c->p[1] == '\n'));
+	enum stop stop;
+	char *field;
+
+	do {
+		if (!cut_field(c, &field, &stop))
+			return err_set(e, RC_INPUT, "%s:%zu: text behind a closing quote", t->name,
+				       c->line);
+		add_field(t, field);
+	} while (stop == STOP_COMMA);
+	got = t->n_fields - first;
+	if (skip || (stop == STOP_END && torn_tail_ok && t->n_columns)) {
+		t->n_fields = first;
+		return RC_OK;
+	}
+	if (c->torn)
+		return err_set(e, RC_INPUT, "%s:%zu: a quote is never closed", t->name, line);
+	if (!t->n_columns)
+		return take_head(t, e);
+	if (got != t->n_columns)
+		return err_set(e, RC_INPUT, "%s:%zu: %zu fields under %zu columns", t->name, line,
+			       got, t->n_columns);
+	add_row(t, line);
+	return RC_OK;
+}
+
 static enum rc cut_table(struct csv_table *t, size_t len, bool torn_tail_ok, struct err *e)
 {
 	struct cutter c = {t->text, t->text + len, 1, false};
@@ -311,35 +340,8 @@ static enum rc cut_table(struct csv_table *t, size_t len, bool torn_tail_ok, str
 		return err_set(e, RC_INPUT, "%s: holds a NUL byte: no CSV", t->name);
 	if (len >= 3 && memcmp(t->text, "\xef\xbb\xbf", 3) == 0)
 		c.p += 3;
-	while (c.p < c.end && rc == RC_OK) {
-		size_t line = c.line, first = t->n_fields, got;
-		bool blank = *c.p == '\n' || (*c.p == '\r' && (c.p + 1 == c.end || c.p[1] == '\n'));
-		enum stop stop;
-		char *field;
-
-		do {
-			if (!cut_field(&c, &field, &stop))
-				return err_set(e, RC_INPUT, "%s:%zu: text behind a closing quote",
-					       t->name, c.line);
-			add_field(t, field);
-		} while (stop == STOP_COMMA);
-		got = t->n_fields - first;
-		if (blank) {
-			t->n_fields = first;
-		} else if (stop == STOP_END && torn_tail_ok && t->n_columns &&
-			   (c.torn || got < t->n_columns)) {
-			t->n_fields = first;
-		} else if (c.torn) {
-			rc = err_set(e, RC_INPUT, "%s:%zu: a quote is never closed", t->name, line);
-		} else if (!t->n_columns) {
-			rc = take_head(t, e);
-		} else if (got != t->n_columns) {
-			rc = err_set(e, RC_INPUT, "%s:%zu: %zu fields under %zu columns", t->name,
-				     line, got, t->n_columns);
-		} else {
-			add_row(t, line);
-		}
-	}
+	while (c.p < c.end && rc == RC_OK)
+		rc = cut_row(t, &c, torn_tail_ok, e);
 	if (rc == RC_OK && !t->n_columns)
 		rc = err_set(e, RC_INPUT, "%s: empty: a line with the column names is missing",
 			     t->name);
@@ -386,7 +388,8 @@ enum rc csv_read(struct csv_table **out, const char *path, bool torn_tail_ok, st
 	rc = (enum rc)buf_read_file(&b, path, e);
 	if (rc == RC_OK) {
 		len = buf_size(&b);
-		rc = make_table(out, path, buf_take(&b), len, torn_tail_ok, e);
+		rc = make_table(out, strcmp(path, "-") == 0 ? "standard input" : path, buf_take(&b),
+				len, torn_tail_ok, e);
 	}
 	buf_release(&b);
 	return rc;

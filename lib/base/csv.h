@@ -27,8 +27,9 @@ enum rc csv_end(struct csv_writer *w, struct err *e);   /* CHECKs that every col
 enum rc csv_flush(struct csv_writer *w, struct err *e);
 enum rc csv_close(struct csv_writer *w, struct err *e); /* flushes and frees, also on error; NULL legal */
 
-/* Reader: the whole file in memory, at most 4 GiB; empty lines are skipped; a last line without a newline counts, unless `torn_tail_ok` and it is short of
- * fields or ends inside quotes (what a killed writer leaves). Fields are NUL-terminated strings owned by the table. */
+/* Reader: the whole file in memory, at most 4 GiB; empty lines are skipped; a last line without a
+ * newline counts, unless `torn_tail_ok`: a writer ends every row with one, so what lacks it was cut
+ * by whatever killed the writer, and "12" may be the beginning of 1234. Fields are NUL-terminated strings owned by the table. */
 struct csv_table;
 
 enum rc csv_read(struct csv_table **out, const char *path, bool torn_tail_ok, struct err *e);
@@ -42,7 +43,8 @@ int csv_find(const struct csv_table *t, const char *column);                    
 enum rc csv_need(const struct csv_table *t, const char *column, int *out, struct err *e); /* error lists the columns */
 const char *csv_field(const struct csv_table *t, size_t row, int col);             /* "" when empty or col is -1 */
 
-/* "" gives `missing`; anything else must parse. The message is file:line: column: ... (where the row starts, from 1). */
+/* "" gives `missing`; anything else must parse. The message is file:line: column: ... (where the
+ * row starts, from 1). */
 enum rc csv_field_int(const struct csv_table *t, size_t row, int col, int64_t missing, int64_t *out, struct err *e);
 enum rc csv_field_num(const struct csv_table *t, size_t row, int col, double missing, double *out, struct err *e);
 

@@ -58,21 +58,29 @@ static void *need(void *p, size_t n, size_t size)
 	return p;
 }
 
-/* malloc(0) and its kin may return NULL or not; one byte more than nothing makes them all alike. */
+/* Never 0: malloc(0) and its kin may return NULL or not. */
+static size_t product(size_t n, size_t size)
+{
+	size_t bytes;
+
+	if (__builtin_mul_overflow(n, size, &bytes))
+		die("out of memory: %zu x %zu bytes", n, size);
+	return bytes ? bytes : 1;
+}
 
 void *xmalloc(size_t size)
 {
-	return need(malloc(size ? size : 1), 1, size);
+	return need(malloc(product(1, size)), 1, size);
 }
 
 void *xcalloc(size_t n, size_t size)
 {
-	return need(n && size ? calloc(n, size) : calloc(1, 1), n, size);
+	return need(calloc(1, product(n, size)), n, size);
 }
 
 void *xreallocarray(void *p, size_t n, size_t size)
 {
-	return need(n && size ? reallocarray(p, n, size) : realloc(p, 1), n, size);
+	return need(realloc(p, product(n, size)), n, size);
 }
 
 char *xstrdup(const char *s)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "utf8.h"
 
 static const char *const names[] = {
 	[DIST_CONSTANT] = "constant",	    [DIST_UNIFORM] = "uniform",
@@ -35,7 +36,8 @@ enum rc dist_kind_parse(const char *name, enum dist_kind *out, struct err *e)
 		}
 		snprintf(list + n, sizeof(list) - n, "%s%s", i ? ", " : "", names[i]);
 	}
-	return err_set(e, RC_INPUT, "\"%.64s\" is not a distribution: %s", name, list);
+	return err_set(e, RC_INPUT, "\"%.*s\" is not a distribution: %s", (int)utf8_cut(name, 64),
+		       name, list);
 }
 
 static bool has_cv(enum dist_kind kind)

@@ -9,6 +9,9 @@
 #include <string.h>
 
 #include "check.h"
+#include "utf8.h"
+
+#define MSG_BYTES sizeof(((struct err *)0)->msg)
 
 static void mask_control_characters(char *s)
 {
@@ -17,40 +20,24 @@ static void mask_control_characters(char *s)
 			*s = '?';
 }
 
-/* s was cut behind its n bytes: takes away a UTF-8 sequence that lacks its end. */
-static void drop_split_character(char *s, size_t n)
+/* Through a buffer of its own: the message that is there may be an argument of the next. */
+static void format_message(char out[MSG_BYTES], const char *fmt, va_list ap)
 {
-	size_t start = n, length;
-	unsigned char lead;
+	char text[MSG_BYTES + 1]; /* one more, to see whether the cut falls into a character */
+	size_t n;
 
-	while (start > 0 && n - start < 3 && ((unsigned char)s[start - 1] & 0xc0) == 0x80)
-		start--;
-	if (start == 0)
-		return;
-	lead = (unsigned char)s[--start];
-	length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
-	if (n - start < length)
-		s[start] = '\0';
-}
-
-static void format_message(char *out, size_t cap, const char *fmt, va_list ap)
-{
-	int n = vsnprintf(out, cap, fmt, ap);
-
-	CHECK(n >= 0);
-	if ((size_t)n >= cap)
-		drop_split_character(out, cap - 1);
+	CHECK(vsnprintf(text, sizeof(text), fmt, ap) >= 0);
+	n = utf8_cut(text, MSG_BYTES - 1);
+	memcpy(out, text, n);
+	out[n] = '\0';
 	mask_control_characters(out);
 }
 
 enum rc err_vset(struct err *e, enum rc rc, const char *fmt, va_list ap)
 {
-	char msg[sizeof(e->msg)]; /* an argument may be e->msg itself */
-
 	if (!e)
 		return rc;
-	format_message(msg, sizeof(msg), fmt, ap);
-	memcpy(e->msg, msg, strlen(msg) + 1);
+	format_message(e->msg, fmt, ap);
 	e->rc = rc;
 	return rc;
 }
@@ -67,23 +54,18 @@ enum rc err_set(struct err *e, enum rc rc, const char *fmt, ...)
 
 enum rc err_prefix(struct err *e, const char *fmt, ...)
 {
-	char place[sizeof(e->msg)];
+	char place[MSG_BYTES];
 	size_t n, kept;
 	va_list ap;
 
 	CHECK(e);
 	va_start(ap, fmt);
-	format_message(place, sizeof(place), fmt, ap);
+	format_message(place, fmt, ap);
 	va_end(ap);
 	n = strlen(place);
-	kept = strlen(e->msg);
-	if (n + kept >= sizeof(e->msg)) {
-		kept = sizeof(e->msg) - 1 - n;
-		e->msg[kept] = '\0';
-		drop_split_character(e->msg, kept);
-		kept = strlen(e->msg);
-	}
-	memmove(e->msg + n, e->msg, kept + 1);
+	kept = utf8_cut(e->msg, MSG_BYTES - 1 - n);
+	memmove(e->msg + n, e->msg, kept);
 	memcpy(e->msg, place, n);
+	e->msg[n + kept] = '\0';
 	return e->rc;
 }

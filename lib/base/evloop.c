@@ -25,9 +25,7 @@
  * sweep, and an end to one that never stops doing so. */
 #define MAX_GENERATIONS 16
 
-/* Of armed_ns, beside the times. */
-#define DISARMED 0
-#define GONE_OFF (-1)
+#define DISARMED 0 /* as timerfd_settime() has it */
 
 struct signal_watch {
 	struct signal_watch *next;
@@ -42,7 +40,7 @@ struct evloop {
 
 	struct timerq timers;
 	int timer_fd;
-	int64_t armed_ns; /* what timer_fd is set to; DISARMED or GONE_OFF */
+	int64_t armed_ns; /* what timer_fd is set to; DISARMED at first */
 	struct event *timer_event;
 
 	struct deferred *first, **last;
@@ -57,17 +55,16 @@ struct evloop {
 	int own_events; /* in the base, but not a reason to go on */
 };
 
-/* The queue is served even if the deadline has moved meanwhile: then nothing is due and nothing
- * happens. */
+/*
+ * Not read: the next timerfd_settime() takes the readiness away. Until then the head has the time
+ * that the timerfd is set to, and so is due.
+ */
 static void on_timer_fd(evutil_socket_t fd, short what, void *arg)
 {
 	struct evloop *l = arg;
 
 	(void)fd;
 	(void)what;
-	/* Not read: the next timerfd_settime(), which GONE_OFF makes sure of, takes the
-	 * readiness away. */
-	l->armed_ns = GONE_OFF;
 	timerq_run(&l->timers, monotonic_now_ns());
 }
 

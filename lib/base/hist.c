@@ -15,7 +15,7 @@
 
 #define LINEAR_BITS 7
 #define LINEAR_BINS (1 << LINEAR_BITS)
-#define BINS	    ((63 - LINEAR_BITS + 1) * LINEAR_BINS) /* int64_t has 63 bits for a value */
+#define BINS	    ((size_t)(63 - LINEAR_BITS + 1) * LINEAR_BINS) /* int64_t has 63 bits of value */
 
 __extension__ typedef __int128 wide;
 

@@ -1,6 +1,7 @@
 /*
- * A log-linear histogram of int64_t values >= 0 (negative ones count as 0): 128 linear bins per power of two, so any
- * value is known to better than 1 %. Fixed memory (about 58 KiB), no allocation while recording.
+ * A log-linear histogram of int64_t values >= 0 (negative ones count as 0): 128 linear bins per
+ * power of two, so any value is known to better than 1 %. Fixed memory (about 58 KiB), no
+ * allocation while recording.
  */
 #ifndef BASE_HIST_H
 #define BASE_HIST_H
@@ -21,7 +22,8 @@ double hist_mean(const struct hist *h); /* exact; 0 when empty */
 int64_t hist_min(const struct hist *h); /* exact; 0 when empty */
 int64_t hist_max(const struct hist *h); /* exact; 0 when empty */
 
-/* q in [0, 1]; the middle of the bin that holds that rank, never outside [min, max]; 0 when empty. */
+/* q in [0, 1]; the middle of the bin that holds the value of rank q * count, rounded up, and never
+ * outside [min, max]; 0 when empty. */
 int64_t hist_quantile(const struct hist *h, double q);
 
 #endif

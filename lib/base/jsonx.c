@@ -113,13 +113,14 @@ static int hex4(const char *p, const char *end)
 /* The six bytes at `escape` name no character a C string can hold. */
 static void mend_escape(struct scan *s, const char *escape)
 {
+	static const char unknown[6] = {'\\', 'u', 'f', 'f', 'f', 'd'};
 	size_t len = (size_t)(s->end - s->start);
 
 	if (!s->mended) {
 		s->mended = xmalloc(len);
 		memcpy(s->mended, s->start, len);
 	}
-	memcpy(s->mended + (escape - s->start), "\\ufffd", 6);
+	memcpy(s->mended + (escape - s->start), unknown, sizeof(unknown));
 }
 
 static bool scan_escape(struct scan *s)
@@ -311,8 +312,8 @@ static enum rc wrong(const cJSON *v, const char *path, const char *key, struct e
 	char got[64];
 
 	if (cJSON_IsString(v))
-		snprintf(got, sizeof(got), "\"%.40s%s\"", v->valuestring,
-			 strlen(v->valuestring) > 40 ? "..." : "");
+		snprintf(got, sizeof(got), "\"%.*s%s\"", (int)utf8_cut(v->valuestring, 40),
+			 v->valuestring, strlen(v->valuestring) > 40 ? "..." : "");
 	else if (cJSON_IsNumber(v))
 		snprintf(got, sizeof(got), "%.15g", v->valuedouble);
 	else

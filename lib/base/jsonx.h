@@ -15,10 +15,12 @@
 
 #define JSON_MAX_DEPTH 64
 
-/* One whole JSON value and nothing but white space behind it. The message carries "line L, column C". Nesting beyond
- * JSON_MAX_DEPTH is RC_LIMIT, anything else that is wrong RC_INPUT. cJSON_Delete() the result. The grammar is RFC 8259's; beyond it: a byte order mark
- * is skipped, strings may hold bytes that are no UTF-8 (json_escape mends them), \u0000 and half a surrogate pair read as
- * U+FFFD. Of a repeated key the getters see the first. Numbers are doubles: integers beyond 2^53 come rounded. */
+/* One whole JSON value and nothing but white space behind it. The message carries "line L, column
+ * C". Nesting beyond JSON_MAX_DEPTH is RC_LIMIT, anything else that is wrong RC_INPUT.
+ * cJSON_Delete() the result. The grammar is RFC 8259's; beyond it: a byte order mark is skipped,
+ * strings may hold bytes that are no UTF-8 (json_escape mends them), \u0000 and half a surrogate
+ * pair read as U+FFFD. Of a repeated key the getters see the first. Numbers are doubles: integers
+ * beyond 2^53 come rounded. */
 enum rc json_parse(cJSON **out, const char *text, size_t len, struct err *e);
 
 /* Getters. `path` is what the object is called in messages ("body.stream_options", or "" at the top). A key that is

@@ -13,9 +13,10 @@
 
 #include "die.h"
 
-#define LINE_BYTES    4096 /* PIPE_BUF: a longer write to a pipe need not be in one piece */
-#define MESSAGE_BYTES 3584 /* longer ones are cut, so that a line always has room for its prefix   \
-			    */
+#define LINE_BYTES 4096 /* PIPE_BUF: a longer write to a pipe need not be in one piece */
+#define MESSAGE_BYTES                                                                              \
+	3584 /* longer ones are cut, so that a line always has room for its prefix                 \
+	      */
 
 static enum log_level max_level = LOG_INFO;
 static void (*before_line)(void *arg), (*after_line)(void *arg);

@@ -38,9 +38,10 @@ struct opt_spec {
 	bool *seen;       /* set true when given; or NULL */
 };
 
-/* argv[0] is the program or the subcommand and is not read. A repeated option: the last one counts (OPT_LIST keeps all).
- * min = max = 0 means no bounds. specs end with {0} (kind 0, name NULL, help NULL). Operands go to *operands (may be NULL: then an operand is an
- * error). Unknown option: "--foo: unknown option (did you mean --fob?)". Nothing is printed. */
+/* argv[0] is the program or the subcommand and is not read. A repeated option: the last one counts
+ * (OPT_LIST keeps all). min = max = 0 means no bounds. specs end with {0} (kind 0, name NULL, help
+ * NULL). Operands go to *operands (may be NULL: then an operand is an error). Unknown option:
+ * "--foo: unknown option (did you mean --fob?)". Nothing is printed. */
 enum rc opt_parse(const struct opt_spec *specs, int argc, char *const *argv, struct opt_list *operands, struct err *e);
 
 /* usage: the first line(s); then the table; then `tail` (examples). */

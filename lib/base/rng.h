@@ -1,6 +1,7 @@
 /*
- * Counter-based random streams: Philox 4x32-10 (Salmon et al., SC'11). One seed, one named stream per purpose: adding
- * a consumer to one stream never moves another, and a stream is the same on every machine.
+ * Counter-based random streams: Philox 4x32-10 (Salmon et al., SC'11). One seed, one named stream
+ * per purpose: adding a consumer to one stream never moves another, and a stream is the same on
+ * every machine.
  */
 #ifndef BASE_RNG_H
 #define BASE_RNG_H
@@ -13,18 +14,19 @@ struct rng {
 	uint32_t key[2];
 	uint32_t ctr[4];
 	uint32_t out[4];
-	unsigned left; /* words of out not yet given */
-	bool has_normal;
-	double normal; /* the second half of rng_normal()'s last pair (dist.h), if has_normal */
+	unsigned left;	 /* words of out not yet given */
+	double normal;	 /* the second half of rng_normal()'s last pair (dist.h) ... */
+	bool has_normal; /* ... if it has not been given yet */
 };
 
-/* seed: the run's seed; purpose: "prompts", "arrivals", ...; index: which of many (level, repeat, request). */
+/* seed: the run's seed; purpose: "prompts", "arrivals", ...; index: which of many (level, repeat,
+ * request). */
 void rng_init(struct rng *r, uint64_t seed, const char *purpose, uint64_t index);
 
 uint32_t rng_u32(struct rng *r);
 uint64_t rng_u64(struct rng *r);
-double rng_unit(struct rng *r);                    /* [0, 1), 53 bits */
-uint64_t rng_below(struct rng *r, uint64_t bound); /* [0, bound) without bias; bound > 0 */
+double rng_unit(struct rng *r);				    /* [0, 1), 53 bits */
+uint64_t rng_below(struct rng *r, uint64_t bound);	    /* [0, bound) without bias; bound > 0 */
 void rng_shuffle(struct rng *r, uint32_t *index, size_t n); /* Fisher-Yates */
 
 /* The bare block function, for the published known-answer vectors. */

@@ -16,11 +16,12 @@
 
 #include "check.h"
 #include "clock.h"
+#include "utf8.h"
 
 __extension__ typedef unsigned __int128 u128;
 
-/* How much of a bad text a message quotes. */
-#define QUOTED 64
+/* For "%.*s": as much of a bad text as a message quotes. */
+#define QUOTE(s) (int)utf8_cut(s, 64), (s)
 
 #define MAX_FRACTION_DIGITS 18 /* 10^18 times INT64_MAX still fits 128 bits */
 
@@ -82,7 +83,7 @@ enum rc parse_int(const char *s, int64_t min, int64_t max, int64_t *out, struct 
 	do {
 		if (!is_digit(*p))
 			return err_set(e, RC_INPUT, "\"%.*s\" is not a whole number, such as %.0f",
-				       QUOTED, s, example((double)min, (double)max));
+				       QUOTE(s), example((double)min, (double)max));
 		fits = fits && n <= (limit - (uint64_t)(*p - '0')) / 10;
 		if (fits)
 			n = 10 * n + (uint64_t)(*p - '0');
@@ -92,7 +93,7 @@ enum rc parse_int(const char *s, int64_t min, int64_t max, int64_t *out, struct 
 	if (!fits || value < min || value > max || (negative && min >= 0))
 		return err_set(e, RC_INPUT,
 			       "%.*s is out of range: %" PRId64 " to %" PRId64 " is allowed",
-			       QUOTED, s, min, max);
+			       QUOTE(s), min, max);
 	*out = value;
 	return RC_OK;
 }
@@ -126,12 +127,12 @@ enum rc parse_double(const char *s, double min, double max, double *out, struct 
 
 	/* strtod() alone would take blanks, "+", "nan", "infinity" and hexadecimal */
 	if (n == 0 || s[negative + n])
-		return err_set(e, RC_INPUT, "\"%.*s\" is not a number, such as %.6g", QUOTED, s,
+		return err_set(e, RC_INPUT, "\"%.*s\" is not a number, such as %.6g", QUOTE(s),
 			       example(min, max));
 	value = strtod(s, NULL);
 	if (!isfinite(value) || value < min || value > max || (negative && min >= 0))
 		return err_set(e, RC_INPUT, "%.*s is out of range: %.15g to %.15g is allowed",
-			       QUOTED, s, min, max);
+			       QUOTE(s), min, max);
 	*out = value;
 	return RC_OK;
 }
@@ -190,15 +191,15 @@ enum rc parse_duration(const char *s, int64_t *out_ns, struct err *e)
 		break;
 	case SCALE_RANGE:
 		return err_set(e, RC_INPUT, "%.*s is too long: at most 292 years, such as 1h",
-			       QUOTED, s);
+			       QUOTE(s));
 	case SCALE_FRACTION:
 		return err_set(e, RC_INPUT,
 			       "%.*s has more than %d digits behind the point; write 1.5s, say",
-			       QUOTED, s, MAX_FRACTION_DIGITS);
+			       QUOTE(s), MAX_FRACTION_DIGITS);
 	}
 	return err_set(e, RC_INPUT,
 		       "\"%.*s\" is not a duration, such as 250ms or 1.5s (ns, us, ms, s, m, h)",
-		       QUOTED, s);
+		       QUOTE(s));
 }
 
 enum rc parse_count(const char *s, int64_t min, int64_t max, int64_t *out, struct err *e)
@@ -217,16 +218,16 @@ enum rc parse_count(const char *s, int64_t min, int64_t max, int64_t *out, struc
 		return err_set(
 			e, RC_INPUT,
 			"\"%.*s\" is not a count, such as 20, 1.5k or 4Ki (k, M, G, Ki, Mi, Gi)",
-			QUOTED, s);
+			QUOTE(s));
 	case SCALE_RANGE:
 		break;
 	case SCALE_FRACTION:
 		return err_set(e, RC_INPUT,
 			       "%.*s does not come out as a whole number, as 20 and 1.5k do",
-			       QUOTED, s);
+			       QUOTE(s));
 	}
 	return err_set(e, RC_INPUT, "%.*s is out of range: %" PRId64 " to %" PRId64 " is allowed",
-		       QUOTED, s, min, max);
+		       QUOTE(s), min, max);
 }
 
 enum rc parse_bytes(const char *s, int64_t *out_bytes, struct err *e)
@@ -239,16 +240,16 @@ enum rc parse_bytes(const char *s, int64_t *out_bytes, struct err *e)
 	case SCALE_RANGE:
 		return err_set(e, RC_INPUT,
 			       "%.*s is too large: below 8388608TiB is allowed, such as 80GiB",
-			       QUOTED, s);
+			       QUOTE(s));
 	case SCALE_FRACTION:
 		return err_set(e, RC_INPUT,
 			       "%.*s has more than %d digits behind the point; write 1.5GiB, say",
-			       QUOTED, s, MAX_FRACTION_DIGITS);
+			       QUOTE(s), MAX_FRACTION_DIGITS);
 	}
 	return err_set(e, RC_INPUT,
 		       "\"%.*s\" is not a size, such as 512KiB or 16GB (B, kB, MB, GB, TB, KiB, "
 		       "MiB, GiB, TiB)",
-		       QUOTED, s);
+		       QUOTE(s));
 }
 
 enum rc parse_rate(const char *s, double *out_per_s, struct err *e)
@@ -272,12 +273,12 @@ enum rc parse_rate(const char *s, double *out_per_s, struct err *e)
 			return err_set(
 				e, RC_INPUT,
 				"%.*s is out of range: a rate is above 0, such as 10/s, or inf",
-				QUOTED, s);
+				QUOTE(s));
 		*out_per_s = value;
 		return RC_OK;
 	}
 	return err_set(e, RC_INPUT, "\"%.*s\" is not a rate, such as 10, 10/s, 600/min or inf",
-		       QUOTED, s);
+		       QUOTE(s));
 }
 
 /* Three significant digits: "1.50", "12.3", "842". */
@@ -312,15 +313,21 @@ char *format_duration(char *out, size_t cap, int64_t ns)
 	return out;
 }
 
+static bool print_not_finite(char *out, size_t cap, double x)
+{
+	if (isfinite(x))
+		return false;
+	snprintf(out, cap, "%s", isnan(x) ? "-" : x > 0 ? "inf" : "-inf");
+	return true;
+}
+
 char *format_count(char *out, size_t cap, double n)
 {
 	static const char *const unit[] = {"", "k", "M", "G", "T"};
 	size_t i = 0;
 
-	if (!isfinite(n)) {
-		snprintf(out, cap, "%s", isnan(n) ? "-" : n > 0 ? "inf" : "-inf");
+	if (print_not_finite(out, cap, n))
 		return out;
-	}
 	if (fabs(n) < 999.5 && n == rint(n)) {
 		snprintf(out, cap, "%.0f", n);
 		return out;
@@ -336,10 +343,8 @@ char *format_bytes(char *out, size_t cap, double bytes)
 	static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
 	size_t i = 0;
 
-	if (!isfinite(bytes)) {
-		snprintf(out, cap, "-");
+	if (print_not_finite(out, cap, bytes))
 		return out;
-	}
 	if (fabs(bytes) < 1023.5) {
 		snprintf(out, cap, "%.0f B", bytes);
 		return out;

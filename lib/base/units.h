@@ -1,6 +1,7 @@
 /*
- * Numbers with units, both ways. Parsing is strict: no trailing text, no sign where none makes sense, overflow is an
- * error; the message names the text and gives an example of what is allowed (no place: the caller prefixes it).
+ * Numbers with units, both ways. Parsing is strict: no trailing text, no sign where none makes
+ * sense, overflow is an error; the message names the text and gives an example of what is allowed
+ * (no place: the caller prefixes it).
  */
 #ifndef BASE_UNITS_H
 #define BASE_UNITS_H
@@ -13,7 +14,7 @@
 enum rc parse_int(const char *s, int64_t min, int64_t max, int64_t *out, struct err *e);
 enum rc parse_double(const char *s, double min, double max, double *out, struct err *e);
 
-/* "250ms" "1.5s" "80us" "10ns" "2m" "1h", to the nearest ns; a bare number is refused unless it is 0. */
+/* "250ms" "1.5s" "80us" "10ns" "2m" "1h", to the nearest ns; bare numbers but 0 are refused. */
 enum rc parse_duration(const char *s, int64_t *out_ns, struct err *e);
 
 /* Counts: "20", "4k" (4,000), "4Ki" (4,096), "2M", "1.5k"; k M G Ki Mi Gi. Must come out whole. */

@@ -1,11 +1,12 @@
 /*
- * One code point of UTF-8, strictly: no overlong forms, no surrogates, nothing beyond U+10FFFF.
+ * UTF-8, strictly: no overlong forms, no surrogates, nothing beyond U+10FFFF.
  */
 #ifndef BASE_UTF8_H
 #define BASE_UTF8_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* How many bytes (1..4) the code point at s[0 .. n) takes, and which it is; 0 if it is none or is
  * cut short. */
@@ -33,6 +34,18 @@ static inline size_t utf8_decode(const char *s, size_t n, uint32_t *cp)
 	if (*cp < least[len] || *cp > 0x10ffff || (*cp >= 0xd800 && *cp <= 0xdfff))
 		return 0;
 	return len;
+}
+
+/* The length of s, cut to at most max bytes without splitting a character. */
+static inline size_t utf8_cut(const char *s, size_t max)
+{
+	size_t n = strnlen(s, max + 1);
+
+	if (n <= max)
+		return n;
+	for (n = max; n && ((unsigned char)s[n] & 0xc0) == 0x80;)
+		n--;
+	return n;
 }
 
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "check.h"
 #include "die.h"
 #include "units.h"
 
@@ -245,6 +246,7 @@ static enum rc on_event(struct builder *b, const yaml_event_t *ev)
 			       ev->data.mapping_start.tag);
 	case YAML_SEQUENCE_END_EVENT:
 	case YAML_MAPPING_END_EVENT:
+		CHECK(b->open); /* libyaml pairs its events */
 		b->open = b->open->parent;
 		b->depth--;
 		return RC_OK;
@@ -363,7 +365,8 @@ enum rc yaml_load(struct ydoc **out, const char *path, struct err *e)
 	buf_init(&b, (size_t)MAX_FILE_MIB << 20);
 	rc = (enum rc)buf_read_file(&b, path, e);
 	if (rc == RC_OK)
-		rc = yaml_parse(out, path, buf_head(&b), buf_size(&b), e);
+		rc = yaml_parse(out, strcmp(path, "-") == 0 ? "standard input" : path, buf_head(&b),
+				buf_size(&b), e);
 	buf_release(&b);
 	return rc;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "units.h"
+#include "utf8.h"
 
 /* ---- where and what a node is, in words ---- */
 
@@ -100,8 +101,9 @@ static enum rc wrong(const struct ynode *n, const char *want, struct err *e)
 				 want);
 	if (ynode_is_null(n))
 		return ynode_err(n, e, "got nothing, want %s", want);
-	return ynode_err(n, e, "got %s\"%.60s%s\", want %s", n->quoted ? "the text " : "", n->text,
-			 strlen(n->text) > 60 ? "..." : "", want);
+	return ynode_err(n, e, "got %s\"%.*s%s\", want %s", n->quoted ? "the text " : "",
+			 (int)utf8_cut(n->text, 60), n->text, strlen(n->text) > 60 ? "..." : "",
+			 want);
 }
 
 /* ---- names ---- */

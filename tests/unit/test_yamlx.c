@@ -358,6 +358,25 @@ static void test_set_origin(void **state)
 	ydoc_free(d);
 }
 
+static void test_load(void **state)
+{
+	static const char path[] = SOURCE_DIR "/tests/fuzz/corpus/yaml/scenario.yaml";
+	struct ydoc *d;
+	struct err e;
+	struct buf b;
+
+	(void)state;
+	assert_int_equal(yaml_load(&d, path, &e), RC_OK);
+	assert_string_equal(at(d, "targets.0.launch.args.1")->text, "8000");
+	assert_true(at(d, "targets.0.launch.args.1")->quoted);
+	ynode_err(at(d, "slo.tpot"), &e, "bad");
+	buf_init(&b, 4096);
+	buf_printf(&b, "%s:14:26: slo.tpot: bad", path);
+	assert_string_equal(e.msg, buf_cstr(&b));
+	buf_release(&b);
+	ydoc_free(d);
+}
+
 static void test_merge_defaults(void **state)
 {
 	struct ydoc *d = parse("a: {x: 1, l: [1]}\nb: 2\nn:\n");
@@ -497,6 +516,10 @@ static void test_readings(void **state)
 		{RATE, "600/min", 10, NULL},
 		{RATE, "-1", 0, "-1"},
 		{CHOICE, "open", 1, NULL},
+		/* cut before the character that byte 60 would split */
+		{CHOICE,
+		 "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz1234567\xc3\xa9 and so on", 0,
+		 "got \"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz1234567...\", want"},
 		{CHOICE, "opne", 0, "got \"opne\", want closed, open or serial"},
 		{CHOICE, "[open]", 0, "got a list, want closed, open or serial"},
 		{CHOICE, "", 0, "got nothing, want closed, open or serial"},
@@ -506,7 +529,7 @@ static void test_readings(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct err e = {.msg = ""};
 		struct ydoc *d;
-		char text[80];
+		char text[128];
 		double got = -1;
 		enum rc rc;
 
@@ -730,21 +753,14 @@ static void test_emit_round_trip(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_trees),
-		cmocka_unit_test(test_places),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_caps),
-		cmocka_unit_test(test_set),
-		cmocka_unit_test(test_set_refused),
-		cmocka_unit_test(test_set_depth),
-		cmocka_unit_test(test_set_origin),
-		cmocka_unit_test(test_merge_defaults),
-		cmocka_unit_test(test_messages),
-		cmocka_unit_test(test_readings),
-		cmocka_unit_test(test_nearest_name),
-		cmocka_unit_test(test_json),
-		cmocka_unit_test(test_emit),
-		cmocka_unit_test(test_emit_round_trip),
+		cmocka_unit_test(test_trees),	     cmocka_unit_test(test_places),
+		cmocka_unit_test(test_refused),	     cmocka_unit_test(test_caps),
+		cmocka_unit_test(test_set),	     cmocka_unit_test(test_set_refused),
+		cmocka_unit_test(test_set_depth),    cmocka_unit_test(test_set_origin),
+		cmocka_unit_test(test_load),	     cmocka_unit_test(test_merge_defaults),
+		cmocka_unit_test(test_messages),     cmocka_unit_test(test_readings),
+		cmocka_unit_test(test_nearest_name), cmocka_unit_test(test_json),
+		cmocka_unit_test(test_emit),	     cmocka_unit_test(test_emit_round_trip),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
