@@ -11,8 +11,8 @@
 #include "base/dist.h"
 #include "base/die.h"
 
-/* Far beyond any run, far below an overflow when a start time is added. */
-#define LATEST_S (INT64_MAX / 4 / 1e9)
+/* 63 years: far beyond any run, far below an overflow when a start time is added. */
+#define LATEST_S 2e9
 
 /* A gap in seconds. Gamma as vLLM's bench has it: shape = burstiness, scale = 1 / (rate *
  * burstiness). */

@@ -67,7 +67,7 @@ struct xfer {
 	bool failed;			  /* `how` and `why` are to be told as its end */
 	enum xfer_end how;
 	char why[256];
-	bool keep_alive, no_body, resent, left, over;
+	bool keep_alive, no_body, resent, over;
 	LIST_ENTRY(xfer) in_all;
 	struct xfer *next_dead;
 	size_t len, sent;

@@ -1,6 +1,6 @@
 /*
- * The plug-in contract: what computes a step. The same slots serve a timer (sim), a thread (cpu) and a CUDA stream
- * (cuda); nothing in this folder may ask which it is.
+ * The plug-in contract: what computes a step. The same slots serve a timer (sim), a thread (cpu)
+ * and a CUDA stream (cuda); nothing in this folder may ask which it is.
  */
 #ifndef SERVE_EXECUTOR_H
 #define SERVE_EXECUTOR_H
@@ -17,22 +17,23 @@ struct step_item {
 	int32_t computed;
 	int32_t n_tokens;
 	bool emits;   /* the last known token is among them: the step yields the next one */
-	bool prefill; /* computes prompt tokens, or recomputes after a preemption; else one decode */
+	bool prefill; /* computes a prompt, or recomputes after a preemption; else one decode */
 };
 
 struct step_plan {
 	uint64_t id;
-	int64_t start_ns; /* when the model's time says the step starts: set by the policy from ready_ns and its last step */
+	int64_t start_ns; /* model time; set by the policy from ready_ns and its last step */
 	struct step_item *item;
 	int32_t n_items, cap_items;
 	struct genreq **preempted; /* put back to the queue while planning, in order */
 	int32_t n_preempted, cap_preempted;
 
-	/* The batch in numbers, what a cost model reads (simulation.md section 2). Filled by step_plan_add(). */
-	int64_t prefill_tokens;    /* P */
-	int64_t decode_seqs;       /* D */
-	int64_t decode_kv_tokens;  /* K: sum of context lengths of the decoding sequences */
-	double prefill_attention;  /* Q: sum of len * (computed + len/2) over prefill chunks */
+	/* The batch in numbers, what a cost model reads (simulation.md section 2). Filled by
+	 * step_plan_add(). */
+	int64_t prefill_tokens;	  /* P */
+	int64_t decode_seqs;	  /* D */
+	int64_t decode_kv_tokens; /* K: sum of context lengths of the decoding sequences */
+	double prefill_attention; /* Q: sum of len * (computed + len/2) over prefill chunks */
 };
 
 void step_plan_init(struct step_plan *p);
@@ -41,16 +42,21 @@ void step_plan_clear(struct step_plan *p); /* keeps the memory */
 void step_plan_add(struct step_plan *p, struct genreq *r, int32_t computed, int32_t n_tokens);
 void step_plan_add_preempted(struct step_plan *p, struct genreq *r);
 
+/* Takes r's item out again and returns its tokens; 0 if it has none. For a policy that changes its
+ * mind. */
+int32_t step_plan_drop(struct step_plan *p, const struct genreq *r);
+
 struct step_result {
 	struct step_plan *plan;
-	int64_t end_ns;       /* sim: the model's deadline; others: when it was really done */
-	const int32_t *token; /* one a plan item; only those of items that emit mean anything; valid during done() */
-	bool failed;          /* the whole step is lost; msg says why */
+	int64_t end_ns;	      /* sim: the model's deadline; others: when it was really done */
+	const int32_t *token; /* one a plan item, meant if it emits; valid during done() */
+	bool failed;	      /* the whole step is lost; msg says why */
 	const char *msg;
 };
 
 struct executor_opts {
-	void (*done)(const struct step_result *r, void *arg); /* called on the loop thread, never from inside submit() */
+	/* Called on the loop thread, never from inside submit(). */
+	void (*done)(const struct step_result *r, void *arg);
 	void *arg;
 	const void *config; /* the executor's own: a profile, a model path */
 };
@@ -61,8 +67,9 @@ struct executor_type {
 	const char *name; /* "sim", "cpu", "cuda" */
 	enum rc (*open)(struct executor **out, const struct executor_opts *o, struct err *e);
 
-	/* Never blocks. The plan stays untouched and its requests stay alive until done(). A policy whose requests share
-	 * a batch has one step in flight; one whose requests are independent (static) has one a request. */
+	/* Never blocks. The plan stays untouched and its requests stay alive until done(). A policy
+	 * whose requests share a batch has one step in flight; one whose requests are independent
+	 * (static) has one a request. */
 	enum rc (*submit)(struct executor *x, struct step_plan *plan);
 
 	/* Cancels, or waits for, what is in flight; done() is not called any more. */

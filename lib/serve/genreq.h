@@ -1,9 +1,14 @@
 /*
- * One generation request as the engine sees it: token ids in, token ids out, no text, no HTTP. The front end makes it,
- * the scheduler moves it, the executor reads it. Plain data; every field says who writes it.
+ * One generation request as the engine sees it: token ids in, token ids out, no text, no HTTP. The
+ * front end makes it, the scheduler moves it, the executor reads it. Plain data; every field says
+ * who writes it.
  *
  *     QUEUED --first step--> PREFILL --first token--> DECODE --stop--> DONE
- *        \___________________/   \________preempted____/        FAILED: cancelled, or the executor gave up
+ *        ^                      |                       |
+ *        \______________________\_______preempted_______/
+ *
+ * and from each of the three to DONE (the front end found a stop string) or to FAILED (cancelled,
+ * or the executor gave up).
  */
 #ifndef SERVE_GENREQ_H
 #define SERVE_GENREQ_H
@@ -12,11 +17,11 @@
 #include <stdint.h>
 
 enum genreq_state {
-	GENREQ_QUEUED,  /* made, or preempted and waiting again */
-	GENREQ_PREFILL, /* holds a place in the running batch, no token yet */
-	GENREQ_DECODE,  /* at least one output token */
-	GENREQ_DONE,    /* finish says why; the scheduler no longer knows it */
-	GENREQ_FAILED,  /* cancelled or broken; the scheduler no longer knows it */
+	GENREQ_QUEUED,	/* made, or preempted and waiting again */
+	GENREQ_PREFILL, /* holds a place in the running batch, no token since it got it */
+	GENREQ_DECODE,	/* at least one output token */
+	GENREQ_DONE,	/* finish says why; the scheduler no longer knows it */
+	GENREQ_FAILED,	/* cancelled or broken; the scheduler no longer knows it */
 };
 
 enum genreq_finish {
@@ -27,55 +32,66 @@ enum genreq_finish {
 	FINISH_ERROR,
 };
 
-/* What the memory ledger and the policy keep per request. Owned by the scheduler from add to removal. */
+/* What the memory ledger and the policy keep per request. Owned by the scheduler from add to
+ * removal. */
 struct sched_slot {
-	int32_t computed;     /* tokens whose KV entries exist: 0..n_tokens */
-	int32_t *block;       /* KV block ids, in order of position */
+	int32_t computed; /* tokens whose KV entries exist: 0..n_tokens */
+	int32_t *block;	  /* KV block ids, in order of position; none while the request waits */
 	int32_t n_blocks, cap_blocks;
-	uint64_t *hash;       /* hash chain of the full blocks so far; hash[i] covers tokens [0, (i+1)*block_size) */
+	int32_t n_named; /* so many blocks bear a name: the ledger finds them by their hash */
+	uint64_t *hash;	 /* chain of the full blocks: [i] covers tokens [0, (i+1)*block_size) */
 	int32_t n_hashes, cap_hashes;
 	int32_t preemptions;
-	bool in_step;         /* part of a step that is being computed */
+	bool in_step;		    /* part of a step that is being computed */
 	struct genreq *prev, *next; /* the policy's list */
+	int32_t heap_at;	    /* place in a queue by priority (waitq.h) */
 };
 
 struct genreq {
 	/* front end, before engine_submit() */
-	uint64_t id;          /* ascending in order of arrival: the tie-break everywhere */
-	char *name;           /* the client's X-Request-Id or one of ours; owned */
-	int priority;         /* lower runs first, for policies that care */
-	int32_t *tokens;      /* prompt, then output; owned */
+	uint64_t id;	 /* ascending in order of arrival: the tie-break everywhere */
+	char *name;	 /* the client's X-Request-Id or one of ours; owned */
+	int priority;	 /* lower runs first, for policies that care */
+	int32_t *tokens; /* prompt, then output; owned */
 	int32_t n_prompt, n_tokens, cap_tokens;
-	int32_t max_tokens;   /* output tokens at most, > 0 */
+	int32_t max_tokens; /* output tokens at most, > 0 */
 	int32_t min_tokens;
-	int32_t eos_after;    /* simulated models: the answer ends by itself after this many tokens; 0 = never */
+	int32_t eos_after; /* simulated models: the answer ends after so many tokens; 0 = never */
 	bool ignore_eos;
-	uint64_t seed;        /* what sampling, or random words, start from */
+	uint64_t seed; /* what sampling, or random words, start from */
 	double temperature;
-	void *owner;          /* the front end's */
+	void *owner; /* the front end's */
 
 	/* engine loop and scheduler */
 	enum genreq_state state;
 	enum genreq_finish finish;
-	int64_t arrival_ns;         /* when it became schedulable */
-	int64_t ready_ns;           /* from when its next step may start: arrival, then the end of its last step */
+	int64_t arrival_ns; /* when it became schedulable */
+	int64_t ready_ns;   /* its next step may start: arrival, then the end of its last step */
 	int64_t first_scheduled_ns; /* 0 = not yet */
-	int64_t first_token_ns;     /* 0 = not yet; times of the model, not of the wire */
+	int64_t first_token_ns;	    /* 0 = not yet; times of the model, not of the wire */
 	int64_t last_token_ns;
-	int32_t cached_tokens;      /* prompt tokens found in the prefix cache at the first admission */
+	int32_t cached_tokens; /* prompt tokens found in the prefix cache at the first admission */
 	struct sched_slot slot;
+	struct flight *flight;      /* the engine loop's own, from engine_submit() to on_done */
 };
 
-/* tokens is copied. max_tokens > 0. Everything else is zero or a neutral default (temperature 1). */
-struct genreq *genreq_new(uint64_t id, const char *name, const int32_t *tokens, int32_t n_prompt, int32_t max_tokens);
+/* tokens is copied. max_tokens > 0. All else is zero or a neutral default (temperature 1). */
+struct genreq *genreq_new(uint64_t id, const char *name, const int32_t *tokens, int32_t n_prompt,
+			  int32_t max_tokens);
 void genreq_free(struct genreq *r); /* NULL legal; the scheduler must have let go of it */
 
 /* The only way the state changes; asserts the edge. */
 void genreq_set_state(struct genreq *r, enum genreq_state to);
 
-/* Appends an output token and decides whether the request ends with it (eos_token -1 = the model has none; max_len is
- * the context limit on prompt + output). Sets finish and returns true if it ends. */
+/* Appends an output token and decides whether the request ends with it (eos_token -1 = the model
+ * has none; max_len is the context limit on prompt + output). Sets finish and returns true if it
+ * ends. */
 bool genreq_push_token(struct genreq *r, int32_t token, int32_t eos_token, int32_t max_len);
+
+/* What a policy does with a request whose step ended at end_ns and yielded a token: pushes it,
+ * keeps the token times, moves the state on to DECODE and, if the request ends (true), to DONE. */
+bool genreq_take_token(struct genreq *r, int32_t token, int64_t end_ns, int32_t eos_token,
+		       int32_t max_len);
 
 static inline int32_t genreq_output_tokens(const struct genreq *r)
 {
@@ -83,6 +99,8 @@ static inline int32_t genreq_output_tokens(const struct genreq *r)
 }
 
 const char *genreq_state_name(enum genreq_state s);
-const char *genreq_finish_name(enum genreq_finish f); /* as the OpenAI API spells it: "stop", "length", "abort"; NULL for none */
+
+/* As the OpenAI API spells it: "stop", "length", "abort"; NULL for none. */
+const char *genreq_finish_name(enum genreq_finish f);
 
 #endif

@@ -1,8 +1,9 @@
 /*
- * The ledger of KV-cache blocks: who holds which, which may be reused, which content they have by hash. No tensors.
- * Semantics of vLLM V1's block pool (simulation.md 3.1): one LRU queue of free blocks; a freed block keeps its hash
- * until it is handed out again, so a later request with the same prefix takes it back (a hit on a free block removes
- * it from the queue); blocks are hashed when they are scheduled full. One block is set aside as null block.
+ * The ledger of KV-cache blocks: who holds which, which may be reused, which content they have by
+ * hash. No tensors. Semantics of vLLM V1's block pool (simulation.md 3.1): one LRU queue of free
+ * blocks; a freed block keeps its hash until it is handed out again, so a later request with the
+ * same prefix takes it back (a hit on a free block removes it from the queue); blocks are hashed
+ * when they are scheduled full. One block is set aside as null block.
  */
 #ifndef SERVE_KVPOOL_H
 #define SERVE_KVPOOL_H
@@ -18,22 +19,27 @@ struct kvpool;
 struct kvpool *kvpool_new(int32_t num_blocks, int32_t block_size, bool prefix_caching);
 void kvpool_free(struct kvpool *p);
 
-/* Length in tokens (whole blocks) of the longest cached prefix of r's tokens, at most limit_tokens. Pure look-up. */
+/* Length in tokens (whole blocks) of the longest cached prefix of r's tokens, at most limit_tokens.
+ * Pure look-up. */
 int32_t kvpool_lookup(struct kvpool *p, struct genreq *r, int32_t limit_tokens);
 
-/* For a request that holds nothing: takes the hit blocks, then new ones so that `tokens` positions fit. With
- * must_fit_tokens > tokens it first requires that so many would fit. All or nothing: false leaves everything as it
- * was. watermark_blocks stay free. */
-bool kvpool_admit(struct kvpool *p, struct genreq *r, int32_t hit_tokens, int32_t tokens, int32_t must_fit_tokens,
-		  int32_t watermark_blocks);
+/* For a request that holds nothing: takes the hit blocks, then new ones so that `tokens` positions
+ * fit. With must_fit_tokens > tokens it first requires that so many would fit. All or nothing:
+ * false leaves everything as it was. watermark_blocks stay free. */
+bool kvpool_admit(struct kvpool *p, struct genreq *r, int32_t hit_tokens, int32_t tokens,
+		  int32_t must_fit_tokens, int32_t watermark_blocks);
 
-/* For a running request: blocks so that `tokens` positions fit; false if there are not enough (nothing changes). */
+/* For a running request: blocks so that `tokens` positions fit; false if there are not enough
+ * (nothing changes). */
 bool kvpool_grow(struct kvpool *p, struct genreq *r, int32_t tokens);
 
-/* Gives names (hashes) to r's blocks that are full once `tokens` positions are computed. Call when they are scheduled. */
+/* Gives names (hashes) to r's blocks that are full once `tokens` positions are computed. Call when
+ * they are scheduled. */
 void kvpool_cache_full(struct kvpool *p, struct genreq *r, int32_t tokens);
 
-/* Lets go of all of r's blocks, last position first, so that tails are evicted before heads. */
+/* Lets go of all of r's blocks, last position first, so that tails are evicted before heads. Call
+ * it before slot.computed goes back to 0: names given for tokens that were never computed after all
+ * are taken back. */
 void kvpool_release(struct kvpool *p, struct genreq *r);
 
 int32_t kvpool_free_blocks(const struct kvpool *p);

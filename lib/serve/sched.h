@@ -1,9 +1,11 @@
 /*
- * The batching policies: which requests share the next step, with how many tokens each. Pure: no clock, no I/O, no
- * threads; times come in as data. A policy is one row of sched_types[]; nobody asks for its name. Used by engine_loop
- * under the wall clock, by the step-replay check, and (in process) under the virtual clock.
+ * The batching policies: which requests share the next step, with how many tokens each. Pure: no
+ * clock, no I/O, no threads; times come in as data. A policy is one row of sched_types[]; nobody
+ * asks for its name. Used by engine_loop under the wall clock, by the step-replay check, and (in
+ * process) under the virtual clock.
  *
- * The life of a request: add -> (in plans, committed) ... -> gone when it finished in commit(), or by remove().
+ * The life of a request: add -> (in plans, committed) ... -> gone when it finished in commit(), or
+ * by remove().
  */
 #ifndef SERVE_SCHED_H
 #define SERVE_SCHED_H
@@ -19,19 +21,20 @@
 
 enum knob_kind { KNOB_INT, KNOB_BOOL, KNOB_REAL, KNOB_CHOICE };
 
-/* A setting under the engine's own name. Values travel as double: integers are exact, a choice is its index. */
+/* A setting under the engine's own name. Values travel as double: integers are exact, a choice is
+ * its index. */
 struct knob {
 	const char *name;
 	enum knob_kind kind;
 	double def, min, max;
 	const char *const *choices; /* KNOB_CHOICE: NULL-terminated */
-	const char *help;           /* one line, with the unit */
+	const char *help;	    /* one line, with the unit */
 };
 
 struct sched_stats {
-	int32_t running, waiting;      /* waiting includes preempted ones */
+	int32_t running, waiting;			/* waiting includes preempted ones */
 	int32_t free_blocks, usable_blocks, block_size; /* 0 when the policy keeps no KV ledger */
-	int32_t max_model_len;         /* prompt + output tokens; INT32_MAX = no limit */
+	int32_t max_model_len; /* prompt + output tokens; INT32_MAX = no limit */
 	int64_t preemptions;
 	int64_t prefix_queries_tokens, prefix_hits_tokens;
 	int64_t steps;
@@ -40,27 +43,31 @@ struct sched_stats {
 struct sched; /* the policy's own */
 
 struct sched_type {
-	const char *name;         /* "vllm-v1", "static" */
-	const char *help;         /* one line */
+	const char *name;	  /* "vllm-v1", "static" */
+	const char *help;	  /* one line */
 	const struct knob *knobs; /* ends with name NULL */
 
-	/* values: one a knob, in the order of the table, already within their ranges. RC_INPUT if they contradict. */
+	/* values: one a knob, in the order of the table, already within their ranges. RC_INPUT if
+	 * they contradict. */
 	enum rc (*open)(struct sched **out, const double *values, int32_t eos_token, struct err *e);
 	void (*close)(struct sched *s); /* requests still known are forgotten, not freed */
 
-	/* RC_INPUT if this request can never run (prompt too long for the context or for the KV cache). */
+	/* RC_INPUT if this request can never run (prompt too long for the context or for the KV
+	 * cache). */
 	enum rc (*check)(const struct sched *s, const struct genreq *r, struct err *e);
 	void (*add)(struct sched *s, struct genreq *r);
 
 	/* Takes r out wherever it stands. Not while r->slot.in_step. */
 	void (*remove)(struct sched *s, struct genreq *r);
 
-	/* Fills p (cleared by the caller) with the next step; false if there is nothing to do now, or if as many steps as
-	 * the policy allows are in flight. Call again until it says false. */
+	/* Fills p (cleared by the caller) with the next step; false if there is nothing to do now,
+	 * or if as many steps as the policy allows are in flight. Call it until it says false. */
 	bool (*plan)(struct sched *s, struct step_plan *p);
 
-	/* The step is done at end_ns. For each item: computed moves on; if it emits, its token is appended, and a request
-	 * that ends with it is DONE and forgotten. token has one entry an item. */
+	/* The step is done at end_ns. For each item: computed moves on; if it emits, its token is
+	 * appended, and a request that ends with it is DONE and forgotten. token has one entry an
+	 * item; NULL says that the step is lost: nothing moves on, and the caller removes its
+	 * requests before it asks for another plan. */
 	void (*commit)(struct sched *s, struct step_plan *p, const int32_t *token, int64_t end_ns);
 
 	void (*stats)(const struct sched *s, struct sched_stats *out);

@@ -1,0 +1,400 @@
+/*
+ * The policy of vLLM's V1 engine: no phases, one token budget a step, chunked prefill, prefix
+ * cache, preemption by recomputation, head-of-line admission. A request's `computed` moves towards
+ * its n_tokens; whoever lacks one token is decoding, whoever lacks more is in prefill, and the loop
+ * below does not care which. Pure, on one thread: one step in flight, no clock. Must not know what
+ * a step costs or who waits for its tokens.
+ */
+#include "sched.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/die.h"
+#include "kvpool.h"
+#include "waitq.h"
+
+enum {
+	MAX_NUM_SEQS,
+	MAX_NUM_BATCHED_TOKENS,
+	MAX_MODEL_LEN,
+	BLOCK_SIZE,
+	NUM_GPU_BLOCKS,
+	ENABLE_PREFIX_CACHING,
+	ENABLE_CHUNKED_PREFILL,
+	LONG_PREFILL_TOKEN_THRESHOLD,
+	SCHEDULER_RESERVE_FULL_ISL,
+	WATERMARK,
+	POLICY,
+};
+
+static const char *const policies[] = {"fcfs", "priority", NULL};
+
+#define MAX_TOKENS (1 << 30)
+
+/*
+ * vLLM chooses by card: an API server on one of 70 GiB or more that is not an A100 (H100, H200,
+ * B200: what it is mostly deployed on) gets 8192 tokens and 1024 sequences; on an A100 or a smaller
+ * card 2048 and 256. The number of blocks it measures; here it is that of an 8B model in 16 bits
+ * with 8 KV heads of 128 in 32 layers (2 MiB a block) on 80 GB: 72 GiB less 15 for weights and 2
+ * for activations.
+ */
+static const struct knob knobs[] = {
+	[MAX_NUM_SEQS] =
+		{"max_num_seqs", KNOB_INT, 1024, 1, MAX_TOKENS, NULL,
+		 "requests in the batch at most (vLLM: 1024 from 70 GiB on, else and on A100 256)"},
+	[MAX_NUM_BATCHED_TOKENS] =
+		{"max_num_batched_tokens", KNOB_INT, 8192, 1, MAX_TOKENS, NULL,
+		 "tokens a step at most (vLLM: 8192 from 70 GiB on, else and on A100 2048)"},
+	[MAX_MODEL_LEN] = {"max_model_len", KNOB_INT, -1, -1, MAX_TOKENS, NULL,
+			   "context: prompt + output tokens of a request; -1 = as many as the KV "
+			   "cache holds"},
+	[BLOCK_SIZE] = {"block_size", KNOB_INT, 16, 1, 1024, NULL, "tokens a KV cache block"},
+	[NUM_GPU_BLOCKS] =
+		{"num_gpu_blocks", KNOB_INT, 28000, 2, 1 << 24, NULL,
+		 "KV cache blocks, the null block among them (28000: 8B model, 80 GB card)"},
+	[ENABLE_PREFIX_CACHING] = {"enable_prefix_caching", KNOB_BOOL, 1, 0, 1, NULL,
+				   "reuse the KV blocks of equal prefixes"},
+	[ENABLE_CHUNKED_PREFILL] = {"enable_chunked_prefill", KNOB_BOOL, 1, 0, 1, NULL,
+				    "a prompt may be computed over several steps"},
+	[LONG_PREFILL_TOKEN_THRESHOLD] =
+		{"long_prefill_token_threshold", KNOB_INT, 0, 0, MAX_TOKENS, NULL,
+		 "tokens of one request a step at most; 0 = the whole budget"},
+	[SCHEDULER_RESERVE_FULL_ISL] = {"scheduler_reserve_full_isl", KNOB_BOOL, 1, 0, 1, NULL,
+					"admit only if blocks for the whole prompt are free, not "
+					"for its first chunk only"},
+	[WATERMARK] = {"watermark", KNOB_REAL, 0, 0, 1, NULL,
+		       "share of the blocks that admission leaves free while others run"},
+	[POLICY] = {"scheduling_policy", KNOB_CHOICE, 0, 0, 1, policies,
+		    "fcfs, or priority: lower numbers run first and preempt higher ones"},
+	{.name = NULL},
+};
+
+struct sched {
+	int32_t max_seqs, max_tokens, max_model_len, long_prefill_tokens, watermark_blocks,
+		block_size;
+	bool chunked_prefill, reserve_full, by_priority;
+	int32_t eos_token;
+
+	struct kvpool *pool;
+	struct waitq waiting;
+	struct reqlist running; /* in order of admission */
+	bool in_flight;
+	int64_t last_end_ns; /* INT64_MIN before the first step */
+
+	int64_t steps, preemptions, prefix_queries_tokens, prefix_hits_tokens;
+};
+
+/* ---- opening ---- */
+
+/* What vLLM refuses at its start, and what our numbers cannot hold. */
+static enum rc check_knobs(const struct sched *s, int64_t capacity_tokens, struct err *e)
+{
+	if (capacity_tokens > MAX_TOKENS)
+		return err_set(e, RC_INPUT,
+			       "num_gpu_blocks * block_size: %lld tokens, at most %d are supported",
+			       (long long)capacity_tokens, MAX_TOKENS);
+	if (s->max_model_len < 2)
+		return err_set(e, RC_INPUT,
+			       "max_model_len %d: at least 2 (a prompt and an answer), or -1",
+			       s->max_model_len);
+	if (s->max_model_len > capacity_tokens)
+		return err_set(e, RC_INPUT,
+			       "max_model_len %d does not fit the KV cache of %lld tokens "
+			       "((num_gpu_blocks - 1) * block_size): lower it, or give more blocks",
+			       s->max_model_len, (long long)capacity_tokens);
+	if (s->max_tokens < s->max_seqs)
+		return err_set(e, RC_INPUT,
+			       "max_num_batched_tokens %d is less than max_num_seqs %d",
+			       s->max_tokens, s->max_seqs);
+	if (!s->chunked_prefill && s->max_tokens < s->max_model_len)
+		return err_set(e, RC_INPUT,
+			       "max_num_batched_tokens %d is less than max_model_len %d: without "
+			       "enable_chunked_prefill longer prompts could never run",
+			       s->max_tokens, s->max_model_len);
+	if (s->long_prefill_tokens > s->max_model_len)
+		return err_set(e, RC_INPUT,
+			       "long_prefill_token_threshold %d is more than max_model_len %d",
+			       s->long_prefill_tokens, s->max_model_len);
+	return RC_OK;
+}
+
+static enum rc vllm_open(struct sched **out, const double *values, int32_t eos_token, struct err *e)
+{
+	int32_t num_blocks = (int32_t)values[NUM_GPU_BLOCKS],
+		block_size = (int32_t)values[BLOCK_SIZE];
+	int64_t capacity_tokens = (int64_t)(num_blocks - 1) * block_size;
+	struct sched s = {
+		.max_seqs = (int32_t)values[MAX_NUM_SEQS],
+		.max_tokens = (int32_t)values[MAX_NUM_BATCHED_TOKENS],
+		.max_model_len = (int32_t)values[MAX_MODEL_LEN],
+		.long_prefill_tokens = (int32_t)values[LONG_PREFILL_TOKEN_THRESHOLD],
+		.watermark_blocks = (int32_t)(values[WATERMARK] * num_blocks),
+		.block_size = block_size,
+		.chunked_prefill = values[ENABLE_CHUNKED_PREFILL] != 0,
+		.reserve_full = values[SCHEDULER_RESERVE_FULL_ISL] != 0,
+		.by_priority = values[POLICY] != 0,
+		.eos_token = eos_token,
+		.last_end_ns = INT64_MIN,
+	};
+
+	if (s.max_model_len == -1) {
+		s.max_model_len =
+			(int32_t)(capacity_tokens < MAX_TOKENS ? capacity_tokens : MAX_TOKENS);
+		if (!s.chunked_prefill && s.max_model_len > s.max_tokens)
+			s.max_model_len = s.max_tokens;
+	}
+	if (check_knobs(&s, capacity_tokens, e) != RC_OK)
+		return RC_INPUT;
+	s.pool = kvpool_new(num_blocks, block_size, values[ENABLE_PREFIX_CACHING] != 0);
+	waitq_init(&s.waiting, s.by_priority);
+	*out = xmalloc(sizeof(s));
+	**out = s;
+	return RC_OK;
+}
+
+static void vllm_close(struct sched *s)
+{
+	if (!s)
+		return;
+	kvpool_free(s->pool);
+	waitq_release(&s->waiting);
+	free(s);
+}
+
+/* ---- requests come and go ---- */
+
+/* What passes here runs to its end: max_model_len fits the cache, and the watermark binds only
+ * while others run. */
+static enum rc vllm_check(const struct sched *s, const struct genreq *r, struct err *e)
+{
+	if (r->n_prompt < 1)
+		return err_set(e, RC_INPUT, "the prompt is empty");
+	if (r->n_prompt >= s->max_model_len)
+		return err_set(
+			e, RC_INPUT,
+			"the prompt has %d tokens; the context of %d leaves room for at most %d "
+			"and one output token",
+			r->n_prompt, s->max_model_len, s->max_model_len - 1);
+	return RC_OK;
+}
+
+static void vllm_add(struct sched *s, struct genreq *r)
+{
+	waitq_add(&s->waiting, r);
+}
+
+static void leave_running(struct sched *s, struct genreq *r)
+{
+	reqlist_remove(&s->running, r);
+	kvpool_release(s->pool, r);
+	r->slot.computed = 0;
+}
+
+/* Who runs holds blocks, who waits holds none. (Not by state: the caller may have ended the request
+ * already.) */
+static void vllm_remove(struct sched *s, struct genreq *r)
+{
+	CHECK(!r->slot.in_step);
+	if (r->slot.n_blocks)
+		leave_running(s, r);
+	else
+		waitq_remove(&s->waiting, r);
+}
+
+/* ---- a step ---- */
+
+static int32_t min_tokens(int32_t a, int32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* The tokens r lacks, as far as one request may have them in one step. The context needs no look:
+ * check() and commit() keep n_tokens below it. */
+static int32_t lacks(const struct sched *s, const struct genreq *r, int32_t computed)
+{
+	int32_t n = r->n_tokens - computed;
+
+	return s->long_prefill_tokens ? min_tokens(n, s->long_prefill_tokens) : n;
+}
+
+/* Its blocks that this step fills are named now: a request admitted later in the same step may
+ * already share them. */
+static void schedule(struct sched *s, struct step_plan *p, struct genreq *r, int32_t computed,
+		     int32_t n)
+{
+	kvpool_cache_full(s->pool, r, computed + n);
+	step_plan_add(p, r, computed, n);
+	r->slot.in_step = true;
+	if (r->ready_ns > p->start_ns)
+		p->start_ns = r->ready_ns;
+}
+
+/* First come, first served: the last admitted. By priority: the last in that order, wherever it
+ * stands. */
+static struct genreq *pick_victim(const struct sched *s)
+{
+	struct genreq *victim = s->running.tail;
+
+	if (s->by_priority)
+		for (struct genreq *r = victim->slot.prev; r; r = r->slot.prev)
+			if (genreq_before(victim, r))
+				victim = r;
+	return victim;
+}
+
+/* Back to the queue, to be computed anew. A victim by priority may be part of this step already:
+ * its tokens return to the budget. */
+static void preempt(struct sched *s, struct step_plan *p, struct genreq *victim, int32_t *budget)
+{
+	if (victim->slot.in_step) {
+		*budget += step_plan_drop(p, victim);
+		victim->slot.in_step = false;
+	}
+	leave_running(s, victim);
+	victim->slot.preemptions++;
+	genreq_set_state(victim, GENREQ_QUEUED);
+	waitq_put_back(&s->waiting, victim);
+	step_plan_add_preempted(p, victim);
+	s->preemptions++;
+}
+
+/* Those who run, in order of admission. It ends early when somebody had to preempt himself. */
+static void advance_running(struct sched *s, struct step_plan *p, int32_t *budget)
+{
+	for (struct genreq *r = s->running.head; r && *budget > 0; r = r->slot.next) {
+		int32_t n = min_tokens(lacks(s, r, r->slot.computed), *budget);
+
+		while (!kvpool_grow(s->pool, r, r->slot.computed + n)) {
+			struct genreq *victim = pick_victim(s);
+
+			preempt(s, p, victim, budget);
+			if (victim == r)
+				return;
+		}
+		schedule(s, p, r, r->slot.computed, n);
+		*budget -= n;
+	}
+}
+
+static void begin(struct sched *s, struct genreq *r, int32_t hit)
+{
+	waitq_remove(&s->waiting, r);
+	reqlist_push_back(&s->running, r);
+	r->slot.computed = hit;
+	if (r->slot.preemptions ==
+	    0) { /* what it finds again of its own says nothing about the workload */
+		r->cached_tokens = hit;
+		s->prefix_queries_tokens += r->n_tokens;
+		s->prefix_hits_tokens += hit;
+	}
+}
+
+/* Those who wait, in their order; whoever does not fit holds up all behind him. The last token is
+ * computed even if all of them are cached, because its output is what is wanted. */
+static void admit_waiting(struct sched *s, struct step_plan *p, int32_t *budget)
+{
+	struct genreq *r;
+
+	while (*budget > 0 && s->running.n < s->max_seqs && (r = waitq_first(&s->waiting))) {
+		int32_t hit = kvpool_lookup(s->pool, r, r->n_tokens - 1);
+		int32_t n = lacks(s, r, hit);
+
+		if (n > *budget && !s->chunked_prefill)
+			break;
+		n = min_tokens(n, *budget);
+		if (!kvpool_admit(s->pool, r, hit, hit + n, s->reserve_full ? r->n_tokens : 0,
+				  s->running.n ? s->watermark_blocks : 0))
+			break;
+		begin(s, r, hit);
+		schedule(s, p, r, hit, n);
+		*budget -= n;
+	}
+}
+
+/* The newly admitted stand behind those who ran already, and only they are still QUEUED. */
+static void start_admitted(struct step_plan *p)
+{
+	for (int32_t i = p->n_items - 1; i >= 0 && p->item[i].req->state == GENREQ_QUEUED; i--) {
+		genreq_set_state(p->item[i].req, GENREQ_PREFILL);
+		if (p->item[i].req->slot.preemptions == 0)
+			p->item[i].req->first_scheduled_ns = p->start_ns;
+	}
+}
+
+/* A round may preempt and schedule nothing (by priority, when the first in line is the least
+ * important one); vLLM then runs an empty step and plans again at once. */
+static bool vllm_plan(struct sched *s, struct step_plan *p)
+{
+	int32_t budget, preempted;
+
+	if (s->in_flight)
+		return false;
+	p->start_ns = s->last_end_ns;
+	do {
+		budget = s->max_tokens;
+		preempted = p->n_preempted;
+		advance_running(s, p, &budget);
+		if (p->n_preempted == preempted)
+			admit_waiting(s, p, &budget);
+	} while (p->n_items == 0 && p->n_preempted > preempted);
+	if (p->n_items == 0)
+		return false;
+	start_admitted(p);
+	p->id = (uint64_t)s->steps++;
+	s->in_flight = true;
+	return true;
+}
+
+static void vllm_commit(struct sched *s, struct step_plan *p, const int32_t *token, int64_t end_ns)
+{
+	CHECK(s->in_flight);
+	s->in_flight = false;
+	for (int32_t i = 0; i < p->n_items; i++) {
+		const struct step_item *it = &p->item[i];
+		struct genreq *r = it->req;
+
+		r->slot.in_step = false;
+		if (!token)
+			continue;
+		r->slot.computed = it->computed + it->n_tokens;
+		r->ready_ns = end_ns;
+		if (it->emits &&
+		    genreq_take_token(r, token[i], end_ns, s->eos_token, s->max_model_len))
+			leave_running(s, r);
+	}
+	if (token)
+		s->last_end_ns = end_ns;
+}
+
+static void vllm_stats(const struct sched *s, struct sched_stats *out)
+{
+	*out = (struct sched_stats){
+		.running = s->running.n,
+		.waiting = s->waiting.n,
+		.free_blocks = kvpool_free_blocks(s->pool),
+		.usable_blocks = kvpool_usable_blocks(s->pool),
+		.block_size = s->block_size,
+		.max_model_len = s->max_model_len,
+		.preemptions = s->preemptions,
+		.prefix_queries_tokens = s->prefix_queries_tokens,
+		.prefix_hits_tokens = s->prefix_hits_tokens,
+		.steps = s->steps,
+	};
+}
+
+const struct sched_type sched_vllm_v1 = {
+	.name = "vllm-v1",
+	.help = "vLLM's V1 engine: one token budget, chunked prefill, prefix cache, preemption by "
+		"recomputation",
+	.knobs = knobs,
+	.open = vllm_open,
+	.close = vllm_close,
+	.check = vllm_check,
+	.add = vllm_add,
+	.remove = vllm_remove,
+	.plan = vllm_plan,
+	.commit = vllm_commit,
+	.stats = vllm_stats,
+};

@@ -1,0 +1,90 @@
+/*
+ * Owns the arrays of a step plan and the sums a cost model reads. Filled by a policy, read by an
+ * executor, reused from step to step. Must not know why a request is in the plan.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/die.h"
+#include "executor.h"
+
+void step_plan_init(struct step_plan *p)
+{
+	memset(p, 0, sizeof(*p));
+}
+
+void step_plan_release(struct step_plan *p)
+{
+	free(p->item);
+	free(p->preempted);
+	memset(p, 0, sizeof(*p));
+}
+
+void step_plan_clear(struct step_plan *p)
+{
+	struct step_plan empty = {
+		.item = p->item,
+		.cap_items = p->cap_items,
+		.preempted = p->preempted,
+		.cap_preempted = p->cap_preempted,
+	};
+
+	*p = empty;
+}
+
+/* Adds the item to the sums, or takes it out of them. The attention of a chunk is a multiple of
+ * 1/2, so taking out is exact. */
+static void count(struct step_plan *p, const struct step_item *it, int64_t sign)
+{
+	if (it->prefill) {
+		p->prefill_tokens += sign * it->n_tokens;
+		p->prefill_attention += sign * (it->n_tokens * (it->computed + it->n_tokens / 2.0));
+	} else {
+		p->decode_seqs += sign;
+		p->decode_kv_tokens += sign * (it->computed + it->n_tokens);
+	}
+}
+
+void step_plan_add(struct step_plan *p, struct genreq *r, int32_t computed, int32_t n_tokens)
+{
+	struct step_item *it;
+
+	DCHECK(n_tokens > 0 && computed + n_tokens <= r->n_tokens);
+	if (p->n_items == p->cap_items) {
+		p->cap_items = p->cap_items ? 2 * p->cap_items : 64;
+		p->item = xreallocarray(p->item, (size_t)p->cap_items, sizeof(*p->item));
+	}
+	it = &p->item[p->n_items++];
+	it->req = r;
+	it->computed = computed;
+	it->n_tokens = n_tokens;
+	it->emits = computed + n_tokens == r->n_tokens;
+	it->prefill = r->state != GENREQ_DECODE;
+	count(p, it, 1);
+}
+
+int32_t step_plan_drop(struct step_plan *p, const struct genreq *r)
+{
+	for (int32_t i = 0; i < p->n_items; i++) {
+		int32_t n_tokens = p->item[i].n_tokens;
+
+		if (p->item[i].req != r)
+			continue;
+		count(p, &p->item[i], -1);
+		p->n_items--;
+		memmove(&p->item[i], &p->item[i + 1], (size_t)(p->n_items - i) * sizeof(*p->item));
+		return n_tokens;
+	}
+	return 0;
+}
+
+void step_plan_add_preempted(struct step_plan *p, struct genreq *r)
+{
+	if (p->n_preempted == p->cap_preempted) {
+		p->cap_preempted = p->cap_preempted ? 2 * p->cap_preempted : 16;
+		p->preempted = xreallocarray(p->preempted, (size_t)p->cap_preempted,
+					     sizeof(struct genreq *));
+	}
+	p->preempted[p->n_preempted++] = r;
+}

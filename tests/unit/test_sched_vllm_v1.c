@@ -1,0 +1,827 @@
+/*
+ * vLLM V1's policy: schedules worked out by hand, then the edges (knobs, refusals, removal, lost
+ * steps, model time), then random workloads.
+ *
+ * A golden is a list of requests and what every step must be, as text:
+ *
+ *     "A@8+2 B@0+5 | - | 94"    A computes 2 tokens from position 8 on, B 5 from 0; nobody
+ * preempted; 94 blocks free
+ *
+ * Running ones stand first, in order of admission. Blocks are of 4 tokens, so that a schedule fits
+ * on paper: blocks held = tokens computed after the step / 4, rounded up. A step takes 10 ms.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/rng.h"
+#include "serve/sched.h"
+
+#define STEP_NS	     10000000
+#define MAX_REQUESTS 8
+#define MAX_STEPS    20
+
+struct set {
+	const char *name;
+	double value;
+};
+
+/* knobs: vLLM's defaults, then blocks of 4, 101 of them, 2 sequences, and what the case sets. */
+static enum rc open_with(struct sched **s, const struct set *set, struct err *e)
+{
+	static const struct set common[] = {
+		{"block_size", 4}, {"num_gpu_blocks", 101}, {"max_num_seqs", 2}, {0}};
+	double values[SCHED_MAX_KNOBS];
+
+	sched_defaults(&sched_vllm_v1, values);
+	for (const struct set *k = common; k->name; k++)
+		values[sched_knob(&sched_vllm_v1, k->name)] = k->value;
+	for (; set && set->name; set++) {
+		assert_int_not_equal(sched_knob(&sched_vllm_v1, set->name), -1);
+		values[sched_knob(&sched_vllm_v1, set->name)] = set->value;
+	}
+	return sched_vllm_v1.open(s, values, -1, e);
+}
+
+static struct sched *opened(const struct set *set)
+{
+	struct sched *s = NULL;
+	struct err e;
+
+	if (open_with(&s, set, &e) != RC_OK)
+		fail_msg("%s", e.msg);
+	return s;
+}
+
+static int32_t token_of(uint64_t id, int32_t position)
+{
+	return (int32_t)(10000 * (id + 1)) + position;
+}
+
+/* The first `shared` tokens are the same in all prompts, the rest are its own. */
+static struct genreq *request(uint64_t id, int32_t n_prompt, int32_t shared, int32_t max_tokens)
+{
+	int32_t *prompt = calloc((size_t)n_prompt + 1, sizeof(*prompt));
+	char name[2] = {(char)('A' + id % 26), 0};
+	struct genreq *r;
+
+	assert_non_null(prompt);
+	for (int32_t i = 0; i < n_prompt; i++)
+		prompt[i] = i < shared ? i : token_of(id, i);
+	r = genreq_new(id, name, prompt, n_prompt, max_tokens);
+	free(prompt);
+	return r;
+}
+
+static void commit(struct sched *s, struct step_plan *p)
+{
+	int32_t token[64];
+
+	assert_true(p->n_items <= 64);
+	for (int32_t i = 0; i < p->n_items; i++)
+		token[i] = token_of(p->item[i].req->id, p->item[i].req->n_tokens);
+	sched_vllm_v1.commit(s, p, token, p->start_ns + STEP_NS);
+}
+
+static const char *describe(const struct sched *s, const struct step_plan *p, struct buf *b)
+{
+	struct sched_stats stats;
+
+	sched_vllm_v1.stats(s, &stats);
+	buf_clear(b);
+	for (int32_t i = 0; i < p->n_items; i++)
+		buf_printf(b, "%s@%d+%d ", p->item[i].req->name, p->item[i].computed,
+			   p->item[i].n_tokens);
+	buf_printf(b, "| ");
+	for (int32_t i = 0; i < p->n_preempted; i++)
+		buf_printf(b, "%s ", p->preempted[i]->name);
+	buf_printf(b, "%s| %d", p->n_preempted ? "" : "- ", stats.free_blocks);
+	return buf_cstr(b);
+}
+
+struct golden {
+	const char *title;
+	struct set set[8];
+	struct {
+		int32_t prompt, output;
+		int32_t shared; /* prompt tokens common to all */
+		int step;	/* comes before this step */
+		int priority;
+		int32_t cached;	 /* what it finds in the prefix cache when it is first admitted */
+	} request[MAX_REQUESTS]; /* A, B, C, ... */
+	const char *step[MAX_STEPS];
+	int32_t preemptions;
+};
+
+static const struct golden goldens[] = {
+	{
+		/*
+		 * 8 tokens a step. Step 0: A needs 10, gets all 8. Step 1: A runs already and gets
+		 * its last 2 first (and yields its first token), B's 5 fit into the 6 left, C gets
+		 * the last 1: it is in the batch, in chunks. Step 2: A and B decode, C gets its
+		 * other 2. B has its 2 tokens and leaves. Step 3: A's third, C's second. Blocks of
+		 * 100: A 2; then A 3, B 2, C 1; the same; then A 3 (12 tokens), C 1, B's are back.
+		 */
+		.title = "chunked prefill",
+		.set = {{"max_num_batched_tokens", 8}, {"max_num_seqs", 8}},
+		.request = {{10, 3}, {5, 2}, {3, 2}},
+		.step = {"A@0+8 | - | 98", "A@8+2 B@0+5 C@0+1 | - | 94",
+			 "A@10+1 B@5+1 C@1+2 | - | 94", "A@11+1 C@3+1 | - | 96"},
+	},
+	{
+		/*
+		 * The budget is spent in order of admission: three decoders before one prefill. 4
+		 * tokens a step: A, B, C come first (step 0: A 3 and 1 of B; step 1: A 1, B's other
+		 * 2, 1 of C; step 2: A 1, B 1, C's other 2), D finds nothing left in step 2 and one
+		 * token in step 3, then no more than one a step while they decode.
+		 */
+		.title = "budget exhaustion",
+		.set = {{"max_num_batched_tokens", 4}, {"max_num_seqs", 4}},
+		.request = {{3, 4}, {3, 4}, {3, 4}, {3, 1}},
+		.step = {"A@0+3 B@0+1 | - | 98", "A@3+1 B@1+2 C@0+1 | - | 97",
+			 "A@4+1 B@3+1 C@1+2 | - | 96", "A@5+1 B@4+1 C@3+1 D@0+1 | - | 94",
+			 "B@5+1 C@4+1 D@1+2 | - | 95", "C@5+1 | - | 98"},
+	},
+	{
+		/* Whoever has no place in the batch waits, though tokens and blocks are free. */
+		.title = "max_num_seqs",
+		.set = {{"max_num_seqs", 2}},
+		.request = {{4, 1}, {4, 2}, {4, 1}},
+		.step = {"A@0+4 B@0+4 | - | 98", "B@4+1 C@0+4 | - | 97"},
+	},
+	{
+		/* At most 4 tokens of one request a step: long prompts go side by side. */
+		.title = "long_prefill_token_threshold",
+		.set = {{"long_prefill_token_threshold", 4}},
+		.request = {{10, 1}, {6, 1}},
+		.step = {"A@0+4 B@0+4 | - | 98", "A@4+4 B@4+2 | - | 96", "A@8+2 | - | 97"},
+	},
+	{
+		/*
+		 * Without chunks B's 5 tokens do not fit beside A's 5 into 8, and C's 2, which
+		 * would, wait behind B. In step 1 A decodes, and 7 are just enough for both.
+		 */
+		.title = "no chunked prefill",
+		.set = {{"enable_chunked_prefill", 0},
+			{"max_num_batched_tokens", 8},
+			{"max_model_len", 8},
+			{"max_num_seqs", 8}},
+		.request = {{5, 2}, {5, 1}, {2, 1}},
+		.step = {"A@0+5 | - | 98", "A@5+1 B@0+5 C@0+2 | - | 95"},
+	},
+	{
+		/*
+		 * All begin with the same 8 tokens. A computes 11 and so fills its blocks 1 and 2,
+		 * which are named as soon as they are scheduled: B, admitted in the same step,
+		 * finds 8 tokens there. C's prompt is those 8 tokens and nothing else; its last
+		 * token must be computed, so it finds only the first block. Blocks: A 3, B 1 more,
+		 * C 1 more. Step 1: each decodes once; C's 9th token needs a block. Then all leave.
+		 * D comes when nobody holds anything: its 8 tokens are found among the free blocks,
+		 * which leave the queue for it.
+		 */
+		.title = "prefix hits, in the same step and later",
+		.set = {{"max_num_seqs", 8}},
+		.request = {{11, 2, 8, 0, 0, 0},
+			    {10, 2, 8, 0, 0, 8},
+			    {8, 2, 8, 0, 0, 4},
+			    {12, 1, 8, 2, 0, 8}},
+		.step = {"A@0+11 B@8+2 C@4+4 | - | 95", "A@11+1 B@10+1 C@8+1 | - | 94",
+			 "D@8+4 | - | 97"},
+	},
+	{
+		/* The same without the cache: nothing is found, nothing is shared. */
+		.title = "no prefix caching",
+		.set = {{"max_num_seqs", 8}, {"enable_prefix_caching", 0}},
+		.request = {{11, 2, 8}, {10, 2, 8}, {8, 2, 8}},
+		.step = {"A@0+11 B@0+10 C@0+8 | - | 92", "A@11+1 B@10+1 C@8+1 | - | 91"},
+	},
+	{
+		/*
+		 * 5 blocks, 1 to 5. Step 0: A takes 1 2, B takes 3 4. Step 1: B's 9th token
+		 * takes 5. Step 2: A's 9th token finds none; the last admitted, B, must go. B's
+		 * blocks return from the last to the first: 5 has no name and goes in front, then
+		 * 4, 3. A takes 5. B's tokens are now 8 + 2 = 10. Steps 3 to 5: B would find its
+		 * blocks 3 4 again and need one more, but of free blocks there are 2 only, and hits
+		 * on free ones count. Step 6: A's 13th token takes 4, and B's second block is
+		 * forgotten. Step 7: A's 8th token; its blocks return: 4 (without a name) in front,
+		 * 5 2 1 behind 3. Step 8: B finds 3, its first block, and computes positions 4 to 9
+		 * anew in 4 and 5: prompt and output in one go. Then it decodes to its 6th.
+		 */
+		.title = "preemption, and the way back through its own blocks",
+		.set = {{"num_gpu_blocks", 6}},
+		.request = {{7, 8}, {8, 6}},
+		.step = {"A@0+7 B@0+8 | - | 1", "A@7+1 B@8+1 | - | 0", "A@8+1 | B | 2",
+			 "A@9+1 | - | 2", "A@10+1 | - | 2", "A@11+1 | - | 2", "A@12+1 | - | 1",
+			 "A@13+1 | - | 1", "B@4+6 | - | 2", "B@10+1 | - | 2", "B@11+1 | - | 2",
+			 "B@12+1 | - | 1"},
+		.preemptions = 1,
+	},
+	{
+		/*
+		 * 3 blocks. In step 1 A's 5th token takes the last, and B, the last admitted, has
+		 * to preempt itself. It returns in front of C, which came meanwhile, and holds it
+		 * up although C would fit: B's 5 tokens need 2 blocks. After A's 4th token both
+		 * begin.
+		 */
+		.title = "the preempted return to the front",
+		.set = {{"num_gpu_blocks", 4}, {"enable_prefix_caching", 0}, {"max_num_seqs", 8}},
+		.request = {{4, 4}, {4, 3}, {4, 1, 0, 1}},
+		.step = {"A@0+4 B@0+4 | - | 1", "A@4+1 | B | 1", "A@5+1 | - | 1", "A@6+1 | - | 1",
+			 "B@0+5 C@0+4 | - | 0", "B@5+1 | - | 1"},
+		.preemptions = 1,
+	},
+	{
+		/*
+		 * 5 blocks. A holds 3, B needs 3 and waits; C would fit, but stands behind B. After
+		 * A's third token all blocks are free, and both begin.
+		 */
+		.title = "head-of-line blocking",
+		.set = {{"num_gpu_blocks", 6}, {"max_num_seqs", 8}},
+		.request = {{12, 3}, {12, 1}, {4, 2}},
+		.step = {"A@0+12 | - | 2", "A@12+1 | - | 1", "A@13+1 | - | 1",
+			 "B@0+12 C@0+4 | - | 1", "C@4+1 | - | 3"},
+	},
+	{
+		/*
+		 * 8 tokens a step, 5 blocks. B's prompt of 16 needs 4 blocks, and 2 are free: it
+		 * waits as a whole, although its first chunk of 7 would fit.
+		 */
+		.title = "scheduler_reserve_full_isl",
+		.set = {{"num_gpu_blocks", 6},
+			{"max_num_batched_tokens", 8},
+			{"enable_prefix_caching", 0}},
+		.request = {{8, 4}, {16, 1}},
+		.step = {"A@0+8 | - | 3", "A@8+1 | - | 2", "A@9+1 | - | 2", "A@10+1 | - | 2",
+			 "B@0+8 | - | 3", "B@8+8 | - | 1"},
+	},
+	{
+		/*
+		 * Without it, step 1 admits the chunk of 7; step 2 has no blocks for the next one,
+		 * so B preempts itself; step 3 does it all again, step 4 (A's last) too. What the
+		 * setting is there for.
+		 */
+		.title = "no scheduler_reserve_full_isl",
+		.set = {{"num_gpu_blocks", 6},
+			{"max_num_batched_tokens", 8},
+			{"enable_prefix_caching", 0},
+			{"scheduler_reserve_full_isl", 0}},
+		.request = {{8, 5}, {16, 1}},
+		.step = {"A@0+8 | - | 3", "A@8+1 B@0+7 | - | 0", "A@9+1 | B | 2",
+			 "A@10+1 B@0+7 | - | 0", "A@11+1 | B | 2", "B@0+8 | - | 3",
+			 "B@8+8 | - | 1"},
+		.preemptions = 2,
+	},
+	{
+		/*
+		 * A fifth of 10 blocks stays free: 2 of 9. A takes 4 of them; beside it B's 4 would
+		 * leave 1 and wait. Once A is gone the watermark does not bind, as nobody runs: C's
+		 * 8 blocks leave 1 free.
+		 */
+		.title = "watermark",
+		.set = {{"num_gpu_blocks", 10}, {"watermark", 0.2}},
+		.request = {{16, 1}, {16, 1}, {32, 1}},
+		.step = {"A@0+16 | - | 5", "B@0+16 | - | 5", "C@0+32 | - | 1"},
+	},
+	{
+		/*
+		 * Priority, lower first; 4 blocks. A (2) and B (1) come together, so B is first; C
+		 * (0) comes before step 1, needs 2 blocks for its 7 tokens and never preempts
+		 * anybody from the queue. In step 5 B's 9th token needs a block: A, the least
+		 * important, goes. B ends with its 6th token. Step 6: C stands before A now; A's 9
+		 * tokens (3 blocks) do not fit beside it. C ends with its third token, then A
+		 * computes all 9 again.
+		 */
+		.title = "priority: order and victim",
+		.set = {{"num_gpu_blocks", 5},
+			{"policy", 1},
+			{"enable_prefix_caching", 0},
+			{"max_num_seqs", 8}},
+		.request = {{4, 6, 0, 0, 2}, {4, 6, 0, 0, 1}, {7, 3, 0, 1, 0}},
+		.step = {"B@0+4 A@0+4 | - | 2", "B@4+1 A@4+1 | - | 0", "B@5+1 A@5+1 | - | 0",
+			 "B@6+1 A@6+1 | - | 0", "B@7+1 A@7+1 | - | 0", "B@8+1 | A | 1",
+			 "C@0+7 | - | 2", "C@7+1 | - | 2", "C@8+1 | - | 1", "A@0+9 | - | 1"},
+		.preemptions = 1,
+	},
+	{
+		/*
+		 * 3 blocks. A (5) runs, B (0) joins in step 1. In step 2 A is scheduled first, with
+		 * its 6th token in the block it has; then B's 5th token needs a block, and the
+		 * victim is A, which stands before it: its token is taken out of the step again.
+		 * A's 6 tokens need 2 blocks, and it waits for B's end.
+		 */
+		.title = "priority: a victim that was scheduled already",
+		.set = {{"num_gpu_blocks", 4}, {"policy", 1}, {"enable_prefix_caching", 0}},
+		.request = {{4, 3, 0, 0, 5}, {4, 4, 0, 1, 0}},
+		.step = {"A@0+4 | - | 2", "A@4+1 B@0+4 | - | 0", "B@4+1 | A | 1", "B@5+1 | - | 1",
+			 "B@6+1 | - | 1", "A@0+6 | - | 1"},
+		.preemptions = 1,
+	},
+	{
+		/*
+		 * 4 tokens a step, 4 blocks. In step 3 A (5) has 1 of them when B (0) needs a
+		 * block; A's token goes back to the budget, so C (1) gets 3, not 2. B ends with it.
+		 * C takes 4, then its last 3, and A, whose 7 tokens are computed anew, begins with
+		 * the one that is left.
+		 */
+		.title = "priority: the victim's tokens go back to the budget",
+		.set = {{"num_gpu_blocks", 5},
+			{"policy", 1},
+			{"enable_prefix_caching", 0},
+			{"scheduler_reserve_full_isl", 0},
+			{"max_num_batched_tokens", 4},
+			{"max_num_seqs", 3}},
+		.request = {{4, 4, 0, 0, 5}, {3, 3, 0, 1, 0}, {12, 1, 0, 2, 1}},
+		.step = {"A@0+4 | - | 3", "A@4+1 B@0+3 | - | 1", "A@5+1 B@3+1 C@0+2 | - | 0",
+			 "B@4+1 C@2+3 | A | 0", "C@5+4 | - | 1", "C@9+3 A@0+1 | - | 0",
+			 "A@1+4 | - | 2", "A@5+2 | - | 2"},
+		.preemptions = 1,
+	},
+	{
+		/*
+		 * 3 blocks. A (9) needs a second block in step 2 and is itself the least important:
+		 * it goes, which ends vLLM's round with nothing scheduled. The next round follows
+		 * at once and has B alone; A (5 tokens, 2 blocks) does not fit beside it.
+		 */
+		.title = "priority: an empty round",
+		.set = {{"num_gpu_blocks", 4}, {"policy", 1}, {"enable_prefix_caching", 0}},
+		.request = {{3, 3, 0, 0, 9}, {7, 2, 0, 1, 0}},
+		.step = {"A@0+3 | - | 2", "A@3+1 B@0+7 | - | 0", "B@7+1 | A | 1", "A@0+5 | - | 1"},
+		.preemptions = 1,
+	},
+	{
+		/* A full context ends a request before its max_tokens: 8 tokens, of which the last
+		   needs no block. */
+		.title = "max_model_len",
+		.set = {{"max_model_len", 8}},
+		.request = {{5, 9}},
+		.step = {"A@0+5 | - | 98", "A@5+1 | - | 98", "A@6+1 | - | 98"},
+	},
+};
+
+static void play(const struct golden *g)
+{
+	struct genreq *r[MAX_REQUESTS] = {0};
+	struct sched *s = opened(g->set);
+	struct sched_stats stats;
+	struct step_plan p;
+	struct buf b;
+	int n = 0;
+
+	buf_init(&b, 4096);
+	step_plan_init(&p);
+	for (; n < MAX_REQUESTS && g->request[n].prompt; n++) {
+		r[n] = request((uint64_t)n, g->request[n].prompt, g->request[n].shared,
+			       g->request[n].output);
+		r[n]->priority = g->request[n].priority;
+	}
+	for (int step = 0;; step++) {
+		for (int i = 0; i < n; i++)
+			if (g->request[i].step == step)
+				sched_vllm_v1.add(s, r[i]);
+		step_plan_clear(&p);
+		if (!sched_vllm_v1.plan(s, &p)) {
+			if (g->step[step])
+				fail_msg("%s: step %d: nothing, want %s", g->title, step,
+					 g->step[step]);
+			break;
+		}
+		if (!g->step[step] || strcmp(describe(s, &p, &b), g->step[step]) != 0)
+			fail_msg("%s: step %d: %s, want %s", g->title, step, describe(s, &p, &b),
+				 g->step[step] ? g->step[step] : "nothing");
+		commit(s, &p);
+	}
+	sched_vllm_v1.stats(s, &stats);
+	assert_int_equal(stats.free_blocks, stats.usable_blocks);
+	assert_int_equal(stats.running + stats.waiting, 0);
+	assert_int_equal(stats.preemptions, g->preemptions);
+	for (int i = 0; i < n; i++) {
+		assert_int_equal(r[i]->state, GENREQ_DONE);
+		assert_int_equal(r[i]->cached_tokens, g->request[i].cached);
+		genreq_free(r[i]);
+	}
+	sched_vllm_v1.close(s);
+	step_plan_release(&p);
+	buf_release(&b);
+}
+
+static void hand_worked_schedules(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(goldens) / sizeof(goldens[0]); i++)
+		play(&goldens[i]);
+}
+
+/* ---- the plan in numbers ---- */
+
+/* Step 2 of "priority: a victim ..." with a budget: what is taken out leaves sums, budget and flags
+ * as if never there. */
+static void sums_follow_what_is_taken_out(void **state)
+{
+	struct sched *s = opened((struct set[]){{"num_gpu_blocks", 4},
+						{"policy", 1},
+						{"enable_prefix_caching", 0},
+						{"max_num_batched_tokens", 8},
+						{0}});
+	struct genreq *a = request(0, 4, 0, 3), *b = request(1, 4, 0, 4);
+	struct step_plan p;
+
+	(void)state;
+	step_plan_init(&p);
+	a->priority = 5;
+	sched_vllm_v1.add(s, a);
+	sched_vllm_v1.plan(s, &p);
+	assert_int_equal(p.prefill_tokens, 4);
+	assert_true(p.prefill_attention == 8); /* 4 * (0 + 4 / 2) */
+	assert_int_equal(p.decode_seqs, 0);
+	commit(s, &p);
+	sched_vllm_v1.add(s, b);
+	step_plan_clear(&p);
+	sched_vllm_v1.plan(s, &p);
+	assert_int_equal(p.n_items, 2);
+	assert_int_equal(p.prefill_tokens, 4);
+	assert_int_equal(p.decode_seqs, 1);
+	assert_int_equal(p.decode_kv_tokens, 5);
+	commit(s, &p);
+	step_plan_clear(&p);
+	sched_vllm_v1.plan(s, &p);
+	assert_int_equal(p.n_items, 1);
+	assert_ptr_equal(p.item[0].req, b);
+	assert_int_equal(p.decode_seqs, 1);
+	assert_int_equal(p.decode_kv_tokens, 5);
+	assert_false(a->slot.in_step);
+	assert_int_equal(a->state, GENREQ_QUEUED);
+	assert_int_equal(a->slot.n_blocks, 0);
+	sched_vllm_v1.close(s);
+	genreq_free(a);
+	genreq_free(b);
+	step_plan_release(&p);
+}
+
+static void prefix_statistics_count_first_admissions(void **state)
+{
+	struct sched *s = opened((struct set[]){{"max_num_seqs", 8}, {0}});
+	struct genreq *r[3] = {request(0, 11, 8, 1), request(1, 10, 8, 1), request(2, 8, 8, 1)};
+	struct sched_stats stats;
+	struct step_plan p;
+
+	(void)state;
+	step_plan_init(&p);
+	for (int i = 0; i < 3; i++)
+		sched_vllm_v1.add(s, r[i]);
+	sched_vllm_v1.plan(s, &p);
+	sched_vllm_v1.stats(s, &stats);
+	assert_int_equal(stats.prefix_queries_tokens, 11 + 10 + 8);
+	assert_int_equal(stats.prefix_hits_tokens, 0 + 8 + 4);
+	assert_int_equal(stats.steps, 1);
+	sched_vllm_v1.close(s);
+	for (int i = 0; i < 3; i++)
+		genreq_free(r[i]);
+	step_plan_release(&p);
+}
+
+/* ---- model time ---- */
+
+static void steps_start_when_the_model_says(void **state)
+{
+	struct genreq *a = request(0, 4, 0, 3), *b = request(1, 4, 0, 2);
+	struct sched *s = opened(NULL);
+	struct step_plan p;
+
+	(void)state;
+	step_plan_init(&p);
+	a->arrival_ns = a->ready_ns = 0; /* virtual time begins at 0 */
+	sched_vllm_v1.add(s, a);
+	assert_true(sched_vllm_v1.plan(s, &p));
+	assert_int_equal(p.start_ns, 0);
+	assert_false(sched_vllm_v1.plan(s, &p)); /* one step in flight */
+	sched_vllm_v1.commit(s, &p, (int32_t[]){1}, 100);
+	/* b came while the step ran: the next starts with its end. */
+	b->arrival_ns = b->ready_ns = 60;
+	sched_vllm_v1.add(s, b);
+	step_plan_clear(&p);
+	assert_true(sched_vllm_v1.plan(s, &p));
+	assert_int_equal(p.start_ns, 100);
+	sched_vllm_v1.commit(s, &p, (int32_t[]){2, 2}, 200);
+	step_plan_clear(&p);
+	assert_true(sched_vllm_v1.plan(s, &p));
+	sched_vllm_v1.commit(s, &p, (int32_t[]){3, 3}, 300);
+	assert_int_equal(a->first_scheduled_ns, 0);
+	assert_int_equal(a->first_token_ns, 100);
+	assert_int_equal(a->last_token_ns, 300);
+	assert_int_equal(b->first_scheduled_ns, 100);
+	assert_int_equal(b->first_token_ns, 200);
+	assert_int_equal(b->last_token_ns, 300);
+	genreq_free(a);
+	genreq_free(b);
+	/* Nobody of that step is left, but it was still running when this one came. */
+	a = request(2, 4, 0, 1);
+	a->arrival_ns = a->ready_ns = 250;
+	sched_vllm_v1.add(s, a);
+	step_plan_clear(&p);
+	assert_true(sched_vllm_v1.plan(s, &p));
+	assert_int_equal(p.start_ns, 300);
+	sched_vllm_v1.commit(s, &p, (int32_t[]){4}, 400);
+	/* The engine was idle: the step starts with the arrival. */
+	b = request(3, 4, 0, 1);
+	b->arrival_ns = b->ready_ns = 1000;
+	sched_vllm_v1.add(s, b);
+	step_plan_clear(&p);
+	assert_true(sched_vllm_v1.plan(s, &p));
+	assert_int_equal(p.start_ns, 1000);
+	sched_vllm_v1.close(s);
+	genreq_free(a);
+	genreq_free(b);
+	step_plan_release(&p);
+}
+
+/* ---- leaving early ---- */
+
+static void a_removed_request_frees_its_blocks_at_once(void **state)
+{
+	struct genreq *r[4] = {request(0, 8, 0, 9), request(1, 8, 0, 9), request(2, 8, 0, 9),
+			       request(3, 8, 0, 9)};
+	struct sched *s = opened(NULL); /* two may run */
+	struct sched_stats stats;
+	struct step_plan p;
+
+	(void)state;
+	step_plan_init(&p);
+	for (int i = 0; i < 4; i++)
+		sched_vllm_v1.add(s, r[i]);
+	sched_vllm_v1.plan(s, &p);
+	sched_vllm_v1.remove(s, r[2]); /* it waits: no matter that a step is computed */
+	commit(s, &p);
+	genreq_set_state(r[0], GENREQ_FAILED); /* the engine may have said so first */
+	sched_vllm_v1.remove(s, r[0]);
+	sched_vllm_v1.stats(s, &stats);
+	assert_int_equal(stats.running, 1);
+	assert_int_equal(stats.waiting, 1);
+	assert_int_equal(stats.free_blocks, 98);
+	step_plan_clear(&p);
+	assert_true(sched_vllm_v1.plan(s, &p));
+	assert_int_equal(p.n_items, 2);
+	assert_ptr_equal(p.item[0].req, r[1]);
+	assert_ptr_equal(p.item[1].req, r[3]);
+	commit(s, &p);
+	sched_vllm_v1.remove(s, r[1]);
+	sched_vllm_v1.remove(s, r[3]);
+	step_plan_clear(&p);
+	assert_false(sched_vllm_v1.plan(s, &p));
+	sched_vllm_v1.stats(s, &stats);
+	assert_int_equal(stats.free_blocks, stats.usable_blocks);
+	sched_vllm_v1.close(s);
+	for (int i = 0; i < 4; i++)
+		genreq_free(r[i]);
+	step_plan_release(&p);
+}
+
+static void a_request_in_a_step_cannot_be_removed(void **state)
+{
+	int status;
+	pid_t child = fork();
+
+	(void)state;
+	assert_true(child >= 0);
+	if (child == 0) {
+		struct genreq *r = request(0, 8, 0, 9);
+		struct sched *s = opened(NULL);
+		struct step_plan p;
+
+		close(2);
+		step_plan_init(&p);
+		sched_vllm_v1.add(s, r);
+		sched_vllm_v1.plan(s, &p);
+		sched_vllm_v1.remove(s, r);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
+/* Its requests go, the others live on, and nobody finds what was never computed. */
+static void a_lost_step_leaves_nothing_behind(void **state)
+{
+	struct genreq *a = request(0, 12, 8, 2), *b = request(1, 12, 8, 2);
+	struct sched *s = opened(NULL);
+	struct sched_stats stats;
+	struct step_plan p;
+
+	(void)state;
+	step_plan_init(&p);
+	sched_vllm_v1.add(s, a);
+	sched_vllm_v1.plan(s, &p);
+	sched_vllm_v1.commit(s, &p, NULL, 5);
+	assert_int_equal(genreq_output_tokens(a), 0);
+	sched_vllm_v1.remove(s, a);
+	sched_vllm_v1.stats(s, &stats);
+	assert_int_equal(stats.free_blocks, stats.usable_blocks);
+	sched_vllm_v1.add(s, b);
+	step_plan_clear(&p);
+	assert_true(sched_vllm_v1.plan(s, &p));
+	assert_int_equal(p.item[0].computed, 0);
+	sched_vllm_v1.close(s);
+	genreq_free(a);
+	genreq_free(b);
+	step_plan_release(&p);
+}
+
+/* ---- knobs and refusals ---- */
+
+static void settings_that_contradict_are_refused(void **state)
+{
+	static const struct {
+		struct set set[4];
+		const char *says;
+	} cases[] = {
+		{{{"max_model_len", 401}}, "does not fit the KV cache of 400 tokens"},
+		{{{"max_model_len", 0}}, "at least 2"},
+		{{{"max_num_seqs", 9000}}, "less than max_num_seqs 9000"},
+		{{{"enable_chunked_prefill", 0},
+		  {"max_num_batched_tokens", 99},
+		  {"max_model_len", 100}},
+		 "less than max_model_len 100"},
+		{{{"long_prefill_token_threshold", 401}}, "long_prefill_token_threshold 401"},
+		{{{"num_gpu_blocks", 1 << 24}, {"block_size", 1024}},
+		 "num_gpu_blocks * block_size"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct sched *s = NULL;
+		struct err e = {0};
+
+		assert_int_equal(open_with(&s, cases[i].set, &e), RC_INPUT);
+		if (!strstr(e.msg, cases[i].says))
+			fail_msg("\"%s\" does not say \"%s\"", e.msg, cases[i].says);
+	}
+}
+
+static void defaults_are_in_their_ranges(void **state)
+{
+	double values[SCHED_MAX_KNOBS];
+	struct sched *s = NULL;
+	struct sched_stats stats;
+	struct err e;
+
+	(void)state;
+	sched_defaults(&sched_vllm_v1, values);
+	for (int i = 0; sched_vllm_v1.knobs[i].name; i++) {
+		assert_true(values[i] >= sched_vllm_v1.knobs[i].min &&
+			    values[i] <= sched_vllm_v1.knobs[i].max);
+		assert_non_null(sched_vllm_v1.knobs[i].help);
+		assert_int_equal(sched_knob(&sched_vllm_v1, sched_vllm_v1.knobs[i].name), i);
+	}
+	assert_int_equal(sched_knob(&sched_vllm_v1, "max_seqs"), -1);
+	assert_int_equal(sched_vllm_v1.open(&s, values, -1, &e), RC_OK);
+	sched_vllm_v1.stats(s, &stats);
+	assert_int_equal(stats.max_model_len, 27999 * 16);
+	sched_vllm_v1.close(s);
+}
+
+static void prompts_that_can_never_run_are_refused(void **state)
+{
+	struct sched *s = opened((struct set[]){{"max_model_len", 20}, {0}});
+	static const int32_t length[] = {0, 1, 19, 20, 500};
+	static const bool fine[] = {false, true, true, false, false};
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		struct genreq *r = request(0, length[i], 0, 5);
+		struct err e;
+
+		assert_int_equal(sched_vllm_v1.check(s, r, &e), fine[i] ? RC_OK : RC_INPUT);
+		genreq_free(r);
+	}
+	sched_vllm_v1.close(s);
+}
+
+/* ---- random workloads ---- */
+
+enum { CROWD = 200 };
+
+/* What holds in every step, whatever comes: budget, places, order of admission, consistent items
+ * and sums. */
+static void check_plan(const struct step_plan *p, const struct sched_stats *stats, int32_t budget,
+		       int32_t max_seqs)
+{
+	int64_t prefill = 0, decode = 0, total = 0;
+
+	assert_true(stats->running <= max_seqs && p->n_items <= stats->running &&
+		    stats->free_blocks >= 0);
+	for (int32_t i = 0; i < p->n_items; i++) {
+		const struct step_item *it = &p->item[i];
+
+		assert_true(it->n_tokens > 0 && it->computed + it->n_tokens <= it->req->n_tokens);
+		assert_int_equal(it->computed, it->req->slot.computed);
+		assert_int_equal(it->emits, it->computed + it->n_tokens == it->req->n_tokens);
+		assert_true(it->req->slot.n_blocks * 4 >= it->computed + it->n_tokens);
+		assert_true(it->prefill || (it->n_tokens == 1 && it->emits));
+		total += it->n_tokens;
+		*(it->prefill ? &prefill : &decode) += it->n_tokens;
+	}
+	assert_true(total <= budget);
+	assert_int_equal(prefill, p->prefill_tokens);
+	assert_int_equal(decode, p->decode_seqs);
+}
+
+static void run_crowd(uint64_t seed)
+{
+	struct rng g;
+	struct genreq *r[CROWD];
+	int32_t budget, max_seqs, added = 0, gone = 0;
+	struct sched_stats stats;
+	struct step_plan p;
+	struct sched *s;
+
+	rng_init(&g, seed, "crowd", 0);
+	max_seqs = 1 + (int32_t)rng_below(&g, 12);
+	budget = max_seqs + (int32_t)rng_below(&g, 60);
+	s = opened((struct set[]){{"num_gpu_blocks", 27 + (double)rng_below(&g, 40)},
+				  {"max_model_len", 100},
+				  {"max_num_seqs", max_seqs},
+				  {"max_num_batched_tokens", budget},
+				  {"enable_prefix_caching", (double)rng_below(&g, 2)},
+				  {"scheduler_reserve_full_isl", (double)rng_below(&g, 2)},
+				  {"watermark", rng_below(&g, 2) ? 0.1 : 0},
+				  {"policy", (double)rng_below(&g, 2)},
+				  {0}});
+	step_plan_init(&p);
+	for (int i = 0; i < CROWD; i++) {
+		r[i] = request((uint64_t)i, 1 + (int32_t)rng_below(&g, 90),
+			       (int32_t)rng_below(&g, 40), 1 + (int32_t)rng_below(&g, 30));
+		r[i]->priority = (int)rng_below(&g, 3);
+	}
+	for (int64_t steps = 0; gone < CROWD; steps++) {
+		assert_true(steps < 200000);
+		for (int n = (int)rng_below(&g, 4); n > 0 && added < CROWD; n--)
+			sched_vllm_v1.add(s, r[added++]);
+		if (added && rng_below(&g, 20) == 0) { /* a client leaves */
+			struct genreq *q = r[rng_below(&g, (uint64_t)added)];
+
+			if (q->state < GENREQ_DONE) {
+				sched_vllm_v1.remove(s, q);
+				genreq_set_state(q, GENREQ_FAILED);
+				gone++;
+			}
+		}
+		step_plan_clear(&p);
+		if (!sched_vllm_v1.plan(s, &p)) {
+			sched_vllm_v1.stats(s, &stats);
+			assert_int_equal(stats.running + stats.waiting,
+					 0); /* whoever can run does */
+			continue;
+		}
+		sched_vllm_v1.stats(s, &stats);
+		check_plan(&p, &stats, budget, max_seqs);
+		commit(s, &p);
+		for (int32_t i = 0; i < p.n_items; i++)
+			gone += p.item[i].req->state == GENREQ_DONE;
+	}
+	sched_vllm_v1.stats(s, &stats);
+	assert_int_equal(stats.free_blocks, stats.usable_blocks);
+	for (int i = 0; i < CROWD; i++) {
+		int32_t room = 100 - r[i]->n_prompt;
+
+		if (r[i]->state == GENREQ_DONE)
+			assert_int_equal(genreq_output_tokens(r[i]),
+					 r[i]->max_tokens < room ? r[i]->max_tokens : room);
+		genreq_free(r[i]);
+	}
+	sched_vllm_v1.close(s);
+	step_plan_release(&p);
+}
+
+static void crowds_come_to_their_end(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 0; seed < 60; seed++)
+		run_crowd(seed);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hand_worked_schedules),
+		cmocka_unit_test(sums_follow_what_is_taken_out),
+		cmocka_unit_test(prefix_statistics_count_first_admissions),
+		cmocka_unit_test(steps_start_when_the_model_says),
+		cmocka_unit_test(a_removed_request_frees_its_blocks_at_once),
+		cmocka_unit_test(a_request_in_a_step_cannot_be_removed),
+		cmocka_unit_test(a_lost_step_leaves_nothing_behind),
+		cmocka_unit_test(settings_that_contradict_are_refused),
+		cmocka_unit_test(defaults_are_in_their_ranges),
+		cmocka_unit_test(prompts_that_can_never_run_are_refused),
+		cmocka_unit_test(crowds_come_to_their_end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
