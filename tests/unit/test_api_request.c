@@ -126,7 +126,7 @@ static void test_all_fields(void **state)
 	(void)state;
 	read_ok(&q, API_CHAT,
 		"{" CHAT ",\"model\":\"m2\",\"max_tokens\":9,\"max_completion_tokens\":8,\"min_"
-			 "tokens\":2,\"n\":3,"
+		"tokens\":2,\"n\":3,"
 		"\"stop\":[\"a\",\"bc\"],\"stream\":true,\"stream_options\":{\"include_usage\":"
 		"true,"
 		"\"continuous_usage_stats\":true},\"seed\":-7,\"temperature\":0.5,\"top_p\":0.9,"
@@ -153,7 +153,7 @@ static void test_neutral(void **state)
 	(void)state;
 	read_ok(&q, API_CHAT,
 		"{" CHAT ",\"model\":null,\"max_tokens\":null,\"stop\":null,\"stream\":null,"
-			 "\"stream_options\":null,"
+		"\"stream_options\":null,"
 		"\"seed\":null,\"n\":null,\"logprobs\":null,\"temperature\":null}");
 	assert_string_equal(q.model, "m");
 	assert_int_equal(q.max_tokens, 0);
@@ -165,7 +165,7 @@ static void test_neutral(void **state)
 	 * none, as in vLLM. */
 	read_ok(&q, API_CHAT,
 		"{" CHAT ",\"max_tokens\":1e15,\"stream\":true,\"stream_options\":{\"continuous_"
-			 "usage_stats\":true}}");
+		"usage_stats\":true}}");
 	assert_int_equal(q.max_tokens, INT32_MAX);
 	assert_false(q.continuous_usage);
 	api_request_release(&q);
