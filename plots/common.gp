@@ -24,7 +24,7 @@ key_px = 22 * key_rows + 8
 
 # The terminal for pass "svg" or "png"; the png has twice the pixels.
 terminal(pass, height) = pass eq 'svg' ? \
-	sprintf("set terminal svg size %d,%d dynamic noenhanced font 'sans-serif,13' background 'white'", width, height) : \
+	sprintf("set terminal svg size %d,%d dynamic noenhanced font 'sans-serif,10' fontscale 1.3 background 'white'", width, height) : \
 	sprintf("set terminal pngcairo size %d,%d noenhanced font 'sans,10' fontscale 2 linewidth 2 pointscale 2", 2 * width, 2 * height)
 
 # The next panel, from a clean slate; sides as fractions of the picture.
