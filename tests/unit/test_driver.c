@@ -99,7 +99,7 @@ static void test_closed_by_both(void **state)
 	driver_free(d);
 
 	d = driver_new(&l, 0, NULL, 0);
-	for (int i = 0; i < 3; i++) {
+	for (int64_t i = 0; i < 3; i++) {
 		expect_start(d, 10 * i, i, 10 * i);
 		driver_ended(d, 10 * (i + 1));
 	}
