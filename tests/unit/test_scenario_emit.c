@@ -234,12 +234,40 @@ static void test_shipped_scenarios(void **state)
 	assert_true(found >= 5);
 }
 
+/* Each figure that the program can draw may be asked for. */
+static void test_figures(void **state)
+{
+	DIR *d = opendir(SOURCE_DIR "/plots");
+
+	(void)state;
+	if (!d)
+		skip();
+	for (struct dirent *f; (f = readdir(d));) {
+		const char *dot = strstr(f->d_name, ".gp");
+		struct scenario *s = NULL;
+		struct err e = {.msg = ""};
+		char *text;
+
+		if (!dot || strcmp(f->d_name, "common.gp") == 0)
+			continue;
+		text = xasprintf("targets: [{name: a, url: \"http://h\"}]\n" WORKLOAD LOAD
+				 "output: {plots: [%.*s]}\n",
+				 (int)(dot - f->d_name), f->d_name);
+		if (scenario_parse(&s, "s.yaml", text, strlen(text), NULL, NULL, &e) != RC_OK)
+			fail_msg("%s", e.msg);
+		scenario_free(s);
+		free(text);
+	}
+	closedir(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_secrets),
 		cmocka_unit_test(test_shipped_scenarios),
+		cmocka_unit_test(test_figures),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
