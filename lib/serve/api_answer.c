@@ -424,8 +424,10 @@ static struct answer *answer_new(struct api *a, struct http_exchange *x, struct 
 		text_stream_init(&c->text, a->c.forced_tokens > 0 ? NULL : &w->q.stops);
 		buf_init(&c->whole, SIZE_MAX);
 		sse_template_init(&c->event);
-		if (q->stream)
+		if (q->stream) {
 			event_token(&c->event, &w->head, i, prompt_of(c)->tokens.n, NULL, NULL, 0);
+			sse_template_seal(&c->event);
+		}
 	}
 	return w;
 }
@@ -450,7 +452,7 @@ void answer_start(struct api *a, struct http_exchange *x, struct api_request *q)
 		return;
 	}
 	http_set_owner(x, w, on_gone);
-	http_drop_body(x);
+	http_drop_request(x);
 	drop_prompts(w);
 	if (w->q.stream)
 		http_stream_begin(x, 200, "text/event-stream; charset=utf-8",

@@ -48,7 +48,7 @@ int http_listen_tcp(const char *host, int port, int *bound_port, struct err *e)
 	if (fd < 0) {
 		err_set(e, RC_IO, "cannot listen on %s port %d: %s", host, port, strerror(problem));
 	} else {
-		struct sockaddr_storage bound;
+		struct sockaddr_storage bound = {0};
 		socklen_t len = sizeof(bound);
 
 		getsockname(fd, (struct sockaddr *)&bound, &len);

@@ -37,8 +37,7 @@ const char *http_request_path(const struct http_request *q); /* without scheme, 
 const char *http_request_header(const struct http_request *q,
 				const char *name); /* the first of that name, or NULL */
 const char *http_request_body(struct http_request *q, size_t *len);
-void http_request_drop_body(
-	struct http_request *q); /* gives its memory back; the body is empty from now on */
+void http_request_drop(struct http_request *q); /* gives the strings' memory back */
 bool http_request_keeps_alive(const struct http_request *q);
 bool http_request_takes_chunks(const struct http_request *q); /* HTTP/1.1 or later */
 bool http_request_started(const struct http_request *q);      /* some bytes of it have been read */
