@@ -24,6 +24,10 @@ struct memory_need {
 
 #define EXPLAIN_SEQUENCE_TOKENS 2048
 
+/* The workload of the predictions, if nobody says another: a short question, a short answer. */
+#define EXPLAIN_PROMPT_TOKENS 64
+#define EXPLAIN_OUTPUT_TOKENS 128
+
 void memory_need(const struct profile_model *m, const struct profile_card *c,
 		 struct memory_need *out);
 

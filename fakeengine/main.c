@@ -173,7 +173,7 @@ static enum rc explain_operand(struct buf *text, const struct opt_list *operands
 			       struct err *e)
 {
 	struct profile_sets values = {0};
-	struct profile p;
+	struct profile p = {0};
 	enum rc rc;
 
 	if (operands->n != 1)
@@ -183,10 +183,14 @@ static enum rc explain_operand(struct buf *text, const struct opt_list *operands
 	rc = profile_sets_add_list(&values, sets, e);
 	if (rc == RC_OK)
 		rc = profile_load(&p, operands->item[0], values.item, values.n, e);
-	if (rc == RC_OK) {
-		explain(text, &p, prompt, output);
-		profile_release(&p);
-	}
+	if (rc == RC_OK && output && p.output.forced_tokens)
+		rc = err_set(e, RC_INPUT,
+			     "--output-tokens: this profile's answers have %lld tokens, whatever "
+			     "is asked",
+			     (long long)p.output.forced_tokens);
+	if (rc == RC_OK)
+		explain(text, &p, prompt, output ? output : EXPLAIN_OUTPUT_TOKENS);
+	profile_release(&p);
 	profile_sets_release(&values);
 	return rc;
 }
@@ -200,7 +204,7 @@ static const char explain_example[] =
 
 static int command_explain(int argc, char *const *argv)
 {
-	int64_t prompt = 64, output = 128;
+	int64_t prompt = EXPLAIN_PROMPT_TOKENS, output = 0;
 	struct opt_list sets = {0}, operands = {0};
 	bool help = false;
 	const struct opt_spec specs[] = {

@@ -479,6 +479,7 @@ static void test_refusals(void **state)
 		{{"explain", "seed-vllm", "seed-friendli"}, "explain"},
 		{{"explain", "seed-vlm"}, "seed-vllm"},
 		{{"explain", "seed-vllm", "--output-tokens", "0"}, "--output-tokens"},
+		{{"explain", "seed-vllm", "--output-tokens", "5"}, "--output-tokens"},
 		{{"profiles", "--all"}, "--all"},
 	};
 

@@ -47,7 +47,7 @@ refused() {
 		grep -oE -- '-(I|isystem) ?[^ ]+')
 	[ -n "$flags" ] || { complain "no compile command of $file in $build"; return; }
 	# shellcheck disable=SC2086
-	if printf '#include "%s"\n' "$header" | cc -std=c11 -fsyntax-only $flags -xc - 2>/dev/null; then
+	if (cd / && printf '#include "%s"\n' "$header" | cc -std=c11 -fsyntax-only $flags -xc - 2>/dev/null); then
 		complain "$file can include $header"
 	fi
 }
