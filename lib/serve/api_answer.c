@@ -44,7 +44,9 @@ struct answer {
 	bool named; /* by the client: it gets its X-Request-Id back */
 	struct usage usage;
 	bool role_sent;
-	int n_choices, n_open /* for the client */, n_live /* in the engine */;
+	int n_choices;
+	int n_open; /* choices that have not ended for the client */
+	int n_live; /* requests that the engine still has */
 	struct choice choice[];
 };
 
@@ -234,8 +236,7 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 	struct answer *w = c->answer;
 	const struct textcodec *codec = w->a->c.codec;
 	struct buf *bytes = &w->a->bytes, *shown = &w->a->shown;
-	/* Tokens of later steps may have been made already, but only the last one ends the answer.
-	 */
+	/* Later tokens may have been made already; only the last one ends the answer. */
 	bool last = r->finish != FINISH_NONE && c->n_tokens + 1 == genreq_output_tokens(r);
 	bool is_end_mark = last && r->finish == FINISH_STOP && token == codec->eos_token;
 	int stop;

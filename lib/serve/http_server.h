@@ -15,8 +15,9 @@
 #include "base/evloop.h"
 
 struct http_server;
-struct http_exchange; /* one request and its answer; dies by itself once the answer has ended or the
-			 peer has left */
+
+/* One request and its answer; dies by itself once the answer has ended or the peer has left. */
+struct http_exchange;
 
 struct http_limits {
 	size_t max_head_bytes;	 /* 64 KiB -> 431 */
@@ -41,10 +42,13 @@ struct http_config {
 
 enum rc http_server_new(struct http_server **out, struct evloop *loop, const struct http_config *c,
 			struct err *e);
-void http_server_free(struct http_server *s); /* closes everything at once; on_gone is called for
-						 open exchanges */
-void http_server_stop_accepting(
-	struct http_server *s); /* drain: listeners close, idle connections close, the rest end */
+
+/* Closes everything at once; on_gone is called for open exchanges. */
+void http_server_free(struct http_server *s);
+
+/* The drain: listeners and idle connections close, the rest end. */
+void http_server_stop_accepting(struct http_server *s);
+
 int http_server_port(const struct http_server *s);
 int http_server_open_exchanges(const struct http_server *s);
 int http_server_connections(const struct http_server *s);

@@ -37,7 +37,9 @@ static const struct refusal refused[] = {
 	 "body.messages[0].role"},
 	{API_CHAT, 400, "{\"messages\":[{\"role\":\"user\",\"content\":5}]}", API_BAD_FORM,
 	 "body.messages[0].content"},
-	{API_CHAT, 400, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}", API_BAD_VALUE, "body.messages[0].content"},
+	{API_CHAT, 400,
+	 "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}",
+	 API_BAD_VALUE, "body.messages[0].content"},
 	{API_CHAT, 400, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]}",
 	 API_BAD_FORM, "body.messages[0].content"},
 	{API_CHAT, 404, "{" CHAT ",\"model\":\"nope\"}", "NotFoundError", "model"},
@@ -88,7 +90,8 @@ static const struct refusal refused[] = {
 	{API_COMPLETIONS, 400, "{\"prompt\":[[1],[-1]]}", API_BAD_VALUE, ""},
 	{API_COMPLETIONS, 400, "{\"prompt\":\"\"}", API_BAD_VALUE, "prompt"},
 	{API_COMPLETIONS, 400, "{\"prompt\":[\"a\",\"b\"],\"n\":513}", API_BAD_VALUE, "n"},
-	{API_COMPLETIONS, 400, "{\"prompt\":\"0123456789012345678901234567890123456789012345678901234567890123\"}",
+	{API_COMPLETIONS, 400,
+	 "{\"prompt\":\"0123456789012345678901234567890123456789012345678901234567890123\"}",
 	 API_BAD_VALUE, "input_tokens"},
 };
 
@@ -125,7 +128,7 @@ static void test_all_fields(void **state)
 	(void)state;
 	read_ok(&q, API_CHAT,
 		"{" CHAT ",\"model\":\"m2\",\"max_tokens\":9,\"max_completion_tokens\":8,\"min_"
-			 "tokens\":2,\"n\":3,"
+		"tokens\":2,\"n\":3,"
 		"\"stop\":[\"a\",\"bc\"],\"stream\":true,\"stream_options\":{\"include_usage\":"
 		"true,"
 		"\"continuous_usage_stats\":true},\"seed\":-7,\"temperature\":0.5,\"top_p\":0.9,"
@@ -152,7 +155,7 @@ static void test_neutral(void **state)
 	(void)state;
 	read_ok(&q, API_CHAT,
 		"{" CHAT ",\"model\":null,\"max_tokens\":null,\"stop\":null,\"stream\":null,"
-			 "\"stream_options\":null,"
+		"\"stream_options\":null,"
 		"\"seed\":null,\"n\":null,\"logprobs\":null,\"temperature\":null}");
 	assert_string_equal(q.model, "m");
 	assert_int_equal(q.max_tokens, 0);
@@ -164,7 +167,7 @@ static void test_neutral(void **state)
 	 * none, as in vLLM. */
 	read_ok(&q, API_CHAT,
 		"{" CHAT ",\"max_tokens\":1e15,\"stream\":true,\"stream_options\":{\"continuous_"
-			 "usage_stats\":true}}");
+		"usage_stats\":true}}");
 	assert_int_equal(q.max_tokens, INT32_MAX);
 	assert_false(q.continuous_usage);
 	api_request_release(&q);
