@@ -102,6 +102,7 @@ static int floor_server(void *arg)
 		fd[i] = accept(l->listener, NULL, NULL);
 		if (fd[i] < 0 || read(fd[i], request, sizeof(request)) <= 0)
 			return 1;
+		set_nodelay(fd[i]);
 	}
 	for (int i = 0; i < l->streams; i++)
 		write_all(fd[i], stream_head, strlen(stream_head));
