@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <signal.h>
@@ -154,6 +155,8 @@ static void on_request(struct evhttp_request *req, void *arg)
 {
 	struct evhttp_bench *b = arg;
 
+	set_nodelay(bufferevent_getfd(
+		evhttp_connection_get_bufferevent(evhttp_request_get_connection(req))));
 	evhttp_send_reply_start(req, 200, "OK");
 	b->req[b->n++] = req;
 	if (b->n == b->load->streams)
