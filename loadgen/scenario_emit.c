@@ -80,7 +80,7 @@ static struct ynode *view(const struct scenario *s, const struct patches *p, con
 		v->text = (char *)text;
 		v->quoted = true;
 	}
-	v->child = xcalloc(n->n + 1, sizeof(*v->child));
+	v->child = xcalloc(n->n + 1, sizeof(struct ynode *));
 	v->n = 0;
 	for (size_t i = 0; i < n->n; i++) {
 		if (is_left_out(s, n->child[i]))

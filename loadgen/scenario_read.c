@@ -183,6 +183,7 @@ READER(field_file)
 
 	if (rc)
 		return rc;
+	CHECK(given);
 	path = path_join(r->s->folder, given);
 	free(given);
 	if (r->files && stat(path, &st) != 0)

@@ -14,7 +14,7 @@
 #include "base/yamlx.h"
 #include "scenario.h"
 
-#define MAX_TIME_NS (30 * 24 * 3600 * INT64_C(1000000000)) /* of any duration in a scenario */
+#define MAX_TIME_NS (INT64_C(30) * 24 * 3600 * 1000000000) /* of any duration in a scenario */
 #define MAX_TOKENS  10000000				   /* of a prompt or an answer */
 
 /* What readers need beside the node they read. */

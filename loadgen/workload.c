@@ -212,31 +212,40 @@ static void plan_synthetic(struct workload *w, uint64_t stream, int64_t k,
 	out->len = buf_size(&w->text);
 }
 
-static int32_t output_tokens(const struct workload *w, uint64_t stream, const struct prompt *p)
+static int32_t output_tokens(const struct workload *w, uint64_t stream, int32_t reference)
 {
 	int64_t cap = w->spec->output_cap;
 	struct rng r;
 
 	if (w->spec->output_reference)
-		return cap && p->reference_tokens > cap ? (int32_t)cap : p->reference_tokens;
+		return cap && reference > cap ? (int32_t)cap : reference;
 	rng_init(&r, w->seed, "output lengths", stream);
 	return (int32_t)dist_sample_count(&w->spec->output_tokens, &r, 1);
+}
+
+/* Returns the length of the set's own answer. */
+static int32_t plan_from_set(struct workload *w, int level, int repeat, int64_t k,
+			     struct planned_request *out)
+{
+	const struct prompt *p;
+
+	out->prompt_id = (int64_t)pick(w, level, repeat, k);
+	p = &w->prompt[out->prompt_id];
+	out->text = p->text;
+	out->len = p->len;
+	out->input_tokens = -1;
+	return p->reference_tokens;
 }
 
 void workload_plan(struct workload *w, int level, int repeat, int64_t k,
 		   struct planned_request *out)
 {
 	uint64_t stream = stream_index(level, repeat, k);
-	const struct prompt *p = NULL;
+	int32_t reference = 0; /* synthetic prompts have no answers, and the scenario knows it */
 
-	if (w->spec->synthetic) {
+	if (w->spec->synthetic)
 		plan_synthetic(w, stream, k, out);
-	} else {
-		out->prompt_id = (int64_t)pick(w, level, repeat, k);
-		p = &w->prompt[out->prompt_id];
-		out->text = p->text;
-		out->len = p->len;
-		out->input_tokens = -1;
-	}
-	out->output_tokens = output_tokens(w, stream, p);
+	else
+		reference = plan_from_set(w, level, repeat, k, out);
+	out->output_tokens = output_tokens(w, stream, reference);
 }

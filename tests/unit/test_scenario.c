@@ -1,8 +1,7 @@
 /*
- * Scenarios: what each key becomes, the message of every mistake with its place, --set and
- * --target, addresses, secrets that stay inside, and the round trip through scenario_emit().
+ * Scenarios: what each key becomes, addresses, --set and --target. Mistakes are in
+ * test_scenario_errors.c, what goes into the results in test_scenario_emit.c.
  */
-#include <dirent.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -177,11 +176,11 @@ static void test_whole_targets(void **state)
 static void test_whole_workload_and_load(void **state)
 {
 	static const struct level want[] = {
-		{LOAD_SERIAL, 1, 0, ARRIVAL_POISSON, 1, false, 3, 0},
-		{LOAD_CLOSED, 1, 0, ARRIVAL_POISSON, 1, false, 20, 120 * NS_PER_S},
-		{LOAD_CLOSED, 4000, 0, ARRIVAL_POISSON, 1, false, 20, 120 * NS_PER_S},
-		{LOAD_OPEN, 9, 5, ARRIVAL_GAMMA, 0.5, true, 0, 60 * NS_PER_S},
-		{LOAD_OPEN, 9, 10, ARRIVAL_GAMMA, 0.5, true, 0, 60 * NS_PER_S},
+		{LOAD_SERIAL, 1, 0, 1, ARRIVAL_POISSON, false, 3, 0},
+		{LOAD_CLOSED, 1, 0, 1, ARRIVAL_POISSON, false, 20, 120 * NS_PER_S},
+		{LOAD_CLOSED, 4000, 0, 1, ARRIVAL_POISSON, false, 20, 120 * NS_PER_S},
+		{LOAD_OPEN, 9, 5, 0.5, ARRIVAL_GAMMA, true, 0, 60 * NS_PER_S},
+		{LOAD_OPEN, 9, 10, 0.5, ARRIVAL_GAMMA, true, 0, 60 * NS_PER_S},
 	};
 	struct scenario *s = parse(whole);
 	const struct workload_spec *w = &s->workload;
@@ -264,24 +263,24 @@ static void test_forms_of_lengths(void **state)
 {
 	static const struct {
 		const char *workload;
-		bool reference, synthetic;
+		double mean;
 		int64_t cap;
 		enum dist_kind kind;
-		double mean;
+		bool reference, synthetic;
 	} row[] = {
-		{"prompts: {text: [a]}, output_tokens: 4k", false, false, 0, DIST_CONSTANT, 4000},
+		{"prompts: {text: [a]}, output_tokens: 4k", 4000, 0, DIST_CONSTANT, false, false},
 		{"prompts: {file: " SOURCE_DIR
 		 "/scenarios/prompts/lima_style.jsonl}, output_tokens: reference",
-		 true, false, 0, DIST_CONSTANT, 128},
+		 128, 0, DIST_CONSTANT, true, false},
 		{"prompts: {file: " SOURCE_DIR
 		 "/scenarios/prompts/lima_style.jsonl, format: lima, turns: first}, output_tokens: "
 		 "{reference: {max: 64}}",
-		 true, false, 64, DIST_CONSTANT, 128},
+		 128, 64, DIST_CONSTANT, true, false},
 		{"prompts: {synthetic: {input_tokens: 512}}, output_tokens: {dist: exponential, "
 		 "mean: 10}",
-		 false, true, 0, DIST_EXPONENTIAL, 10},
-		{"prompts: {text: [a]}, output_tokens: {dist: uniform, min: 1, max: 9}", false,
-		 false, 0, DIST_UNIFORM, 0},
+		 10, 0, DIST_EXPONENTIAL, false, true},
+		{"prompts: {text: [a]}, output_tokens: {dist: uniform, min: 1, max: 9}", 0, 0,
+		 DIST_UNIFORM, false, false},
 	};
 
 	(void)state;
@@ -305,26 +304,24 @@ static void test_forms_of_lengths(void **state)
 static void test_addresses(void **state)
 {
 	static const struct {
-		const char *url;
+		const char *url, *host, *prefix;
 		enum url_scheme scheme;
-		const char *host;
 		int port;
-		const char *prefix;
 	} row[] = {
-		{"http://h", URL_HTTP, "h", 80, ""},
-		{"http://h/", URL_HTTP, "h", 80, ""},
-		{"HTTP://h:8000", URL_HTTP, "h", 8000, ""},
-		{"http://127.0.0.1:8000/v1", URL_HTTP, "127.0.0.1", 8000, ""},
-		{"http://h:8000/v1/", URL_HTTP, "h", 8000, ""},
-		{"http://h:8000/proxy/a/", URL_HTTP, "h", 8000, "/proxy/a"},
-		{"http://h:8000/proxy/v1", URL_HTTP, "h", 8000, "/proxy"},
-		{"http://h:8000/av1", URL_HTTP, "h", 8000, "/av1"},
-		{"https://host.example/v1", URL_HTTPS, "host.example", 443, ""},
-		{"https://host:8443/x", URL_HTTPS, "host", 8443, "/x"},
-		{"http://[::1]:8000/v1", URL_HTTP, "::1", 8000, ""},
-		{"http://[::1]", URL_HTTP, "::1", 80, ""},
-		{"unix:/run/engine.sock", URL_UNIX, "/run/engine.sock", 0, ""},
-		{"http://h:65535", URL_HTTP, "h", 65535, ""},
+		{"http://h", "h", "", URL_HTTP, 80},
+		{"http://h/", "h", "", URL_HTTP, 80},
+		{"HTTP://h:8000", "h", "", URL_HTTP, 8000},
+		{"http://127.0.0.1:8000/v1", "127.0.0.1", "", URL_HTTP, 8000},
+		{"http://h:8000/v1/", "h", "", URL_HTTP, 8000},
+		{"http://h:8000/proxy/a/", "h", "/proxy/a", URL_HTTP, 8000},
+		{"http://h:8000/proxy/v1", "h", "/proxy", URL_HTTP, 8000},
+		{"http://h:8000/av1", "h", "/av1", URL_HTTP, 8000},
+		{"https://host.example/v1", "host.example", "", URL_HTTPS, 443},
+		{"https://host:8443/x", "host", "/x", URL_HTTPS, 8443},
+		{"http://[::1]:8000/v1", "::1", "", URL_HTTP, 8000},
+		{"http://[::1]", "::1", "", URL_HTTP, 80},
+		{"unix:/run/engine.sock", "/run/engine.sock", "", URL_UNIX, 0},
+		{"http://h:65535", "h", "", URL_HTTP, 65535},
 	};
 	struct target t = {0};
 
@@ -446,218 +443,6 @@ static void test_target(void **state)
 		     "SCENARIO_TEST_UNSET is not set");
 }
 
-/* ---- secrets and the round trip ---- */
-
-static void assert_same_text(const char *a, const char *b)
-{
-	assert_int_equal(!a, !b);
-	if (a)
-		assert_string_equal(a, b);
-}
-
-static void assert_same_texts(char *const *a, char *const *b)
-{
-	assert_int_equal(!a, !b);
-	for (; a && *a; a++, b++)
-		assert_same_text(*a, *b);
-	assert_true(!a || !*b);
-}
-
-static void assert_same_request(const struct request_opts *a, const struct request_opts *b)
-{
-	assert_int_equal(a->stream, b->stream);
-	assert_int_equal(a->ignore_eos, b->ignore_eos);
-	assert_int_equal(a->has_temperature, b->has_temperature);
-	assert_true(a->temperature == b->temperature);
-	assert_same_text(a->extra_json, b->extra_json);
-}
-
-static void assert_same_target(const struct target *a, const struct target *b)
-{
-	assert_same_text(a->name, b->name);
-	assert_same_text(a->dialect, b->dialect);
-	assert_same_text(a->model, b->model);
-	assert_same_text(a->endpoint, b->endpoint);
-	assert_same_text(a->row, b->row);
-	assert_same_text(a->column, b->column);
-	assert_true(a->published_tokens_per_s == b->published_tokens_per_s);
-	assert_same_request(&a->request, &b->request);
-	assert_int_equal(a->n_headers, b->n_headers);
-	for (int i = 0; i < a->n_headers; i++)
-		assert_same_text(a->headers[i].name, b->headers[i].name);
-	assert_int_equal(!a->launch, !b->launch);
-	if (a->launch) {
-		assert_same_text(a->launch->program, b->launch->program);
-		assert_same_texts(a->launch->args, b->launch->args);
-		assert_same_text(a->launch->ready, b->launch->ready);
-		assert_int_equal(a->launch->timeout_ns, b->launch->timeout_ns);
-	}
-}
-
-/* All that is no secret and no address, which ${...} may be part of. */
-static void assert_same(const struct scenario *a, const struct scenario *b)
-{
-	assert_same_text(a->description, b->description);
-	assert_int_equal(a->seed, b->seed);
-	assert_int_equal(a->interleave, b->interleave);
-	assert_int_equal(a->warmup_requests, b->warmup_requests);
-	assert_int_equal(a->repeats, b->repeats);
-	assert_memory_equal(&a->slo, &b->slo, sizeof(a->slo));
-	assert_memory_equal(&a->limits, &b->limits, sizeof(a->limits));
-	assert_int_equal(a->output.events, b->output.events);
-	assert_same_texts(a->output.plots, b->output.plots);
-	assert_int_equal(a->output.scrape_ns, b->output.scrape_ns);
-	assert_same_texts(a->rows, b->rows);
-	assert_same_texts(a->columns, b->columns);
-	assert_same_text(a->workload.file, b->workload.file);
-	assert_same_texts(a->workload.text, b->workload.text);
-	assert_int_equal(a->workload.format, b->workload.format);
-	assert_int_equal(a->workload.pick, b->workload.pick);
-	assert_int_equal(a->workload.limit, b->workload.limit);
-	assert_int_equal(a->workload.output_reference, b->workload.output_reference);
-	assert_int_equal(a->workload.output_cap, b->workload.output_cap);
-	assert_true(a->workload.output_tokens.mean == b->workload.output_tokens.mean);
-	assert_int_equal(a->n_levels, b->n_levels);
-	for (int i = 0; i < a->n_levels; i++) {
-		assert_int_equal(a->levels[i].kind, b->levels[i].kind);
-		assert_int_equal(a->levels[i].concurrency, b->levels[i].concurrency);
-		assert_true(a->levels[i].rate_per_s == b->levels[i].rate_per_s);
-		assert_int_equal(a->levels[i].requests, b->levels[i].requests);
-		assert_int_equal(a->levels[i].duration_ns, b->levels[i].duration_ns);
-	}
-	assert_int_equal(a->n_targets, b->n_targets);
-	for (int i = 0; i < a->n_targets; i++)
-		assert_same_target(&a->targets[i], &b->targets[i]);
-}
-
-static void write_file(const char *path, const char *text, size_t len)
-{
-	FILE *f = fopen(path, "w");
-
-	assert_non_null(f);
-	assert_int_equal(fwrite(text, 1, len, f), len);
-	assert_int_equal(fclose(f), 0);
-}
-
-/* What a run writes and a report reads back, somewhere else and later. */
-static struct scenario *through_results(const struct scenario *s, struct buf *out)
-{
-	char folder[] = "/tmp/test_scenario.XXXXXX", path[64];
-	struct scenario *back;
-	struct err e = {.msg = ""};
-
-	buf_init(out, 1 << 20);
-	assert_true(scenario_emit(s, out));
-	assert_non_null(mkdtemp(folder));
-	snprintf(path, sizeof(path), "%s/scenario.yaml", folder);
-	write_file(path, buf_head(out), buf_size(out));
-	if (scenario_load_archived(&back, path, &e) != RC_OK)
-		fail_msg("%s\n%s", e.msg, buf_cstr(out));
-	unlink(path);
-	rmdir(folder);
-	return back;
-}
-
-static void test_round_trip(void **state)
-{
-	const char *items[] = {"load.closed.concurrency=3", "description=\"a: b # c\""};
-	struct scenario *s = parse_with(whole, &(struct opt_list){items, 2}, NULL), *back;
-	struct buf out;
-
-	(void)state;
-	back = through_results(s, &out);
-	assert_same(s, back);
-	assert_same_text(s->name, back->name);
-	assert_string_equal(back->description, "a: b # c");
-	assert_string_equal(back->targets[0].url, s->targets[0].url);
-	assert_string_equal(back->targets[0].headers[0].value, "bench");
-	buf_release(&out);
-	scenario_free(back);
-	scenario_free(s);
-}
-
-static void test_secrets(void **state)
-{
-	char folder[] = "/tmp/test_scenario.XXXXXX", file[64], text[2048];
-	struct scenario *s, *back;
-	struct buf out;
-
-	(void)state;
-	assert_non_null(mkdtemp(folder));
-	snprintf(file, sizeof(file), "%s/key", folder);
-	write_file(file, "  s3cret-file\n", 14);
-	setenv("SCENARIO_TEST_KEY", "s3cret-env\n", 1);
-	setenv("SCENARIO_TEST_HOST", "s3cret-host", 1);
-	snprintf(text, sizeof(text),
-		 "targets:\n"
-		 "- {name: a, url: \"http://${SCENARIO_TEST_HOST}:${SCENARIO_TEST_PORT}/x\", "
-		 "api_key_env: SCENARIO_TEST_KEY}\n"
-		 "- name: b\n"
-		 "  url: http://h\n"
-		 "  api_key_file: %s\n"
-		 "  headers: {X-Team: \"a $5 ${SCENARIO_TEST_HOST}-b\", X-Plain: bench, cookie: "
-		 "s3cret-literal, X-Api-Key: s3cret-literal}\n" WORKLOAD LOAD,
-		 file);
-	setenv("SCENARIO_TEST_PORT", "81", 1);
-	s = parse(text);
-	assert_string_equal(s->targets[0].host, "s3cret-host");
-	assert_int_equal(s->targets[0].port, 81);
-	assert_string_equal(s->targets[0].api_key, "s3cret-env");
-	assert_string_equal(s->targets[1].api_key, "s3cret-file");
-	assert_string_equal(s->targets[1].headers[0].value, "a $5 s3cret-host-b");
-	assert_string_equal(s->targets[1].headers[2].value, "s3cret-literal");
-	unlink(file);
-	rmdir(folder);
-	unsetenv("SCENARIO_TEST_KEY");
-	unsetenv("SCENARIO_TEST_HOST");
-	unsetenv("SCENARIO_TEST_PORT");
-
-	back = through_results(s, &out);
-	assert_null(strstr(buf_cstr(&out), "s3cret"));
-	assert_same(s, back);
-	assert_null(back->targets[0].api_key);
-	assert_string_equal(back->targets[0].url,
-			    "http://${SCENARIO_TEST_HOST}:${SCENARIO_TEST_PORT}/x");
-	assert_string_equal(back->targets[1].headers[0].value, "[redacted]");
-	assert_string_equal(back->targets[1].headers[1].value, "bench");
-	assert_string_equal(back->targets[1].headers[3].value, "[redacted]");
-	buf_release(&out);
-	scenario_free(back);
-	scenario_free(s);
-}
-
-/* ---- files ---- */
-
-static void test_shipped_scenarios(void **state)
-{
-	DIR *d = opendir(SOURCE_DIR "/scenarios");
-	int found = 0;
-
-	(void)state;
-	assert_non_null(d);
-	for (struct dirent *f; (f = readdir(d));) {
-		struct scenario *s, *back;
-		struct err e = {.msg = ""};
-		struct buf out;
-		char *path;
-
-		if (!strstr(f->d_name, ".yaml"))
-			continue;
-		path = xasprintf(SOURCE_DIR "/scenarios/%s", f->d_name);
-		if (scenario_load(&s, path, NULL, NULL, &e) != RC_OK)
-			fail_msg("%s", e.msg);
-		back = through_results(s, &out);
-		assert_same(s, back);
-		buf_release(&out);
-		scenario_free(back);
-		scenario_free(s);
-		free(path);
-		found++;
-	}
-	closedir(d);
-	assert_true(found >= 5);
-}
-
 /* Paths start at the scenario's folder, wherever the program was started. */
 static void test_relative_paths(void **state)
 {
@@ -687,9 +472,6 @@ int main(void)
 		cmocka_unit_test(test_set),
 		cmocka_unit_test(test_set_mistakes),
 		cmocka_unit_test(test_target),
-		cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_secrets),
-		cmocka_unit_test(test_shipped_scenarios),
 		cmocka_unit_test(test_relative_paths),
 	};
 
