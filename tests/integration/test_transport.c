@@ -185,7 +185,7 @@ static void server_open(struct server *s, struct evloop *loop, bool is_unix)
 	if (is_unix) {
 		snprintf(s->path, sizeof(s->path), "/tmp/test_transport.%d", (int)getpid());
 		unlink(s->path);
-		strcpy(un.sun_path, s->path);
+		memcpy(un.sun_path, s->path, strlen(s->path) + 1);
 		assert_int_equal(bind(s->fd, (struct sockaddr *)&un, sizeof(un)), 0);
 	} else {
 		in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -214,14 +214,13 @@ static void server_close(struct server *s)
 struct heard {
 	int connected, written, heads, status, ended;
 	enum xfer_end how;
+	bool cancel_at_head, cancel_at_body, leave_at_body; /* from inside that callback */
+	bool gone; /* cancelled: nothing may be called any more */
 	char why[300], content_type[100], retry_after[100];
 	struct buf body;
 	int64_t connected_ns, written_ns, head_ns, body_ns, end_ns;
-	/* what to do to the request from inside a callback */
 	const struct transport_type *type;
 	struct xfer *x;
-	bool cancel_at_head, cancel_at_body, leave_at_body;
-	bool gone; /* cancelled: nothing may be called any more */
 };
 
 static void on_connected(void *owner, int64_t t_ns)
