@@ -805,6 +805,28 @@ static void test_nobody_listens(void **state)
 	close(fd);
 }
 
+/* No TLS on the other side: its own outcome, in libcurl's words. */
+static void test_tls_that_fails(void **state)
+{
+	struct script closing = {.close_at_once = true};
+	struct stage g;
+	struct heard h;
+	struct err e;
+
+	(void)state;
+	stage_open(&g, &transport_curl, &closing);
+	g.type->close(g.transport);
+	g.target.scheme = URL_HTTPS;
+	assert_int_equal(g.type->open(&g.transport, g.loop, &g.target, 5 * NS_PER_S, &e), RC_OK);
+	start(&g, &h, &post);
+	await(g.loop, &h.ended, 1);
+	assert_int_equal(h.how, XFER_TLS);
+	assert_int_equal(h.connected, 0);
+	assert_true(h.why[0]);
+	buf_release(&h.body);
+	stage_close(&g);
+}
+
 static void test_no_descriptors_left(void **state)
 {
 	struct script script = {.answer = two_bytes, .len = sizeof(two_bytes) - 1};
@@ -951,6 +973,7 @@ int main(void)
 		cmocka_unit_test(test_leave),
 		cmocka_unit_test(test_leave_a_stream_that_stays_open),
 		cmocka_unit_test(test_nobody_listens),
+		cmocka_unit_test(test_tls_that_fails),
 		cmocka_unit_test(test_no_descriptors_left),
 		cmocka_unit_test(test_every_address_is_tried),
 		cmocka_unit_test(test_unknown_host),
