@@ -167,8 +167,8 @@ int curve_knee(const struct curves *c, const struct axis *a, int target)
 		if (!p->n)
 			continue;
 		if (!(curve_spread(p, POINT_FIELD(goodput_share)).mean >= SLO_ATTAINMENT))
-			break;
+			return knee;
 		knee = i;
 	}
-	return knee;
+	return -1;
 }

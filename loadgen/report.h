@@ -40,8 +40,13 @@ bool report_vllm_console(const struct report_input *in, const struct point *p, s
  * ...]} with the same object each. Our own keys under "loadgen". detailed adds the arrays. */
 enum rc report_summary(const struct report_input *in, bool detailed, struct err *e);
 
-/* plots/<name>.{dat,gp,svg,png} for each of scenario.output.plots. Runs gnuplot; without it the
- * .dat and .gp are there and *note says what to install. plots_dir: where the .gp templates are. */
+/* plots/<name>.{dat,gp,svg,png} for each of scenario.output.plots; the .gp runs again by itself in
+ * that folder. Waits for gnuplot. What makes no figure (one level, no SLO, no engine metrics), a
+ * gnuplot that is not installed and a name that is none become lines of *note. RC_IO. */
 enum rc report_plots(const struct report_input *in, struct buf *note, struct err *e);
+
+/* report.html: tables, sentences and the figures that report_plots() has drawn, in one file that
+ * loads nothing. */
+enum rc report_html(const struct report_input *in, struct err *e);
 
 #endif

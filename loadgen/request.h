@@ -35,7 +35,7 @@ struct request_env {
 	void (*on_token)(void *arg, int64_t t_ns); /* for progress, or NULL */
 };
 
-/* rec: identity and sched_ns filled in; copied. Sends at once: send_ns is now_ns. */
+/* rec: identity, plan and sched_ns filled in; copied. Sends at once: send_ns is now_ns. */
 struct request *request_start(const struct request_env *env, const struct planned_request *plan,
 			      const struct record *rec, int64_t now_ns);
 

@@ -43,4 +43,5 @@ const struct request_column request_columns[N_REQUEST_COLUMNS] = {
 	FIELD("output1_ns", COL_TIME, output1_ns),
 	FIELD("planned_output_tokens", COL_COUNT, planned_output_tokens),
 	FIELD("streamed", COL_BOOL, streamed),
+	FIELD("prompt_id", COL_COUNT, prompt_id),
 };

@@ -121,6 +121,8 @@ static struct request *stage_start(struct stage *g)
 
 	record_init(&rec);
 	rec.request_id = 17;
+	rec.prompt_id = 3;
+	rec.planned_output_tokens = 4;
 	rec.sched_ns = g->send_ns - 5;
 	return request_start(&g->env, &plan, &rec, g->send_ns);
 }
@@ -837,6 +839,7 @@ static void test_all_stamps(void **state)
 	check_stamp(&g, "", "done", g.rec.done_ns, 13);
 	assert_int_equal(g.rec.prompt_tokens, 11);
 	assert_int_equal(g.rec.output_tokens, 12);
+	assert_int_equal(g.rec.prompt_id, 3);
 	assert_int_equal(g.rec.planned_output_tokens, 4);
 	assert_int_equal(g.rec.stamp_source, STAMP_KERNEL);
 	assert_int_equal(g.rec.http_status, 200);
@@ -948,6 +951,7 @@ static void test_what_is_sent(void **state)
 			   "{\"include_usage\":true},\"ignore_eos\":true}");
 	fake.handler->end(fake.owner, XFER_CONNECT, "x", 0);
 	evloop_run(g.loop);
+	record_release(&g.rec);
 
 	record_release(&g.rec);
 	g.target.api_key = NULL;

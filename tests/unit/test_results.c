@@ -175,6 +175,7 @@ static void assert_same_record(const struct record *got, const struct record *wa
 	assert_int_equal(got->output1_ns, shift(want->output1_ns));
 	assert_int_equal(got->token_last_ns, shift(want->token_last_ns));
 	assert_int_equal(got->done_ns, shift(want->done_ns));
+	assert_int_equal(got->prompt_id, want->prompt_id);
 	assert_int_equal(got->planned_output_tokens, want->planned_output_tokens);
 	assert_int_equal(got->prompt_tokens, want->prompt_tokens);
 	assert_int_equal(got->output_tokens, want->output_tokens);

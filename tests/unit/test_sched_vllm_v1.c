@@ -302,7 +302,7 @@ static const struct golden goldens[] = {
 		 */
 		.title = "priority: order and victim",
 		.set = {{"num_gpu_blocks", 5},
-			{"policy", 1},
+			{"scheduling_policy", 1},
 			{"enable_prefix_caching", 0},
 			{"max_num_seqs", 8}},
 		.request = {{4, 6, 0, 0, 2}, {4, 6, 0, 0, 1}, {7, 3, 0, 1, 0}},
@@ -319,7 +319,7 @@ static const struct golden goldens[] = {
 		 * A's 6 tokens need 2 blocks, and it waits for B's end.
 		 */
 		.title = "priority: a victim that was scheduled already",
-		.set = {{"num_gpu_blocks", 4}, {"policy", 1}, {"enable_prefix_caching", 0}},
+		.set = {{"num_gpu_blocks", 4}, {"scheduling_policy", 1}, {"enable_prefix_caching", 0}},
 		.request = {{4, 3, 0, 0, 5}, {4, 4, 0, 1, 0}},
 		.step = {"A@0+4 | - | 2", "A@4+1 B@0+4 | - | 0", "B@4+1 | A | 1", "B@5+1 | - | 1",
 			 "B@6+1 | - | 1", "A@0+6 | - | 1"},
@@ -334,7 +334,7 @@ static const struct golden goldens[] = {
 		 */
 		.title = "priority: the victim's tokens go back to the budget",
 		.set = {{"num_gpu_blocks", 5},
-			{"policy", 1},
+			{"scheduling_policy", 1},
 			{"enable_prefix_caching", 0},
 			{"scheduler_reserve_full_isl", 0},
 			{"max_num_batched_tokens", 4},
@@ -352,7 +352,7 @@ static const struct golden goldens[] = {
 		 * at once and has B alone; A (5 tokens, 2 blocks) does not fit beside it.
 		 */
 		.title = "priority: an empty round",
-		.set = {{"num_gpu_blocks", 4}, {"policy", 1}, {"enable_prefix_caching", 0}},
+		.set = {{"num_gpu_blocks", 4}, {"scheduling_policy", 1}, {"enable_prefix_caching", 0}},
 		.request = {{3, 3, 0, 0, 9}, {7, 2, 0, 1, 0}},
 		.step = {"A@0+3 | - | 2", "A@3+1 B@0+7 | - | 0", "B@7+1 | A | 1", "A@0+5 | - | 1"},
 		.preemptions = 1,
@@ -427,7 +427,7 @@ static void hand_worked_schedules(void **state)
 static void sums_follow_what_is_taken_out(void **state)
 {
 	struct sched *s = opened((struct set[]){{"num_gpu_blocks", 4},
-						{"policy", 1},
+						{"scheduling_policy", 1},
 						{"enable_prefix_caching", 0},
 						{"max_num_batched_tokens", 8},
 						{0}});
@@ -752,7 +752,7 @@ static void run_crowd(uint64_t seed)
 				  {"enable_prefix_caching", (double)rng_below(&g, 2)},
 				  {"scheduler_reserve_full_isl", (double)rng_below(&g, 2)},
 				  {"watermark", rng_below(&g, 2) ? 0.1 : 0},
-				  {"policy", (double)rng_below(&g, 2)},
+				  {"scheduling_policy", (double)rng_below(&g, 2)},
 				  {0}});
 	step_plan_init(&p);
 	for (int i = 0; i < CROWD; i++) {
