@@ -18,11 +18,9 @@ enum outcome {
 	OUTCOME_HTTP_4XX,
 	OUTCOME_HTTP_429,
 	OUTCOME_HTTP_5XX,
-	OUTCOME_PROTOCOL,  /* bytes that are not the HTTP, SSE or JSON asked for, or a limit passed
-			    */
+	OUTCOME_PROTOCOL,  /* not the HTTP, SSE or JSON that was asked for, or a limit passed */
 	OUTCOME_EMPTY,	   /* 200, a clean end, no token */
-	OUTCOME_TRUNCATED, /* head or tokens came, then it ended without finish_reason, [DONE] or
-			      the whole body */
+	OUTCOME_TRUNCATED, /* it began, and ended without finish_reason, [DONE] or a whole body */
 	OUTCOME_IN_BAND_ERROR,
 	OUTCOME_TIMEOUT, /* which one stands in `error` */
 	OUTCOME_CANCELLED,
@@ -33,24 +31,20 @@ enum outcome {
 enum token_source { TOKENS_NONE, TOKENS_USAGE, TOKENS_EVENTS };
 enum stamp_source { STAMP_USER, STAMP_KERNEL };
 
-/* One token-bearing event: when its read was stamped, and how many output tokens had come by then.
- */
+/* One token-bearing event: when its read was stamped, and how many tokens had come by then. */
 struct token_event {
 	int64_t t_ns;
-	int32_t tokens; /* running total; by usage where each event carries it, else by events */
-	bool merged;	/* shared its read with an earlier token-bearing event: its own time is not
-			   known */
+	int32_t tokens; /* running total: by usage where each event has it, else by events */
+	bool merged;	/* an earlier one came in the same read: its own time is not known */
 };
 
 struct record {
-	int64_t request_id; /* from 0, unique in the run: the row's name; X-Request-Id is derived
-			       from it */
+	int64_t request_id; /* unique in the run: the row's name; X-Request-Id is made of it */
 	int target;	    /* index in scenario.targets */
 	int point;	    /* from 0: target x level x repeat; -1 = warm-up */
 	int level;	    /* index in scenario.levels; -1 = warm-up */
 	int repeat;	    /* from 0 */
-	int64_t index;	    /* k-th request of its level: with the seed it fixes prompt, length and
-			       arrival */
+	int64_t index;	    /* k-th of its level: with the seed it fixes prompt and arrival */
 
 	int64_t sched_ns;     /* planned start */
 	int64_t send_ns;      /* slot granted, before connect or write */
@@ -86,7 +80,7 @@ bool outcome_parse(const char *name, enum outcome *out);
 const char *token_source_name(enum token_source s); /* "none", "usage", "events" */
 const char *stamp_source_name(enum stamp_source s); /* "user", "kernel" */
 
-/* One line of text for a field: control characters become '?', what is too long is cut between
+/* One line of text for a field: control characters become '?', and what is too long is cut between
  * characters. */
 void record_set_text(char *out, size_t cap, const char *s);
 

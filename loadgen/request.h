@@ -3,8 +3,9 @@
  * verdict on how it ended. Joins a transport and a dialect; knows no load, no scenario but the
  * target's, no files.
  *
- *     CONNECT -> WAIT -> STREAM | BODY -> over (on_end is called once, at the end of the loop's
- * turn)
+ *     CONNECT -> WAIT -> STREAM | BODY -> OVER
+ *
+ * on_end is called once, at the end of the loop's turn in which it became over.
  */
 #ifndef LOADGEN_REQUEST_H
 #define LOADGEN_REQUEST_H
@@ -28,8 +29,8 @@ struct request_env {
 	struct transport *transport;
 	const struct limits *limits;
 	bool keep_events; /* fill record.event */
-	void (*on_end)(struct request *q,
-		       void *arg); /* take the record with request_take_record(); q dies after it */
+	/* Takes the record with request_take_record(); q is gone after it. */
+	void (*on_end)(struct request *q, void *arg);
 	void *arg;
 	void (*on_token)(void *arg, int64_t t_ns); /* for progress, or NULL */
 };
