@@ -148,7 +148,7 @@ static void on_notify(void *arg)
 	struct run *r = arg;
 
 	if (interrupts)
-		end_early(r, "interrupted", monotonic_now_ns());
+		end_early(r, "interrupted", evloop_now_ns(r->loop));
 }
 
 /* Who it is and what it asks for, which nothing that happens to it can change. */
@@ -210,8 +210,8 @@ static void lane_pump(struct lane *l, int64_t now_ns)
 		switch (step.what) {
 		case DRIVER_START:
 			start_request(l, &step, now_ns);
-			now_ns =
-				monotonic_now_ns(); /* the next send is stamped with its own time */
+			now_ns = evloop_now_ns(
+				r->loop); /* the next send is stamped with its own time */
 			break;
 		case DRIVER_WAIT:
 			evloop_timer(r->loop, &l->next_start, step.at_ns);
@@ -253,7 +253,7 @@ static void on_request_end(struct request *q, void *arg)
 	struct lane *l = arg;
 	struct run *r = l->run;
 	struct record rec = request_take_record(q);
-	int64_t now_ns = monotonic_now_ns();
+	int64_t now_ns = evloop_now_ns(r->loop);
 
 	for (size_t k = 0; k < l->n_in_flight; k++) {
 		if (l->in_flight[k] == q) {
@@ -408,10 +408,28 @@ static void lane_end(struct lane *l, const struct self_watch_point *self, int64_
 	deployment_tell_death(&l->at, l->failed > 0);
 }
 
+/* What a person and a disk want a few times a second, and how well the client keeps up. In virtual
+ * time there is no client to keep up, and the run is over before anybody could look. */
+static void begin_housekeeping(struct run *r)
+{
+	self_watch_start(r->watch, r->level_start_ns);
+	if (progress_interval_ns(r->progress) > 0)
+		evloop_timer(r->loop, &r->show,
+			     r->level_start_ns + progress_interval_ns(r->progress));
+	evloop_timer(r->loop, &r->flush, r->level_start_ns + FLUSH_NS);
+}
+
+static void end_housekeeping(struct run *r, int64_t end_ns, struct self_watch_point *self)
+{
+	evloop_timer_cancel(r->loop, &r->show);
+	evloop_timer_cancel(r->loop, &r->flush);
+	self_watch_stop(r->watch, end_ns, self);
+}
+
 /* One level, on all lanes of `active` at once. */
 static void run_phase(struct run *r)
 {
-	struct self_watch_point self;
+	struct self_watch_point self = {NAN, NAN, NAN, NAN};
 	int64_t *arrivals = NULL, n_arrivals = 0, end_ns;
 
 	r->level = phase_level(r->s, r->phase);
@@ -420,24 +438,20 @@ static void run_phase(struct run *r)
 					 &n_arrivals);
 	r->first_record = r->n_records;
 	hist_reset(r->ttft_us);
-	r->level_start_ns = monotonic_now_ns();
+	r->level_start_ns = evloop_now_ns(r->loop);
 	r->n_open = r->n_active;
 	for (int i = 0; i < r->n_active; i++)
 		lane_begin(&r->active[i], arrivals, n_arrivals);
 	free(arrivals);
-	self_watch_start(r->watch, r->level_start_ns);
-	if (progress_interval_ns(r->progress) > 0)
-		evloop_timer(r->loop, &r->show,
-			     r->level_start_ns + progress_interval_ns(r->progress));
-	evloop_timer(r->loop, &r->flush, r->level_start_ns + FLUSH_NS);
+	if (r->s->clock == RUN_CLOCK_REAL)
+		begin_housekeeping(r);
 	for (int i = 0; i < r->n_active; i++)
-		lane_pump(&r->active[i], monotonic_now_ns());
+		lane_pump(&r->active[i], evloop_now_ns(r->loop));
 	while (r->n_open > 0)
 		evloop_run(r->loop);
-	end_ns = monotonic_now_ns();
-	evloop_timer_cancel(r->loop, &r->show);
-	evloop_timer_cancel(r->loop, &r->flush);
-	self_watch_stop(r->watch, end_ns, &self);
+	end_ns = evloop_now_ns(r->loop);
+	if (r->s->clock == RUN_CLOCK_REAL)
+		end_housekeeping(r, end_ns, &self);
 	for (int i = 0; i < r->n_active; i++)
 		lane_end(&r->active[i], &self, end_ns);
 	if (!r->s->output.events)
@@ -544,7 +558,7 @@ static enum rc run_phases(struct run *r, bool look, struct err *e)
 		if (r->phase->opens)
 			rc = lanes_prepare(r, look, e);
 		if (interrupts)
-			end_early(r, "interrupted", monotonic_now_ns());
+			end_early(r, "interrupted", evloop_now_ns(r->loop));
 		if (!rc && !r->ended)
 			run_phase(r);
 		for (int k = 0; k < r->n_active && (rc || r->ended || r->phase->closes); k++)
@@ -557,7 +571,7 @@ static void run_open(struct run *r, struct scenario *s, const struct run_opts *o
 {
 	memset(r, 0, sizeof(*r));
 	r->s = s;
-	r->loop = evloop_new();
+	r->loop = s->clock == RUN_CLOCK_VIRTUAL ? evloop_new_virtual(0) : evloop_new();
 	r->watch = self_watch_new(r->loop);
 	r->progress = progress_new(o->progress);
 	r->ttft_us = hist_new();
@@ -621,7 +635,7 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 	if (!rc)
 		rc = look_at_deployed(&r, o->preflight, e);
 	if (!rc)
-		rc = results_create(&r.results, o->out_dir, s, monotonic_now_ns(), e);
+		rc = results_create(&r.results, o->out_dir, s, evloop_now_ns(r.loop), e);
 	if (!rc)
 		rc = run_phases(&r, o->preflight, e);
 	out->ended = rc ? "failed to start" : r.ended ? r.ended : "complete";

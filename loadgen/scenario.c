@@ -96,11 +96,14 @@ static const struct field matrix_fields[] = {
 	{0},
 };
 
-/* workload before targets, which start from its request; matrix before the targets that refer to
- * it. */
+static const char *const clock_names[] = {"real", "virtual", NULL}; /* as enum run_clock */
+
+/* clock and workload before targets: it says where they run, they start from its request; matrix
+ * before the targets that refer to it. */
 static const struct field scenario_fields[] = {
 	FIELD("name", field_str, offsetof(struct scenario, name)),
 	FIELD("description", field_text, offsetof(struct scenario, description)),
+	FIELD("clock", field_choice, offsetof(struct scenario, clock), .names = clock_names),
 	FIELD("seed", field_count, offsetof(struct scenario, seed), .min = 0, .max = 9e15),
 	FIELD("workload", read_workload, 0, .required = true),
 	FIELD("matrix", field_map, 0, .fields = matrix_fields),

@@ -1,0 +1,367 @@
+/*
+ * Owns the requests of an engine in virtual time, its steps while they are computed, and the steps
+ * whose tokens are on their way out. Runs on the thread of its loop. Must not know text, HTTP or
+ * why requests come; asks no policy for its name.
+ *
+ * All tokens of a step leave together, so what waits to leave is a queue of steps, not of tokens,
+ * and nothing is allocated or moved per token.
+ */
+#include "simulate.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/die.h"
+#include "wordcodec.h"
+
+#define CONTAINER(p, T, m) ((T *)((char *)(p)-offsetof(T, m)))
+
+/* What the simulation keeps of a request. */
+struct flight {
+	struct sim *s;
+	struct genreq *r;
+	struct timer ingest;
+	bool cancelled; /* but part of a step that is being computed */
+	struct flight *prev, *next;
+};
+
+/* A step: computed until its timer goes off, then waiting for its tokens to leave. */
+struct sim_step {
+	struct step_plan plan;
+	struct sim *s;
+	struct timer timer;
+	int32_t *token;
+	int32_t cap_tokens;
+	int64_t due_ns; /* when the tokens leave */
+	struct sim_step *next, *next_all;
+};
+
+struct sim {
+	struct sim_setup c;
+	struct evloop *loop;
+	const struct sim_sink *sink;
+	struct sched *sched;
+	struct cost_clock clock;
+	struct flight flights; /* head of a ring */
+	int32_t n_cancelled;   /* of flights[] */
+	struct sim_step *all, *idle;
+	struct sim_step *out, **out_end; /* FIFO: their tokens have not left */
+	struct deferred turn_end;
+	struct timer egress;
+	int32_t max_len;
+	int64_t prompt_tokens, generation_tokens;
+};
+
+/* ---- requests ---- */
+
+static void flight_add(struct sim *s, struct flight *f)
+{
+	f->prev = s->flights.prev;
+	f->next = &s->flights;
+	f->prev->next = f->next->prev = f;
+}
+
+/* The policy has let go of r. */
+static void forget(struct genreq *r)
+{
+	struct flight *f = r->flight;
+
+	f->prev->next = f->next;
+	f->next->prev = f->prev;
+	free(f);
+	genreq_free(r);
+}
+
+static void enter_policy(struct flight *f)
+{
+	f->s->c.policy->add(f->s->sched, f->r);
+	evloop_defer(f->s->loop, &f->s->turn_end);
+}
+
+static void on_ingested(struct timer *t, int64_t now_ns)
+{
+	(void)now_ns;
+	enter_policy(CONTAINER(t, struct flight, ingest));
+}
+
+enum rc sim_submit(struct sim *s, struct genreq *r, struct err *e)
+{
+	enum rc rc = s->c.policy->check(s->sched, r, e);
+	struct flight *f;
+
+	if (rc)
+		return rc;
+	f = xcalloc(1, sizeof(*f));
+	f->s = s;
+	f->r = r;
+	f->ingest.fn = on_ingested;
+	flight_add(s, f);
+	r->flight = f;
+	r->arrival_ns = r->ready_ns = evloop_now_ns(s->loop) + s->c.ingest_ns;
+	if (s->c.ingest_ns > 0)
+		evloop_timer(s->loop, &f->ingest, r->arrival_ns);
+	else
+		enter_policy(f);
+	return RC_OK;
+}
+
+/* Tokens of r that are on their way out stay behind. */
+static void silence(struct sim *s, const struct genreq *r)
+{
+	for (struct sim_step *step = s->out; step; step = step->next)
+		for (int32_t i = 0; i < step->plan.n_items; i++)
+			if (step->plan.item[i].req == r)
+				step->plan.item[i].req = NULL;
+}
+
+void sim_cancel(struct sim *s, struct genreq *r)
+{
+	struct flight *f = r->flight;
+
+	silence(s, r);
+	if (r->slot.in_step) {
+		s->n_cancelled += !f->cancelled;
+		f->cancelled = true;
+		return;
+	}
+	if (timer_queued(&f->ingest)) {
+		evloop_timer_cancel(s->loop, &f->ingest);
+	} else if (r->state != GENREQ_DONE) {
+		s->c.policy->remove(s->sched, r);
+		evloop_defer(s->loop, &s->turn_end); /* its place may be another's now */
+	}
+	forget(r);
+}
+
+/* ---- steps ---- */
+
+static void step_give_back(struct sim *s, struct sim_step *step)
+{
+	step->next = s->idle;
+	s->idle = step;
+}
+
+/* Requests that were cancelled while the step was computed leave with its end. */
+static void drop_cancelled(struct sim *s, struct step_plan *p)
+{
+	for (int32_t i = 0; i < p->n_items; i++) {
+		struct genreq *r = p->item[i].req;
+
+		if (!r->flight->cancelled)
+			continue;
+		if (r->state != GENREQ_DONE)
+			s->c.policy->remove(s->sched, r);
+		s->n_cancelled--;
+		p->item[i].req = NULL;
+		forget(r);
+	}
+}
+
+/* What is left in the plan are those who have something to say: a token, or that the policy gave
+ * them up. */
+static void count_tokens(struct sim *s, struct step_plan *p)
+{
+	for (int32_t i = 0; i < p->n_items; i++) {
+		struct step_item *it = &p->item[i];
+
+		if (!it->req)
+			continue;
+		if (!it->emits) {
+			if (it->req->state != GENREQ_DONE)
+				it->req = NULL;
+			continue;
+		}
+		s->generation_tokens++;
+		if (it->prefill && genreq_output_tokens(it->req) == 1)
+			s->prompt_tokens += it->req->n_prompt;
+	}
+}
+
+static void on_step_end(struct timer *t, int64_t now_ns)
+{
+	struct sim_step *step = CONTAINER(t, struct sim_step, timer);
+	struct sim *s = step->s;
+
+	(void)now_ns; /* the step ends at its deadline */
+	s->c.policy->commit(s->sched, &step->plan, step->token, t->at_ns);
+	if (s->n_cancelled > 0)
+		drop_cancelled(s, &step->plan);
+	count_tokens(s, &step->plan);
+	step->due_ns = t->at_ns + s->c.egress_ns;
+	step->next = NULL;
+	*s->out_end = step;
+	s->out_end = &step->next;
+	evloop_defer(s->loop, &s->turn_end);
+}
+
+static struct sim_step *step_take(struct sim *s)
+{
+	struct sim_step *step = s->idle;
+
+	if (step) {
+		s->idle = step->next;
+		step_plan_clear(&step->plan);
+		return step;
+	}
+	step = xcalloc(1, sizeof(*step));
+	step_plan_init(&step->plan);
+	step->s = s;
+	step->timer.fn = on_step_end;
+	step->next_all = s->all;
+	s->all = step;
+	return step;
+}
+
+static void make_tokens(struct sim_step *step)
+{
+	const struct step_plan *p = &step->plan;
+
+	if (step->cap_tokens < p->n_items) {
+		step->cap_tokens = 2 * p->n_items;
+		step->token =
+			xreallocarray(step->token, (size_t)step->cap_tokens, sizeof(*step->token));
+	}
+	for (int32_t i = 0; i < p->n_items; i++) {
+		const struct genreq *r = p->item[i].req;
+
+		step->token[i] =
+			p->item[i].emits ? wordcodec_filler(r->seed, genreq_output_tokens(r)) : -1;
+	}
+}
+
+/* As many steps as the policy allows. */
+static void pump(struct sim *s)
+{
+	for (;;) {
+		struct sim_step *step = step_take(s);
+
+		if (!s->c.policy->plan(s->sched, &step->plan)) {
+			step_give_back(s, step);
+			return;
+		}
+		make_tokens(step);
+		evloop_timer(s->loop, &step->timer,
+			     step->plan.start_ns + cost_clock_step_ns(&s->clock, &step->plan));
+	}
+}
+
+/* ---- the way out ---- */
+
+static void deliver_step(struct sim *s, const struct sim_step *step)
+{
+	for (int32_t i = 0; i < step->plan.n_items; i++) {
+		const struct step_item *it = &step->plan.item[i];
+		struct genreq *r = it->req;
+		bool last;
+
+		if (!r)
+			continue;
+		/* It may be over already while earlier tokens leave: its last stands at the end. */
+		last = r->state == GENREQ_DONE &&
+		       (!it->emits || it->computed + it->n_tokens == r->n_tokens - 1);
+		if (it->emits)
+			s->sink->on_tokens(r, &step->due_ns, 1);
+		if (last && it->req) { /* else it was cancelled by its own reader */
+			s->sink->on_done(r, step->due_ns);
+			forget(r);
+		}
+	}
+}
+
+static void deliver(struct sim *s)
+{
+	int64_t now_ns = evloop_now_ns(s->loop);
+
+	while (s->out && s->out->due_ns <= now_ns) {
+		struct sim_step *step = s->out;
+
+		deliver_step(s, step); /* still in the queue: a reader may cancel somebody */
+		s->out = step->next;
+		if (!s->out)
+			s->out_end = &s->out;
+		step_give_back(s, step);
+	}
+	if (s->out)
+		evloop_timer(s->loop, &s->egress, s->out->due_ns);
+}
+
+static void on_turn_end(struct deferred *d)
+{
+	struct sim *s = CONTAINER(d, struct sim, turn_end);
+
+	pump(s);
+	deliver(s);
+}
+
+static void on_egress(struct timer *t, int64_t now_ns)
+{
+	struct sim *s = CONTAINER(t, struct sim, egress);
+
+	(void)now_ns;
+	evloop_defer(s->loop, &s->turn_end);
+}
+
+/* ---- the engine ---- */
+
+enum rc sim_new(struct sim **out, struct evloop *loop, const struct sim_setup *c,
+		const struct sim_sink *sink, struct err *e)
+{
+	struct sim *s = xcalloc(1, sizeof(*s));
+	struct sched_stats at_start;
+	enum rc rc;
+
+	*out = NULL;
+	s->c = *c;
+	s->loop = loop;
+	s->sink = sink;
+	s->flights.prev = s->flights.next = &s->flights;
+	s->out_end = &s->out;
+	s->turn_end.fn = on_turn_end;
+	s->egress.fn = on_egress;
+	cost_clock_init(&s->clock, c->cost, &c->noise, c->seed);
+	rc = c->policy->open(&s->sched, c->knobs, wordcodec.eos_token, e);
+	if (rc) {
+		free(s);
+		return rc;
+	}
+	c->policy->stats(s->sched, &at_start);
+	s->max_len = at_start.max_model_len;
+	*out = s;
+	return RC_OK;
+}
+
+void sim_free(struct sim *s)
+{
+	if (!s)
+		return;
+	evloop_undefer(s->loop, &s->turn_end);
+	evloop_timer_cancel(s->loop, &s->egress);
+	s->c.policy->close(s->sched);
+	while (s->all) {
+		struct sim_step *step = s->all;
+
+		s->all = step->next_all;
+		evloop_timer_cancel(s->loop, &step->timer);
+		step_plan_release(&step->plan);
+		free(step->token);
+		free(step);
+	}
+	while (s->flights.next != &s->flights) {
+		evloop_timer_cancel(s->loop, &s->flights.next->ingest);
+		forget(s->flights.next->r);
+	}
+	free(s);
+}
+
+void sim_stats(const struct sim *s, struct sim_stats *out)
+{
+	s->c.policy->stats(s->sched, &out->sched);
+	out->prompt_tokens = s->prompt_tokens;
+	out->generation_tokens = s->generation_tokens;
+}
+
+int32_t sim_max_len(const struct sim *s)
+{
+	return s->max_len;
+}
