@@ -28,6 +28,10 @@ struct sim_setup {
 	struct cost_noise noise;
 	uint64_t seed; /* of the noise; the words come from each request's own seed */
 	int64_t ingest_ns, egress_ns;
+
+	/* Plan each step by itself, also where the policy knows that the next ones are the same:
+	 * slower, the same to the nanosecond. */
+	bool step_by_step;
 };
 
 /* Called on the loop. Either may submit, and cancel others. */

@@ -244,6 +244,36 @@ static void filler_block(uint64_t seed, int32_t group, uint32_t block[4])
 	philox4x32_10(key, ctr, block);
 }
 
+/* The ids of a group's places; capital: a sentence begins with it. */
+static void filler_group(const uint32_t block[GROUP], bool capital, int32_t out[GROUP])
+{
+	for (int place = 0; place < GROUP; place++)
+		out[place] = (int32_t)(block[place] % N_WORDS) + FIRST_WORD;
+	if (capital)
+		out[0] += FIRST_CAPITAL - FIRST_WORD;
+	if (mark_at_end(block))
+		out[GROUP - 1] = mark_at_end(block);
+}
+
+void wordcodec_filler_run(uint64_t seed, int32_t index, int32_t n, int32_t *out)
+{
+	int32_t group = index / GROUP, skip = index % GROUP, ids[GROUP];
+	bool capital = group == 0;
+	uint32_t block[4];
+
+	if (group > 0) {
+		filler_block(seed, group - 1, block);
+		capital = mark_at_end(block) == '.';
+	}
+	for (; n > 0; group++, skip = 0) {
+		filler_block(seed, group, block);
+		filler_group(block, capital, ids);
+		capital = mark_at_end(block) == '.';
+		for (int32_t place = skip; place < GROUP && n > 0; place++, n--)
+			*out++ = ids[place];
+	}
+}
+
 int32_t wordcodec_filler(uint64_t seed, int32_t index)
 {
 	int32_t group = index / GROUP, place = index % GROUP;
