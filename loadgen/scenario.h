@@ -122,14 +122,23 @@ struct output_spec {
 	int64_t scrape_ns; /* how often /metrics is read; 0 = not; default 500 ms */
 };
 
+/* `sweep:`: every target once for each value, or with several axes for each place of the grid. */
+struct sweep_axis {
+	char *key;     /* of the profile: "scheduler.max_num_seqs" */
+	char **values; /* n of them, as written */
+	int n;
+};
+
 struct scenario {
 	char *path;		  /* of the file; "command line" for a one-point run */
 	char *folder;		  /* of that file, absolute: relative paths start here */
 	char *name, *description; /* description "" when there is none */
 	uint64_t seed;
 	enum run_clock clock;
-	struct target *targets;
+	struct target *targets; /* the sweep's places of a target one after the other */
 	int n_targets;
+	struct sweep_axis *sweep;
+	int n_sweep;
 	struct workload_spec workload;
 	struct level *levels;
 	int n_levels;

@@ -12,8 +12,6 @@
 #include "base/die.h"
 #include "scenario_read.h"
 
-#define MAX_TARGETS 1000
-
 /* ---- engines to launch ---- */
 
 static READER(read_http_path)
@@ -274,6 +272,8 @@ static enum rc read_target(struct reader *r, const struct ynode *n, struct err *
 	r->environment &= is_wanted(r->only, name ? name->text : NULL);
 	rc = read_map(r, n, target_fields, t, e);
 	r->environment = environment;
+	if (!rc && r->place >= 0)
+		sweep_place(r->s, r->place, t);
 	if (!rc && t->profile)
 		place_profile(r->s, t);
 	return rc ? rc : check_target(r->s->targets, t, e);
@@ -322,6 +322,30 @@ static enum rc check_clock(const struct scenario *s, struct err *e)
 	return RC_OK;
 }
 
+/* The wanted targets once more, one for each place of the sweep's grid. */
+static enum rc multiply(struct reader *r, const struct ynode *n, struct err *e)
+{
+	struct scenario *s = r->s;
+	struct target *once = s->targets;
+	int n_once = s->n_targets, places = sweep_places(s);
+	enum rc rc = RC_OK;
+
+	if (!s->n_sweep)
+		return RC_OK;
+	if ((int64_t)n_once * places > MAX_TARGETS)
+		return ynode_err(n, e, "%d targets at %d places of the sweep are more than %d",
+				 n_once, places, MAX_TARGETS);
+	s->targets = xcalloc((size_t)n_once * (size_t)places, sizeof(*s->targets));
+	s->n_targets = 0;
+	for (int i = 0; i < n_once; i++) {
+		for (r->place = 0; r->place < places && !rc; r->place++)
+			rc = read_target(r, once[i].node, e);
+		target_release(&once[i]);
+	}
+	free(once);
+	return rc;
+}
+
 READER(read_targets)
 {
 	struct scenario *s = out;
@@ -339,6 +363,8 @@ READER(read_targets)
 		rc = choose(s, r->only, e);
 	if (!rc)
 		rc = check_clock(s, e);
+	if (!rc)
+		rc = multiply(r, n, e);
 	for (int i = 0; i < s->n_targets && !rc; i++)
 		rc = check_labels(s, &s->targets[i], listed, e);
 	return rc;
