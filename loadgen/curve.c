@@ -29,10 +29,10 @@ void curves_init(struct curves *c, const struct scenario *s, const struct point 
 
 	c->s = s;
 	c->v = xcalloc(cells + 1, sizeof(*c->v));
-	c->order = xcalloc(n + 1, sizeof(*c->order));
+	c->order = xcalloc(n + 1, sizeof(struct point *));
 	for (size_t i = 0; i < n; i++)
 		c->order[i] = &points[i];
-	qsort(c->order, n, sizeof(*c->order), by_place);
+	qsort(c->order, n, sizeof(struct point *), by_place);
 	for (size_t i = 0; i < cells; i++) {
 		c->v[i].target = (int)i / s->n_levels;
 		c->v[i].level = (int)i % s->n_levels;

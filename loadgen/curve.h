@@ -69,8 +69,9 @@ struct axis {
 void axis_init(struct axis *a, const struct scenario *s);
 void axis_release(struct axis *a);
 
-/* The highest load at which at least SLO_ATTAINMENT of the requests sent met the SLO: the last one before the first
- * that misses. An index of a->levels; -1 if none meets it, if all do (the knee lies beyond), or without an SLO. */
+/* The highest load at which at least SLO_ATTAINMENT of the requests sent met the SLO: the last one
+ * before the first that misses. An index of a->levels; -1 if none meets it, if all do (the knee
+ * lies beyond), or without an SLO. */
 #define SLO_ATTAINMENT 0.9
 int curve_knee(const struct curves *c, const struct axis *a, int target);
 

@@ -60,12 +60,10 @@ struct point {
 	int64_t wasted_tokens;		      /* output tokens of requests that did not end ok */
 	int64_t prompt_tokens, output_tokens; /* of ok requests, where told */
 	int64_t merged_events, events;
-	int64_t unstreamed;    /* ok requests whose TTFT is the whole latency */
-	bool tokens_by_events; /* some request's tokens were counted by events */
-	bool tokens_differ;    /* some answer had another length than planned */
-	double duration_s;     /* first send -> last end */
-	double achieved_rate;  /* open: requests started per second, level start -> last send; else
-				  NaN */
+	int64_t unstreamed;   /* ok requests whose TTFT is the whole latency */
+	double duration_s;    /* first send -> last end */
+	double achieved_rate; /* open: requests started per second, level start -> last send; else
+				 NaN */
 	double requests_per_s, requests_per_min;
 	double output_tokens_per_s, total_tokens_per_s;
 	double steady_output_tokens_per_s; /* longest window in which the asked load was held */
@@ -87,6 +85,8 @@ struct point {
 	size_t samples[M_COUNT];
 	struct self_watch_point self;
 	enum verdict verdict;
+	bool tokens_by_events;	/* some request's tokens were counted by events */
+	bool tokens_differ;	/* some answer had another length than planned */
 	char verdict_text[160]; /* in words, with the number that decided; "" if ok */
 };
 

@@ -141,7 +141,7 @@ static int by_send(const void *a, const void *b)
 /* The requests of a point that were sent, in the order in which they were. */
 static const struct record **sent_of(const struct figure_input *f, int point, size_t *n)
 {
-	const struct record **list = xcalloc(f->in->n_records + 1, sizeof(*list));
+	const struct record **list = xcalloc(f->in->n_records + 1, sizeof(struct record *));
 
 	*n = 0;
 	for (size_t i = 0; i < f->in->n_records; i++) {
@@ -150,7 +150,7 @@ static const struct record **sent_of(const struct figure_input *f, int point, si
 		if (r->point == point && r->send_ns >= 0 && r->done_ns >= 0)
 			list[(*n)++] = r;
 	}
-	qsort(list, *n, sizeof(*list), by_send);
+	qsort(list, *n, sizeof(struct record *), by_send);
 	return list;
 }
 

@@ -189,6 +189,8 @@ static enum rc write_figure(struct figure_input *f, const struct figure *figure,
 		rc = write_gp(gp, &defs, template_of(figure->name), e);
 	if (*why)
 		remove_files(stem);
+	f->defs = NULL;
+	f->dat = NULL;
 	buf_release(&defs);
 	free(dat);
 	free(gp);

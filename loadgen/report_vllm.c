@@ -208,12 +208,12 @@ static int by_index(const void *a, const void *b)
 
 static struct request_list requests_of(const struct report_input *in, const struct point *p)
 {
-	struct request_list list = {xcalloc(in->n_records + 1, sizeof(*list.v)), 0};
+	struct request_list list = {xcalloc(in->n_records + 1, sizeof(struct record *)), 0};
 
 	for (size_t i = 0; i < in->n_records; i++)
 		if (in->records[i].point == p->id)
 			list.v[list.n++] = &in->records[i];
-	qsort(list.v, list.n, sizeof(*list.v), by_index);
+	qsort(list.v, list.n, sizeof(struct record *), by_index);
 	return list;
 }
 

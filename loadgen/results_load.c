@@ -359,7 +359,7 @@ static void add_point(struct loaded_run *l, const struct record *const *records,
 
 static enum rc load_points(struct loaded_run *l, struct err *e)
 {
-	const struct record **sorted = xcalloc(l->n_records + 1, sizeof(*sorted));
+	const struct record **sorted = xcalloc(l->n_records + 1, sizeof(struct record *));
 	struct point_line *lines;
 	size_t n_lines, n = 0;
 	enum rc rc = load_point_lines(l->dir, &lines, &n_lines, e);
@@ -367,7 +367,7 @@ static enum rc load_points(struct loaded_run *l, struct err *e)
 	for (size_t i = 0; i < l->n_records; i++)
 		if (l->records[i].point >= 0)
 			sorted[n++] = &l->records[i];
-	qsort(sorted, n, sizeof(*sorted), by_point);
+	qsort(sorted, n, sizeof(struct record *), by_point);
 	if (!rc)
 		l->points = xcalloc(n + 1, sizeof(*l->points));
 	for (size_t i = 0, end; i < n && !rc; i = end) {

@@ -136,7 +136,7 @@ static void put_point_field(struct csv_writer *w, const struct point_column *c,
 enum rc points_create(struct csv_writer **out, const char *path, struct err *e)
 {
 	const char *names[ARRAY_LEN(point_head) + ARRAY_LEN(point_self) + ARRAY_LEN(point_tail) +
-			  M_COUNT * S_COUNT + 1] = {NULL};
+			  (size_t)M_COUNT * S_COUNT + 1] = {NULL};
 	char metric[M_COUNT * S_COUNT][32];
 	size_t n = 0;
 

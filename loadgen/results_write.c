@@ -66,7 +66,7 @@ static char *folder_name(const char *scenario_name)
 	while (p > out && p[-1] == '-')
 		*--p = '\0';
 	if (p == out)
-		strcpy(out, "run");
+		memcpy(out, "run", 4);
 	return out;
 }
 
@@ -312,8 +312,8 @@ static enum rc open_events(struct results *r, struct err *e)
 	r->events_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (r->events_fd < 0)
 		rc = err_set(e, RC_IO, "%s: %s", path, strerror(errno));
-	memcpy(head, EVENTS_MAGIC, 8);
-	head += 8;
+	for (const char *c = EVENTS_MAGIC; *c; c++)
+		*head++ = (unsigned char)*c;
 	put_le(&head, EVENTS_VERSION, 4);
 	put_le(&head, 0, 4);
 	buf_commit(&r->events, EVENTS_HEAD_BYTES);

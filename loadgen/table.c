@@ -183,6 +183,7 @@ static size_t *find_widths(const struct table *t)
 {
 	size_t *widths = xcalloc(t->n_columns + 1, sizeof(*widths));
 
+	CHECK(t->n_columns && t->n_cells % t->n_columns == 0);
 	for (size_t i = 0; i < t->n_columns; i++)
 		widths[i] = display_width(t->columns[i].heading);
 	for (size_t i = 0; i < t->n_cells; i++) {
@@ -237,7 +238,7 @@ bool table_text(const struct table *t, struct buf *out)
 	size_t *widths = find_widths(t);
 	bool ok = true;
 
-	CHECK(t->n_columns && t->n_cells % t->n_columns == 0);
+	CHECK(t->n_columns);
 	if (has_groups(t))
 		ok = put_group_line(t, widths, out);
 	for (size_t i = 0; i < t->n_columns && ok; i++) {

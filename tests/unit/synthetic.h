@@ -211,7 +211,7 @@ static inline size_t synth_level(struct synth_run *run, const struct synth_engin
 static inline void synth_point(struct point *p, const struct synth_run *run,
 			       const struct scenario *s, size_t first, size_t n, int64_t start_ns)
 {
-	const struct record **list = xcalloc(n + 1, sizeof(*list));
+	const struct record **list = xcalloc(n + 1, sizeof(struct record *));
 	struct self_watch_point self = {80, 25, NAN, 0.06};
 	const struct record *r = &run->records[first];
 

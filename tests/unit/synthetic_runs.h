@@ -40,8 +40,9 @@ static inline void synth_report_init(struct synth_report *r, const char *yaml,
 	memset(r, 0, sizeof(*r));
 	r->s = synth_scenario(yaml);
 	synth_run_init(&r->run, 5);
-	r->points = xcalloc((size_t)(r->s->n_targets * r->s->n_levels * r->s->repeats),
-			    sizeof(*r->points));
+	r->points =
+		xcalloc((size_t)r->s->n_targets * (size_t)r->s->n_levels * (size_t)r->s->repeats,
+			sizeof(*r->points));
 	for (int target = 0; target < r->s->n_targets; target++) {
 		for (int repeat = 0; repeat < r->s->repeats; repeat++) {
 			for (int level = 0; level < r->s->n_levels; level++, id++) {
@@ -52,7 +53,7 @@ static inline void synth_report_init(struct synth_report *r, const char *yaml,
 				size_t first;
 
 				if (l->kind == LOAD_CLOSED && !l->requests)
-					n = 10 * l->concurrency;
+					n = INT64_C(10) * l->concurrency;
 				first = synth_level(&r->run, &engines[target], r->s, target, id,
 						    level, repeat, n, tokens, t);
 				synth_point(&r->points[id], &r->run, r->s, first, r->run.n - first,
@@ -85,7 +86,7 @@ static inline void synth_report_release(struct synth_report *r)
 static inline void synth_report_again(struct synth_report *r, int id,
 				      const struct self_watch_point *self)
 {
-	const struct record **list = xcalloc(r->run.n + 1, sizeof(*list));
+	const struct record **list = xcalloc(r->run.n + 1, sizeof(struct record *));
 	int64_t start_ns = INT64_MAX;
 	size_t n = 0;
 

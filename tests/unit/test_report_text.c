@@ -157,7 +157,7 @@ static void test_display_width(void **state)
 static void test_knee(void **state)
 {
 	static const double shares[] = {1, 0.95, 0.89, 0.91};
-	struct level levels[4];
+	struct level *levels = xcalloc(4, sizeof(*levels));
 	struct scenario s = {.n_targets = 2, .levels = levels, .n_levels = 4};
 	struct point points[4];
 	struct curves c;
@@ -181,6 +181,7 @@ static void test_knee(void **state)
 	assert_int_equal(curve_knee(&c, &a, 1), -1);
 	axis_release(&a);
 	curves_release(&c);
+	free(levels);
 }
 
 int main(void)

@@ -113,6 +113,7 @@ static cJSON *summary(struct synth_report *r, bool detailed)
 	if (json_parse(&root, buf_head(&b), buf_size(&b), &e) != RC_OK)
 		fail_msg("%s", e.msg);
 	buf_release(&b);
+	r->in.dir = NULL;
 	unlink(path);
 	rmdir(dir);
 	free(path);

@@ -395,7 +395,7 @@ static void test_killed_anywhere(void **state)
 	if (!began)
 		began = strstr(buf_cstr(&json), ",\n\t\"ended\"");
 	assert_non_null(began);
-	strcpy(began, "}\n");
+	memcpy(began, "}\n", 3);
 	spew(f, "run.json", buf_head(&json), strlen(buf_head(&json)));
 	for (size_t i = 0; i < ARRAY_LEN(files); i++)
 		slurp(&whole[i], f, files[i]);
