@@ -210,6 +210,7 @@ static void crowds_come_to_their_end(void **state)
 					  .max_len = 100,
 					  .max_tokens = budget,
 					  .max_seqs = max_seqs,
+					  .no_sharing = true,
 					  .check = check_kind},
 			  &g);
 	}
