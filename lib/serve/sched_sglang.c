@@ -18,6 +18,7 @@
 #include "base/check.h"
 #include "base/die.h"
 #include "radix.h"
+#include "tokenpool.h"
 #include "waitq.h"
 
 enum {
@@ -79,14 +80,13 @@ struct order {
 };
 
 struct sched {
-	int32_t max_running, max_total_tokens, max_len, max_prefill_tokens, chunk_tokens;
+	int32_t max_running, max_len, max_prefill_tokens, chunk_tokens;
 	bool chunking, mixed;
 	int schedule_policy;
 	int32_t eos_token;
 	double init_ratio, min_ratio, ratio_decay;
 
-	struct radix *cache;	/* NULL: no reuse */
-	int32_t held_tokens;	/* by requests, beyond what the cache has */
+	struct tokenpool *pool;
 	double ratio;		/* the new-token ratio */
 	struct reqlist waiting; /* the order is kept from one sorting to the next */
 	struct reqlist running;
@@ -131,11 +131,11 @@ static double capped(double ratio)
 /* What the engine refuses at its start, and what would change nothing. */
 static enum rc check_knobs(const struct sched *s, const double *values, struct err *e)
 {
-	if (values[CONTEXT_LENGTH] > s->max_total_tokens)
+	if (values[CONTEXT_LENGTH] > values[MAX_TOTAL_TOKENS])
 		return err_set(e, RC_INPUT,
-			       "context_length %.0f does not fit the KV cache of %d tokens "
+			       "context_length %.0f does not fit the KV cache of %.0f tokens "
 			       "(max_total_tokens): lower it, or give more",
-			       values[CONTEXT_LENGTH], s->max_total_tokens);
+			       values[CONTEXT_LENGTH], values[MAX_TOTAL_TOKENS]);
 	if (s->max_len < 6)
 		return err_set(e, RC_INPUT,
 			       "context_length, max_total_tokens: both at least 8, as the engine "
@@ -143,7 +143,7 @@ static enum rc check_knobs(const struct sched *s, const double *values, struct e
 	if (s->mixed && !s->chunking)
 		return err_set(e, RC_INPUT,
 			       "enable_mixed_chunk has no effect without chunked_prefill_size");
-	if (s->schedule_policy == LPM && !s->cache)
+	if (s->schedule_policy == LPM && values[DISABLE_RADIX_CACHE] != 0)
 		return err_set(e, RC_INPUT,
 			       "schedule_policy lpm has no effect with disable_radix_cache");
 	return RC_OK;
@@ -153,7 +153,7 @@ static void sglang_close(struct sched *s)
 {
 	if (!s)
 		return;
-	radix_free(s->cache);
+	tokenpool_free(s->pool);
 	radix_free(s->queue_prefixes);
 	free(s->order);
 	free(s);
@@ -167,7 +167,6 @@ static enum rc sglang_open(struct sched **out, const double *values, int32_t eos
 		values[CONTEXT_LENGTH] == -1 ? values[MAX_TOTAL_TOKENS] : values[CONTEXT_LENGTH];
 
 	s->max_running = (int32_t)values[MAX_RUNNING_REQUESTS];
-	s->max_total_tokens = (int32_t)values[MAX_TOTAL_TOKENS];
 	s->max_len = (int32_t)context - 2; /* both the engine's own reserves */
 	s->max_prefill_tokens = (int32_t)values[MAX_PREFILL_TOKENS];
 	s->chunking = values[CHUNKED_PREFILL_SIZE] > 0;
@@ -180,74 +179,16 @@ static enum rc sglang_open(struct sched **out, const double *values, int32_t eos
 	s->ratio_decay = (s->init_ratio - s->min_ratio) / RATIO_DECAY_STEPS;
 	s->ratio = s->init_ratio;
 	s->last_end_ns = INT64_MIN;
-	if (values[DISABLE_RADIX_CACHE] == 0)
-		s->cache = radix_new(false);
 	if (check_knobs(s, values, e) != RC_OK) {
-		sglang_close(s);
+		free(s);
 		return RC_INPUT;
 	}
+	s->pool = tokenpool_new((int32_t)values[MAX_TOTAL_TOKENS], values[DISABLE_RADIX_CACHE] == 0,
+				false);
 	if (s->schedule_policy == LPM)
 		s->queue_prefixes = radix_new(false);
 	*out = s;
 	return RC_OK;
-}
-
-/* ---- memory ---- */
-
-static int32_t free_tokens(const struct sched *s)
-{
-	return s->max_total_tokens - s->held_tokens - (s->cache ? radix_tokens(s->cache) : 0);
-}
-
-static int32_t evictable_tokens(const struct sched *s)
-{
-	return s->cache ? radix_evictable(s->cache) : 0;
-}
-
-/* False if even without all that may be forgotten there are not so many. */
-static bool make_free(struct sched *s, int32_t tokens)
-{
-	if (s->cache && free_tokens(s) < tokens)
-		radix_evict(s->cache, tokens - free_tokens(s));
-	return free_tokens(s) >= tokens;
-}
-
-static void hold(struct sched *s, struct genreq *r, int32_t tokens)
-{
-	r->slot.n_blocks += tokens;
-	s->held_tokens += tokens;
-}
-
-/* After each prefill: what r has computed becomes the cache's, and r's prefix in it. What the cache
- * got meanwhile from somebody else, r computed for nothing, and that memory is free again. */
-static void hand_to_cache(struct sched *s, struct genreq *r)
-{
-	struct sched_slot *slot = &r->slot;
-	struct radix_node *at;
-	int32_t known;
-
-	if (!s->cache)
-		return;
-	at = radix_insert(s->cache, r->tokens, slot->computed, &known);
-	radix_lock(s->cache, at);
-	radix_unlock(s->cache, slot->prefix);
-	s->held_tokens -= slot->computed - slot->n_prefix;
-	slot->prefix = at;
-	slot->n_prefix = slot->computed;
-}
-
-/* Gives back all that r holds. keep: what it computed stays in the cache, answer and all. */
-static void release(struct sched *s, struct genreq *r, bool keep)
-{
-	struct sched_slot *slot = &r->slot;
-
-	if (keep)
-		hand_to_cache(s, r);
-	s->held_tokens -= slot->n_blocks - slot->n_prefix;
-	if (s->cache)
-		radix_unlock(s->cache, slot->prefix);
-	slot->prefix = NULL;
-	slot->n_prefix = slot->n_blocks = slot->computed = 0;
 }
 
 /* ---- requests come and go ---- */
@@ -267,6 +208,14 @@ static int32_t max_new_tokens(const struct sched *s, const struct genreq *r)
 static int32_t tokens_to_come(const struct sched *s, const struct genreq *r)
 {
 	return min_tokens(max_new_tokens(s, r) - genreq_output_tokens(r), CLIP_MAX_NEW_TOKENS);
+}
+
+/* What r computed stays in the cache, answer and all. */
+static void let_go(struct sched *s, struct genreq *r)
+{
+	tokenpool_cache(s->pool, r, r->slot.computed);
+	tokenpool_release(s->pool, r);
+	r->slot.computed = 0;
 }
 
 static enum rc sglang_check(const struct sched *s, const struct genreq *r, struct err *e)
@@ -298,7 +247,7 @@ static void sglang_remove(struct sched *s, struct genreq *r)
 		s->chunked = NULL;
 	else
 		reqlist_remove(&s->running, r);
-	release(s, r, true);
+	let_go(s, r);
 	s->full = false;
 }
 
@@ -317,9 +266,8 @@ static int by_key(const void *a, const void *b)
  * than with the cache, the first goes before all others, which then find it in the cache. */
 static int32_t lpm_key(struct sched *s, const struct genreq *r)
 {
-	int32_t cached, shared;
+	int32_t cached = tokenpool_lookup(s->pool, r), shared;
 
-	radix_match(s->cache, r->tokens, r->n_tokens, &cached);
 	if (cached <= IN_BATCH_PREFIX_TOKENS) {
 		radix_match(s->queue_prefixes, r->tokens, r->n_tokens, &shared);
 		if (shared >= IN_BATCH_PREFIX_TOKENS)
@@ -368,7 +316,7 @@ static struct budget budget_of(const struct sched *s)
 {
 	int64_t to_come = s->ended.tokens_to_come;
 	int32_t n = s->running.n + s->ended.n, decodes = s->mixed ? n : 0,
-		now = free_tokens(s) + evictable_tokens(s) - decodes;
+		now = tokenpool_available(s->pool) - decodes;
 
 	for (const struct genreq *r = s->running.head; r; r = r->slot.next)
 		to_come += tokens_to_come(s, r);
@@ -420,15 +368,11 @@ static void take_chunked(struct sched *s, struct step_plan *p, struct budget *b)
  * evicted any more. */
 static void find_prefix(struct sched *s, struct budget *b, struct genreq *r)
 {
-	int32_t before = evictable_tokens(s);
+	int32_t before = tokenpool_available(s->pool);
 
-	if (!s->cache)
-		return;
-	r->slot.prefix = radix_match(s->cache, r->tokens, r->n_tokens - 1, &r->slot.n_prefix);
-	r->slot.n_blocks = r->slot.n_prefix;
-	radix_lock(s->cache, r->slot.prefix);
-	b->total -= before - evictable_tokens(s);
-	b->now -= before - evictable_tokens(s);
+	tokenpool_share(s->pool, r, r->n_tokens - 1);
+	b->total -= before - tokenpool_available(s->pool);
+	b->now -= before - tokenpool_available(s->pool);
 }
 
 static void begin(struct sched *s, struct genreq *r)
@@ -454,11 +398,11 @@ static bool take_head(struct sched *s, struct step_plan *p, struct budget *b)
 	lacks = r->n_tokens - r->slot.n_prefix;
 	if ((double)lacks + tokens_to_come(s, r) + PAGE_TOKENS >= b->total) {
 		s->full = true;
-		release(s, r, false);
+		tokenpool_release(s->pool, r);
 		return false;
 	}
 	if ((!s->chunking && b->n_taken > 0 && lacks >= b->input) || b->chunk <= 0) {
-		release(s, r, false);
+		tokenpool_release(s->pool, r);
 		return false;
 	}
 	begin(s, r);
@@ -504,7 +448,7 @@ static void mix_with_running(struct sched *s, struct step_plan *p)
 			continue;
 		reqlist_remove(&s->running, r);
 		reqlist_push_back(&s->running, r);
-		hold(s, r, 1);
+		tokenpool_hold(s->pool, r, 1);
 		schedule(p, r, 1);
 	}
 	drop_ended(s);
@@ -542,9 +486,9 @@ static bool plan_prefill(struct sched *s, struct step_plan *p)
 	take_waiting(s, p, &b);
 	if (p->n_items == 0)
 		return false;
-	CHECK(make_free(s, b.needed + decodes));
+	CHECK(tokenpool_make_free(s->pool, b.needed + decodes));
 	for (int32_t i = 0; i < p->n_items; i++)
-		hold(s, p->item[i].req, p->item[i].n_tokens);
+		tokenpool_hold(s->pool, p->item[i].req, p->item[i].n_tokens);
 	s->in_prefill = true;
 	s->renews = was_empty || s->mixed;
 	if (s->mixed)
@@ -559,11 +503,10 @@ static bool plan_prefill(struct sched *s, struct step_plan *p)
  * much is won. */
 static struct genreq *pick_victim(const struct sched *s)
 {
-	struct genreq *victim = NULL;
+	struct genreq *victim = s->running.head;
 
-	for (struct genreq *r = s->running.head; r; r = r->slot.next) {
-		int32_t n = genreq_output_tokens(r),
-			least = victim ? genreq_output_tokens(victim) : INT32_MAX;
+	for (struct genreq *r = victim->slot.next; r; r = r->slot.next) {
+		int32_t n = genreq_output_tokens(r), least = genreq_output_tokens(victim);
 
 		if (n < least || (n == least && r->n_prompt >= victim->n_prompt))
 			victim = r;
@@ -575,13 +518,14 @@ static struct genreq *pick_victim(const struct sched *s)
 static void retract(struct sched *s, struct step_plan *p, struct genreq *r)
 {
 	reqlist_remove(&s->running, r);
-	release(s, r, false);
+	tokenpool_release(s->pool, r);
+	r->slot.computed = 0;
 	r->slot.preemptions++;
 	genreq_set_state(r, GENREQ_QUEUED);
 	reqlist_push_back(&s->waiting, r);
 	step_plan_add_preempted(p, r);
 	s->preemptions++;
-	make_free(s, s->running.n * RETRACT_DECODE_STEPS);
+	tokenpool_make_free(s->pool, s->running.n * RETRACT_DECODE_STEPS);
 }
 
 /* The ratio, as the answers so far show it to be, and room for some steps more. */
@@ -602,7 +546,7 @@ static void retract_some(struct sched *s, struct step_plan *p)
 {
 	do {
 		retract(s, p, pick_victim(s));
-	} while (s->running.n > 0 && !make_free(s, s->running.n));
+	} while (s->running.n > 0 && !tokenpool_make_free(s->pool, s->running.n));
 	s->ratio = ratio_of_running(s);
 	s->full = false;
 }
@@ -614,14 +558,14 @@ static bool plan_decode(struct sched *s, struct step_plan *p)
 		s->full = false;
 		return false;
 	}
-	if (!make_free(s, s->running.n))
+	if (!tokenpool_make_free(s->pool, s->running.n))
 		retract_some(s, p);
 	else if (s->ratio - s->ratio_decay > s->min_ratio)
 		s->ratio -= s->ratio_decay;
 	else
 		s->ratio = s->min_ratio;
 	for (struct genreq *r = s->running.head; r; r = r->slot.next) {
-		hold(s, r, 1);
+		tokenpool_hold(s->pool, r, 1);
 		schedule(p, r, 1);
 	}
 	s->in_prefill = false;
@@ -659,7 +603,7 @@ static void end(struct sched *s, struct genreq *r)
 		s->ended.n++;
 		s->ended.tokens_to_come += tokens_to_come(s, r);
 	}
-	release(s, r, true);
+	let_go(s, r);
 }
 
 static void sglang_commit(struct sched *s, struct step_plan *p, const int32_t *token,
@@ -682,7 +626,7 @@ static void sglang_commit(struct sched *s, struct step_plan *p, const int32_t *t
 			end(s, r);
 			shrunk = true;
 		} else if (it->prefill) {
-			hand_to_cache(s, r);
+			tokenpool_cache(s->pool, r, r->slot.computed);
 		}
 	}
 	if (s->in_prefill && (s->renews || shrunk || s->chunked))
@@ -697,8 +641,8 @@ static void sglang_stats(const struct sched *s, struct sched_stats *out)
 	*out = (struct sched_stats){
 		.running = s->running.n + (s->chunked != NULL),
 		.waiting = s->waiting.n,
-		.free_blocks = free_tokens(s) + evictable_tokens(s),
-		.usable_blocks = s->max_total_tokens,
+		.free_blocks = tokenpool_available(s->pool),
+		.usable_blocks = tokenpool_capacity(s->pool),
 		.block_size = 1,
 		.max_model_len = s->max_len,
 		.preemptions = s->preemptions,
