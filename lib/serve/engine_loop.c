@@ -439,9 +439,8 @@ void engine_free(struct engine *g)
 	}
 	for (struct flight *f = g->flights; f; f = f->next)
 		f->cancelled = true; /* a sink that cancels now cancels nothing */
-	while (g->flights) {
-		struct flight *f = g->flights;
-
+	for (struct flight *f = g->flights, *next; f; f = next) {
+		next = f->next;
 		evloop_timer_cancel(g->loop, &f->ingest);
 		f->r->finish = FINISH_ABORT;
 		report_done(f);

@@ -213,7 +213,8 @@ static void test_lateness_does_not_add_up(void **state)
 		buf_init(&want, 4096);
 		for (int i = 1; i <= 6; i++)
 			buf_printf(&want, "1:%c@%lld%s ", "abcdef"[i - 1],
-				   (long long)((start_ns + i * 2 * MS) / MS), i == 6 ? "!" : "");
+				   (long long)((start_ns + (int64_t)i * 2 * MS) / MS),
+				   i == 6 ? "!" : "");
 		buf_puts(&want, "1=length,done ");
 		expect_log(buf_cstr(&want));
 		buf_release(&want);
