@@ -33,6 +33,25 @@ static const struct golden goldens[] = {
 			 "C@0+4 | - | 90", "B@6+1 | - | 93"},
 	},
 	{
+		/* The same for C, who comes only when A has ended: A still has its place. */
+		.title = "max_running_requests: one decode late",
+		.set = {{"max_running_requests", 2}},
+		.request = {{4, 2}, {4, 4}, {4, 1, 0, 2}},
+		.step = {"A@0+4 B@0+4 | - | 92", "A@4+1 B@4+1 | - | 90", "B@5+1 | - | 94",
+			 "C@0+4 | - | 90", "B@6+1 | - | 93"},
+	},
+	{
+		/*
+		 * B takes the last place and C finds none: full. B ends with its prompt, so the
+		 * batch shrinks before a decode, and C is next.
+		 */
+		.title = "max_running_requests: an answer of one token",
+		.set = {{"max_running_requests", 2}},
+		.request = {{4, 3}, {4, 1, 0, 1}, {4, 1, 0, 1}},
+		.step = {"A@0+4 | - | 96", "B@0+4 | - | 92", "C@0+4 | - | 92", "A@4+1 | - | 95",
+			 "A@5+1 | - | 94"},
+	},
+	{
 		/*
 		 * 4 tokens a step. A's last 2 leave room for 2 of B, which is then the one in
 		 * chunks. Its last token comes before A's second: chunks are prompts, too.
@@ -44,12 +63,33 @@ static const struct golden goldens[] = {
 			 "B@2+1 | - | 87", "A@10+1 | - | 89"},
 	},
 	{
-		/* A's decode goes with B's chunks and takes one token of each 4. */
+		/* A's decode goes with B's chunks and takes one token of each 4. From then on B
+		   stands before A. */
 		.title = "enable_mixed_chunk",
 		.set = {{"chunked_prefill_size", 4}, {"enable_mixed_chunk", 1}},
-		.request = {{3, 4}, {6, 1, 0, 1}},
+		.request = {{3, 5}, {6, 2, 0, 1}},
 		.step = {"A@0+3 | - | 97", "B@0+3 A@3+1 | - | 93", "B@3+3 A@4+1 | - | 89",
-			 "A@5+1 | - | 94"},
+			 "B@6+1 A@5+1 | - | 87", "A@6+1 | - | 93"},
+	},
+	{
+		/*
+		 * 31 tokens; one of A and one of B a step. In step 1 B needs 12 + 1 + 1, and there
+		 * are 28 - 0.7 * 19 = 14.7. Each step takes 2 and makes A's answer 1 shorter, which
+		 * is 1.3 less: in step 12 it is 0.4, and B's last token goes past what is set
+		 * aside.
+		 */
+		.title = "a prompt that was begun goes on",
+		.set = {{"chunked_prefill_size", 2},
+			{"enable_mixed_chunk", 1},
+			{"max_total_tokens", 31}},
+		.request = {{2, 20}, {12, 1, 0, 1}},
+		.step = {"A@0+2 | - | 29",	  "B@0+1 A@2+1 | - | 27", "B@1+1 A@3+1 | - | 25",
+			 "B@2+1 A@4+1 | - | 23",  "B@3+1 A@5+1 | - | 21", "B@4+1 A@6+1 | - | 19",
+			 "B@5+1 A@7+1 | - | 17",  "B@6+1 A@8+1 | - | 15", "B@7+1 A@9+1 | - | 13",
+			 "B@8+1 A@10+1 | - | 11", "B@9+1 A@11+1 | - | 9", "B@10+1 A@12+1 | - | 7",
+			 "B@11+1 A@13+1 | - | 5", "A@14+1 | - | 16",	  "A@15+1 | - | 15",
+			 "A@16+1 | - | 14",	  "A@17+1 | - | 13",	  "A@18+1 | - | 12",
+			 "A@19+1 | - | 11",	  "A@20+1 | - | 10"},
 	},
 	{
 		/*
@@ -74,6 +114,14 @@ static const struct golden goldens[] = {
 			 "A@11+1 B@6+1 | - | 11", "A@12+1 B@7+1 | - | 9", "A@13+1 B@8+1 | - | 7",
 			 "A@14+1 | - | 15", "A@15+1 | - | 14", "A@16+1 | - | 13", "A@17+1 | - | 12",
 			 "A@18+1 | - | 11"},
+	},
+	{
+		/* 15 tokens. A takes 5 + 3 + 1 out of account; B's 4 + 1 + 1 are not less than the
+		   other 6. In step 1 they are less than 10 - 0.7 * 2. */
+		.title = "one token more for each",
+		.set = {{"max_total_tokens", 15}},
+		.request = {{5, 3}, {4, 1}},
+		.step = {"A@0+5 | - | 10", "B@0+4 | - | 6", "A@5+1 | - | 9", "A@6+1 | - | 8"},
 	},
 	{
 		/*
@@ -197,6 +245,195 @@ static void answers_are_found_again(void **state)
 	genreq_free(a);
 	genreq_free(b);
 	step_plan_release(&p);
+}
+
+/* ---- the new-token ratio ---- */
+
+static void run_steps(struct sched *s, struct step_plan *p, int n)
+{
+	for (int i = 0; i < n; i++) {
+		step_plan_clear(p);
+		assert_true(sched_sglang.plan(s, p));
+		commit(&sglang, s, p);
+	}
+}
+
+/* True if a prompt of n tokens with an answer of one is in the next step. It is forgotten again; a
+ * decode that comes instead is lost. */
+static bool would_be_taken(struct sched *s, uint64_t id, int32_t n, struct step_plan *p)
+{
+	struct genreq *r = request(id, n, 0, 1);
+	bool taken;
+
+	sched_sglang.add(s, r);
+	step_plan_clear(p);
+	assert_true(sched_sglang.plan(s, p));
+	taken = p->item[0].req == r;
+	sched_sglang.commit(s, p, NULL, 0); /* as if it had not been */
+	sched_sglang.remove(s, r);
+	genreq_free(r);
+	return taken;
+}
+
+/* The largest prompt that gets in beside one that may still have `to_come` tokens: n + 1 + 1 must
+ * be less than what is free after the ratio's share of them. */
+static void expect_room(struct sched *s, struct step_plan *p, double to_come, double ratio)
+{
+	double room = stats_of(&sglang, s).free_blocks - to_come * ratio;
+	int32_t n = (int32_t)room - 2;
+
+	if (n + 2 >= room)
+		n--;
+	assert_true(would_be_taken(s, 1, n, p));
+	assert_false(would_be_taken(s, 2, n + 1, p));
+}
+
+/* 0.7, then 0.602 / 600 less each decode, down to 0.098; and back when nobody runs. */
+static void the_ratio_falls(void **state)
+{
+	static const int decodes[] = {0, 1, 299, 599, 600, 700};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(decodes) / sizeof(decodes[0]); i++) {
+		double ratio = 0.7 - decodes[i] * 0.602 / 600;
+		struct sched *s = opened(&sglang, (struct set[]){{"max_total_tokens", 3000}, {0}});
+		struct genreq *a = request(0, 10, 0, 1001);
+		struct step_plan p;
+
+		step_plan_init(&p);
+		sched_sglang.add(s, a);
+		run_steps(s, &p, 1 + decodes[i]);
+		expect_room(s, &p, 1000 - decodes[i], ratio > 0.098 ? ratio : 0.098);
+		sched_sglang.remove(s, a);
+		genreq_free(a);
+		step_plan_clear(&p);
+		assert_false(sched_sglang.plan(s, &p));
+		a = request(0, 10, 0, 1001);
+		sched_sglang.add(s, a);
+		run_steps(s, &p, 1);
+		expect_room(s, &p, 1000, 0.7);
+		sched_sglang.close(s);
+		genreq_free(a);
+		step_plan_release(&p);
+	}
+}
+
+/*
+ * A ratio of 0.035 lets both in; the 300 tokens are used up when they have about 147 out. Then B
+ * goes, and the ratio is what A has out and 20 more, as a share of what it may have and 1.
+ */
+static void the_ratio_learns_from_a_retraction(void **state)
+{
+	struct sched *s = opened(&sglang, (struct set[]){{"max_total_tokens", 300},
+							 {"schedule_conservativeness", 0.05},
+							 {0}});
+	struct genreq *a = request(10, 4, 0, 200), *b = request(11, 4, 0, 200);
+	struct step_plan p;
+	int32_t made;
+
+	(void)state;
+	step_plan_init(&p);
+	sched_sglang.add(s, a);
+	sched_sglang.add(s, b);
+	do {
+		made = genreq_output_tokens(a);
+		run_steps(s, &p, 1);
+	} while (p.n_preempted == 0);
+	assert_ptr_equal(p.preempted[0], b);
+	assert_int_equal(p.n_items, 1);
+	sched_sglang.remove(s, b); /* or it would be first in the queue */
+	expect_room(s, &p, 200 - (made + 1), (made + 20) / 201.0);
+	sched_sglang.close(s);
+	genreq_free(a);
+	genreq_free(b);
+	step_plan_release(&p);
+}
+
+/* The retracted stand behind those who wait. */
+static void who_is_retracted_goes_to_the_end_of_the_queue(void **state)
+{
+	struct sched *s = opened(
+		&sglang,
+		(struct set[]){{"max_total_tokens", 40}, {"schedule_conservativeness", 0.05}, {0}});
+	struct genreq *a = request(0, 14, 0, 10), *b = request(1, 14, 0, 8),
+		      *c = request(2, 4, 0, 1);
+	struct step_plan p;
+
+	(void)state;
+	step_plan_init(&p);
+	sched_sglang.add(s, a);
+	sched_sglang.add(s, b);
+	run_steps(s, &p, 2 + 6);
+	assert_int_equal(stats_of(&sglang, s).free_blocks, 0);
+	sched_sglang.add(s, c);
+	run_steps(s, &p, 1);
+	/* As many out, prompts as long: the last in the batch. */
+	assert_int_equal(p.n_preempted, 1);
+	assert_ptr_equal(p.preempted[0], b);
+	run_steps(s, &p, 1);
+	assert_ptr_equal(p.item[0].req, c);
+	sched_sglang.close(s);
+	genreq_free(a);
+	genreq_free(b);
+	genreq_free(c);
+	step_plan_release(&p);
+}
+
+/* A ends long before its 1000th token, and B goes on. Until the next decode A's answer is still
+ * reckoned with. */
+static void who_ended_is_reckoned_with_until_the_next_decode(void **state)
+{
+	struct sched *s = opened(&sglang, (struct set[]){{"max_total_tokens", 3000}, {0}});
+	struct genreq *a = request(0, 10, 0, 1000), *b = request(1, 10, 0, 101),
+		      *c = request(2, 2500, 0, 1);
+	struct step_plan p;
+
+	(void)state;
+	step_plan_init(&p);
+	a->eos_after = 2;
+	sched_sglang.add(s, a);
+	sched_sglang.add(s, b);
+	run_steps(s, &p, 2);
+	assert_int_equal(a->state, GENREQ_DONE);
+	sched_sglang.add(s, c);
+	run_steps(s, &p, 1);
+	assert_ptr_equal(p.item[0].req, b);
+	run_steps(s, &p, 1);
+	assert_ptr_equal(p.item[0].req, c);
+	sched_sglang.close(s);
+	genreq_free(a);
+	genreq_free(b);
+	genreq_free(c);
+	step_plan_release(&p);
+}
+
+/* A queue of more than 128 is not sorted. */
+static void a_long_queue_is_not_sorted(void **state)
+{
+	(void)state;
+	for (int n = 128; n <= 129; n++) {
+		struct sched *s = opened(
+			&sglang,
+			(struct set[]){{"schedule_policy", 1}, {"max_running_requests", 1}, {0}});
+		struct genreq *r[130];
+		struct step_plan p;
+
+		step_plan_init(&p);
+		for (int i = 0; i <= n; i++)
+			r[i] = request((uint64_t)i, i == 0 || i == n ? 12 : 4,
+				       i == 0 || i == n ? 8 : 0, 1);
+		sched_sglang.add(s, r[0]);
+		run_steps(s, &p, 1);
+		for (int i = 1; i <= n; i++)
+			sched_sglang.add(s, r[i]);
+		step_plan_clear(&p);
+		assert_true(sched_sglang.plan(s, &p));
+		assert_ptr_equal(p.item[0].req, n == 128 ? r[n] : r[1]);
+		sched_sglang.close(s);
+		for (int i = 0; i <= n; i++)
+			genreq_free(r[i]);
+		step_plan_release(&p);
+	}
 }
 
 static void model_time(void **state)
@@ -350,6 +587,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hand_worked_schedules),
 		cmocka_unit_test(answers_are_found_again),
+		cmocka_unit_test(the_ratio_falls),
+		cmocka_unit_test(the_ratio_learns_from_a_retraction),
+		cmocka_unit_test(who_is_retracted_goes_to_the_end_of_the_queue),
+		cmocka_unit_test(who_ended_is_reckoned_with_until_the_next_decode),
+		cmocka_unit_test(a_long_queue_is_not_sorted),
 		cmocka_unit_test(model_time),
 		cmocka_unit_test(a_removed_request_frees_its_tokens_at_once),
 		cmocka_unit_test(a_chunked_request_can_be_removed),
