@@ -418,6 +418,9 @@ enum rc engine_new(struct engine **out, struct evloop *loop, const struct engine
 	}
 	c->policy->stats(g->sched, &at_start);
 	g->max_len = at_start.max_model_len;
+	if (at_start.max_requests > 0 &&
+	    (g->c.max_queue == 0 || at_start.max_requests < g->c.max_queue))
+		g->c.max_queue = at_start.max_requests;
 	engine_stats_init(&g->stats, g->max_len);
 	*out = g;
 	return RC_OK;

@@ -315,6 +315,23 @@ static void test_queue_limit_and_bad_requests(void **state)
 	world_close(&w);
 }
 
+/* A policy that turns requests away says how many it takes; those still on their way in count. */
+static void test_limit_of_the_policy(void **state)
+{
+	struct engine_config c = {.ingest_ns = 3600 * NS_PER_S};
+	struct genreq *r = genreq_new(999, "r999", one_prompt, 1, 5);
+	struct world w;
+	struct err e;
+
+	(void)state;
+	world_open(&w, &sched_tgi, &c);
+	for (uint64_t id = 0; id < 128; id++) /* max_concurrent_requests */
+		submit(&w, id, 1, monotonic_now_ns());
+	assert_int_equal(engine_submit(w.engine, r, &sink, monotonic_now_ns(), &e), RC_LIMIT);
+	genreq_free(r);
+	world_close(&w);
+}
+
 /* Deadlines of the delays lie in the past as soon as the clock is read, so order is tested, not
  * waiting. */
 static void test_delays(void **state)
@@ -444,6 +461,7 @@ int main(void)
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_failed_step),
 		cmocka_unit_test(test_queue_limit_and_bad_requests),
+		cmocka_unit_test(test_limit_of_the_policy),
 		cmocka_unit_test(test_delays),
 		cmocka_unit_test(test_free_in_flight),
 		cmocka_unit_test(test_stats),
