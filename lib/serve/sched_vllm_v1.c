@@ -66,7 +66,7 @@ static const struct knob knobs[] = {
 					"for its first chunk only"},
 	[WATERMARK] = {"watermark", KNOB_REAL, 0, 0, 1, NULL,
 		       "share of the blocks that admission leaves free while others run"},
-	[POLICY] = {"policy", KNOB_CHOICE, 0, 0, 1, policies,
+	[POLICY] = {"scheduling_policy", KNOB_CHOICE, 0, 0, 1, policies,
 		    "fcfs, or priority: lower numbers run first and preempt higher ones"},
 	{.name = NULL},
 };

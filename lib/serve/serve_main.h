@@ -1,6 +1,7 @@
 /*
- * The shared body of the engines' main(): builds the server around an engine, prints where it listens, serves until
- * SIGTERM or SIGINT, drains for a bounded time, and leaves. A second signal leaves at once.
+ * The shared body of the engines' main(): builds the server around an engine, prints where it
+ * listens, serves until SIGTERM or SIGINT, drains for a bounded time, and leaves. A second signal
+ * leaves at once.
  */
 #ifndef SERVE_SERVE_MAIN_H
 #define SERVE_SERVE_MAIN_H
@@ -12,26 +13,31 @@
 #include "textcodec.h"
 
 struct serve_config {
+	struct evloop *loop; /* the caller's, since what executes steps may wait on it, too;
+				outlives serve_main */
 	const char *host;
 	int port;
 	const char *uds;
 	const char *engine_name;   /* shown in the log line and the server header */
 	const char *const *models; /* served names, NULL-terminated; the first is the default */
-	const char *version;       /* /version */
-	const char *api_key;       /* or NULL: anyone may ask */
-	int64_t drain_ns;          /* default 10 s */
+	const char *version;	   /* /version */
+	const char *api_key;	   /* or NULL: anyone may ask */
+	int64_t drain_ns;	   /* default 10 s */
 	const struct textcodec *codec;
 	struct engine_config engine;
 	int32_t default_max_tokens; /* when the request names none; 0 = up to the context's end */
-	int32_t forced_tokens;      /* > 0: every answer has exactly so many tokens, whatever is asked (the seed's --tokens) */
+	int32_t forced_tokens; /* > 0: every answer has exactly so many tokens, whatever is asked
+				  (the seed's --tokens) */
 	uint64_t seed;
 
-	/* Called for each request before it is queued: a simulated model plans the answer's length here. Or NULL. */
+	/* Called for each request before it is queued: a simulated model plans the answer's length
+	 * here. Or NULL. */
 	void (*prepare)(struct genreq *r, void *arg);
 	void *prepare_arg;
 };
 
-/* Returns the exit code. Prints "listening on http://HOST:PORT" (or "listening on unix:PATH") to stdout when ready. */
+/* Returns the exit code. Prints "listening on http://HOST:PORT" (or "listening on unix:PATH") to
+ * stdout when ready. */
 int serve_main(const struct serve_config *c);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * Text <-> token ids, a contract. Deterministic and stateless per call but for what the codec caches.
+ * Text <-> token ids, a contract. Deterministic and stateless per call but for what the codec
+ * caches.
  */
 #ifndef SERVE_TEXTCODEC_H
 #define SERVE_TEXTCODEC_H
@@ -23,10 +24,12 @@ struct textcodec {
 	int32_t eos_token; /* -1 = none */
 
 	/* Appends the ids of text (any bytes) to out. */
-	void (*encode)(const struct textcodec *c, const char *text, size_t len, struct token_list *out);
+	void (*encode)(const struct textcodec *c, const char *text, size_t len,
+		       struct token_list *out);
 
-	/* Appends the bytes of one output token, as they follow the tokens before it (a leading blank included). `index`
-	 * is the token's place in the output, from 0. False at the cap of b. */
+	/* Appends the bytes of one output token, as they follow the tokens before it (a leading
+	 * blank included). `index` is the token's place in the output, from 0. False at the cap of
+	 * b. */
 	bool (*decode)(const struct textcodec *c, int32_t token, int32_t index, struct buf *b);
 };
 

@@ -205,7 +205,7 @@ static struct result own_engine(const char *bin_dir, int streams, int tokens)
 			(char *)"--set",
 			seqs = xasprintf("scheduler.max_num_seqs=%d", streams),
 			(char *)"--set",
-			(char *)"cost={affine: {step_us: 0}}",
+			(char *)"cost={affine: {step: 0}}",
 			(char *)"--set",
 			(char *)"scheduler.num_gpu_blocks=1000000",
 			(char *)"--set",

@@ -1,0 +1,571 @@
+/*
+ * Owns the format of profiles: YAML in, struct profile out, every key checked. Runs at start. Must
+ * not know what a policy's knobs or a formula's coefficients mean: it reads whatever their tables
+ * (sched.h, cost.h) list.
+ */
+#include "profile.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/die.h"
+#include "base/units.h"
+#include "base/yamlx.h"
+
+#define MAX_STEP_S	  3600.0
+#define PROFILE_MAX_BYTES (1 << 20)
+#define MAX_KEYS	  16
+
+/* ---- values that yamlx has no reading for ---- */
+
+/* "11.7ms", "320ns", "0.4ns", "0" -> picoseconds; parse_duration() knows only whole nanoseconds. */
+static enum rc read_picoseconds(const struct ynode *n, int64_t *out, struct err *e)
+{
+	static const struct {
+		const char *suffix;
+		double ps;
+	} unit[] = {{"ps", 1}, {"ns", 1e3}, {"us", 1e6}, {"ms", 1e9}, {"s", 1e12}};
+	const char *text;
+	char number[32];
+	double value;
+	size_t digits;
+	enum rc rc = ynode_str(n, &text, e);
+
+	if (rc)
+		return rc;
+	digits = strspn(text, "0123456789.eE+-");
+	if (digits == 0 || digits >= sizeof(number))
+		goto wrong;
+	memcpy(number, text, digits);
+	number[digits] = '\0';
+	if (parse_double(number, 0, MAX_STEP_S * 1e12, &value, NULL))
+		goto wrong;
+	*out = 0;
+	if (value == 0 && text[digits] == '\0')
+		return RC_OK;
+	for (size_t i = 0; i < ARRAY_LEN(unit); i++) {
+		if (strcmp(text + digits, unit[i].suffix) != 0 ||
+		    value * unit[i].ps > MAX_STEP_S * 1e12)
+			continue;
+		*out = llround(value * unit[i].ps);
+		return RC_OK;
+	}
+wrong:
+	return ynode_err(
+		n, e,
+		"got \"%s\", want a time from 0 to 3600s with its unit (11.7ms, 320ns, 0.4ns)",
+		text);
+}
+
+/* "2039GB/s" -> bytes per second. */
+static enum rc read_bandwidth(const struct ynode *n, double *out, struct err *e)
+{
+	const char *text, *slash;
+	int64_t bytes;
+	enum rc rc = ynode_str(n, &text, e);
+
+	if (rc)
+		return rc;
+	slash = strstr(text, "/s");
+	if (slash && slash[2] == '\0') {
+		char *number = xstrndup(text, (size_t)(slash - text));
+
+		rc = parse_bytes(number, &bytes, NULL);
+		free(number);
+		if (rc == RC_OK && bytes > 0) {
+			*out = (double)bytes;
+			return RC_OK;
+		}
+	}
+	return ynode_err(n, e, "got \"%s\", want bytes per second like 2039GB/s", text);
+}
+
+/* ---- plain fields, by table ---- */
+
+enum field_kind {
+	F_STRING,     /* char * */
+	F_COUNT,      /* int64_t */
+	F_NUM,	      /* double */
+	F_BYTES,      /* int64_t */
+	F_BANDWIDTH,  /* double */
+	F_DURATION,   /* int64_t ns */
+	F_PS,	      /* int64_t ps */
+	F_NUM_RANGE,  /* double[2]: one number, or [low, high] */
+	F_TIME_RANGE, /* int64_t[2] ns: likewise */
+};
+
+struct field {
+	const char *key;
+	enum field_kind kind;
+	bool required;
+	size_t offset;
+	double min, max; /* F_COUNT, F_NUM, F_NUM_RANGE */
+};
+
+static enum rc need_map(const struct ynode *n, struct err *e)
+{
+	return n->kind == YNODE_MAP ? RC_OK : ynode_err(n, e, "want keys and values");
+}
+
+static enum rc read_string(const struct ynode *n, char **out, struct err *e)
+{
+	const char *text;
+	enum rc rc = ynode_str(n, &text, e);
+
+	if (rc)
+		return rc;
+	if (*text == '\0')
+		return ynode_err(n, e, "must not be empty");
+	free(*out);
+	*out = xstrdup(text);
+	return RC_OK;
+}
+
+static enum rc read_scalar(const struct field *f, const struct ynode *n, void *out, struct err *e)
+{
+	switch (f->kind) {
+	case F_STRING:
+		return read_string(n, out, e);
+	case F_COUNT:
+		return ynode_count(n, (int64_t)f->min, (int64_t)f->max, out, e);
+	case F_NUM:
+	case F_NUM_RANGE:
+		return ynode_num(n, f->min, f->max, out, e);
+	case F_BYTES:
+		return ynode_bytes(n, out, e);
+	case F_BANDWIDTH:
+		return read_bandwidth(n, out, e);
+	case F_DURATION:
+	case F_TIME_RANGE:
+		return ynode_duration(n, out, e);
+	case F_PS:
+		return read_picoseconds(n, out, e);
+	}
+	CHECK(!"a field of unknown kind");
+	return RC_INPUT;
+}
+
+static enum rc read_field(const struct field *f, const struct ynode *n, char *out, struct err *e)
+{
+	bool range = f->kind == F_NUM_RANGE || f->kind == F_TIME_RANGE;
+	size_t one = f->kind == F_NUM_RANGE ? sizeof(double) : sizeof(int64_t);
+	enum rc rc;
+
+	if (!range)
+		return read_scalar(f, n, out, e);
+	if (n->kind == YNODE_SEQ && n->n != 2)
+		return ynode_err(n, e, "want one value or [low, high]");
+	rc = read_scalar(f, n->kind == YNODE_SEQ ? n->child[0] : n, out, e);
+	return rc ? rc : read_scalar(f, n->kind == YNODE_SEQ ? n->child[1] : n, out + one, e);
+}
+
+/* Reads the fields of a section into *out. `others`: keys that the caller reads itself;
+ * NULL-terminated or NULL. */
+static enum rc read_section(const struct field *fields, const char *const *others,
+			    const struct ynode *map, void *out, struct err *e)
+{
+	const char *keys[MAX_KEYS];
+	size_t n_keys = 0;
+	enum rc rc = need_map(map, e);
+
+	for (const struct field *f = fields; f->key; f++)
+		keys[n_keys++] = f->key;
+	for (; others && *others; others++)
+		keys[n_keys++] = *others;
+	CHECK(n_keys < MAX_KEYS);
+	keys[n_keys] = NULL;
+	if (rc == RC_OK)
+		rc = ynode_check_keys(map, keys, e);
+	for (const struct field *f = fields; rc == RC_OK && f->key; f++) {
+		const struct ynode *n = ynode_get(map, f->key);
+
+		if (n)
+			rc = read_field(f, n, (char *)out + f->offset, e);
+		else if (f->required)
+			rc = ynode_err(map, e, "key \"%s\" is missing", f->key);
+	}
+	return rc;
+}
+
+/* ---- the sections ---- */
+
+static enum rc read_model(struct profile *p, const struct ynode *map, struct err *e)
+{
+#define AT(member) offsetof(struct profile_model, member)
+	static const struct field name_only[] = {{"name", F_STRING, true, AT(name), 0, 0}, {0}};
+	static const struct field fields[] = {
+		{"name", F_STRING, true, AT(name), 0, 0},
+		{"params", F_NUM, true, AT(params), 1, 1e15},
+		{"weight_bits", F_NUM, true, AT(weight_bits), 1, 64},
+		{"layers", F_COUNT, true, AT(layers), 1, 10000},
+		{"kv_heads", F_COUNT, true, AT(kv_heads), 1, 100000},
+		{"head_dim", F_COUNT, true, AT(head_dim), 1, 100000},
+		{"hidden", F_COUNT, false, AT(hidden), 1, 1e9},
+		{"vocab", F_COUNT, false, AT(vocab), 1, 1e9},
+		{0},
+	};
+#undef AT
+	/* A name is enough for an engine of which nothing is to be derived. */
+	return read_section(map->n > 1 ? fields : name_only, NULL, map, &p->model, e);
+}
+
+static enum rc read_card(struct profile *p, const struct ynode *map, struct err *e)
+{
+#define AT(member) offsetof(struct profile_card, member)
+	static const struct field fields[] = {
+		{"name", F_STRING, true, AT(name), 0, 0},
+		{"count", F_COUNT, false, AT(count), 1, 10000},
+		{"memory", F_BYTES, true, AT(memory_bytes), 0, 0},
+		{"bandwidth", F_BANDWIDTH, true, AT(bandwidth_bytes_per_s), 0, 0},
+		{"flops", F_NUM, true, AT(flops_per_s), 1, 1e21},
+		{0},
+	};
+#undef AT
+	p->card.count = 1;
+	return read_section(fields, NULL, map, &p->card, e);
+}
+
+static enum rc read_knob(const struct knob *k, const struct ynode *n, double *out, struct err *e)
+{
+	int64_t count = 0;
+	int choice = 0;
+	bool flag = false;
+	enum rc rc = RC_OK;
+
+	switch (k->kind) {
+	case KNOB_INT:
+		rc = ynode_count(n, (int64_t)k->min, (int64_t)k->max, &count, e);
+		*out = (double)count;
+		break;
+	case KNOB_BOOL:
+		rc = ynode_bool(n, &flag, e);
+		*out = flag;
+		break;
+	case KNOB_CHOICE:
+		rc = ynode_choice(n, k->choices, &choice, e);
+		*out = choice;
+		break;
+	case KNOB_REAL:
+		rc = ynode_num(n, k->min, k->max, out, e);
+		break;
+	}
+	return rc;
+}
+
+static enum rc read_scheduler(struct profile *p, const struct ynode *map, struct err *e)
+{
+	const char *keys[SCHED_MAX_KNOBS + 2] = {"policy"};
+	const struct ynode *n = ynode_get(map, "policy");
+	struct sched *trial = NULL;
+	const char *policy;
+	struct err why;
+	enum rc rc = need_map(map, e);
+
+	if (rc == RC_OK && !n)
+		return ynode_err(map, e, "key \"policy\" is missing");
+	if (rc == RC_OK)
+		rc = ynode_str(n, &policy, e);
+	if (rc)
+		return rc;
+	if (sched_find(policy, &p->policy, &why))
+		return ynode_err(n, e, "%s", why.msg);
+	for (size_t i = 0; p->policy->knobs[i].name; i++)
+		keys[i + 1] = p->policy->knobs[i].name;
+	rc = ynode_check_keys(map, keys, e);
+	sched_defaults(p->policy, p->knobs);
+	for (size_t i = 0; rc == RC_OK && p->policy->knobs[i].name; i++) {
+		n = ynode_get(map, p->policy->knobs[i].name);
+		if (n)
+			rc = read_knob(&p->policy->knobs[i], n, &p->knobs[i], e);
+	}
+	if (rc)
+		return rc;
+	/* Whether the knobs contradict each other only the policy knows. */
+	if (p->policy->open(&trial, p->knobs, -1, &why))
+		return ynode_err(map, e, "%s", why.msg);
+	p->policy->close(trial);
+	return RC_OK;
+}
+
+static enum rc read_coefficient(enum cost_unit unit, const struct ynode *n, int64_t *out,
+				struct err *e)
+{
+	double ms = 0;
+	enum rc rc = RC_OK;
+
+	switch (unit) {
+	case COST_TIME:
+		return read_picoseconds(n, out, e);
+	case COST_TOKENS:
+		return ynode_count(n, 0, INT32_MAX, out, e);
+	case COST_MILLIS:
+		rc = ynode_num(n, 0, 3.6e6, &ms, e);
+		*out = llround(ms * (double)PS_PER_MS);
+		break;
+	}
+	return rc;
+}
+
+static enum rc read_formula(struct cost *c, const struct ynode *map, struct err *e)
+{
+	const char *keys[COST_MAX_FIELDS + 1] = {0};
+	enum rc rc = need_map(map, e);
+
+	for (size_t i = 0; c->type->fields[i].key; i++)
+		keys[i] = c->type->fields[i].key;
+	if (rc == RC_OK)
+		rc = ynode_check_keys(map, keys, e);
+	for (size_t i = 0; rc == RC_OK && keys[i]; i++) {
+		const struct ynode *n = ynode_get(map, keys[i]);
+
+		if (n)
+			rc = read_coefficient(c->type->fields[i].unit, n, &c->coef[i], e);
+	}
+	return rc;
+}
+
+static enum rc read_stall(struct cost_noise *noise, const struct ynode *map, struct err *e)
+{
+	static const struct field fields[] = {
+		{"per_step", F_NUM, true, offsetof(struct cost_noise, stalls_per_step), 0, 1},
+		{"duration", F_PS, true, offsetof(struct cost_noise, stall_ps), 0, 0},
+		{0},
+	};
+
+	return read_section(fields, NULL, map, noise, e);
+}
+
+/* Exactly one formula by its name, and what holds for all of them. */
+static enum rc read_cost(struct profile *p, const struct ynode *map, struct err *e)
+{
+	static const struct field fields[] = {
+		{"ingest", F_DURATION, false, offsetof(struct profile, ingest_ns), 0, 0},
+		{"egress", F_DURATION, false, offsetof(struct profile, egress_ns), 0, 0},
+		{"jitter_cv", F_NUM, false, offsetof(struct profile, noise.jitter_cv), 0, 10},
+		{0},
+	};
+	const char *others[MAX_KEYS] = {"stall"};
+	const struct ynode *formula = NULL, *stall = ynode_get(map, "stall");
+	enum rc rc;
+
+	for (size_t i = 0; cost_types[i]; i++)
+		others[i + 1] = cost_types[i]->name;
+	rc = read_section(fields, others, map, p, e);
+	for (size_t i = 0; rc == RC_OK && cost_types[i]; i++) {
+		const struct ynode *n = ynode_get(map, cost_types[i]->name);
+
+		if (n && formula)
+			return ynode_err(n, e, "there is another formula already: %s",
+					 formula->key);
+		if (n) {
+			formula = n;
+			p->cost.type = cost_types[i];
+		}
+	}
+	if (rc == RC_OK && !formula)
+		return ynode_err(map, e, "want one of the formulas affine, phases, constant");
+	if (rc == RC_OK)
+		rc = read_formula(&p->cost, formula, e);
+	if (rc == RC_OK && stall)
+		rc = read_stall(&p->noise, stall, e);
+	return rc;
+}
+
+/* A number of tokens, or a distribution of such numbers. */
+static enum rc read_length(struct dist *d, const struct ynode *n, struct err *e)
+{
+	static const struct field fields[] = {
+		{"mean", F_NUM, false, offsetof(struct dist, mean), 0, INT32_MAX},
+		{"cv", F_NUM, false, offsetof(struct dist, cv), 0, 100},
+		{"min", F_NUM, false, offsetof(struct dist, min), 1, INT32_MAX},
+		{"max", F_NUM, false, offsetof(struct dist, max), 1, INT32_MAX},
+		{0},
+	};
+	static const char *const others[] = {"dist", NULL};
+	const struct ynode *kind = ynode_get(n, "dist");
+	const char *name;
+	int64_t tokens = 0;
+	struct err why;
+	enum rc rc;
+
+	*d = (struct dist){DIST_CONSTANT, 0, 0, 1, HUGE_VAL};
+	if (n->kind == YNODE_SCALAR) {
+		rc = ynode_count(n, 1, INT32_MAX, &tokens, e);
+		d->mean = (double)tokens;
+		return rc;
+	}
+	rc = read_section(fields, others, n, d, e);
+	if (rc == RC_OK && !kind)
+		return ynode_err(n, e, "key \"dist\" is missing");
+	if (rc == RC_OK)
+		rc = ynode_str(kind, &name, e);
+	if (rc)
+		return rc;
+	if (dist_kind_parse(name, &d->kind, &why))
+		return ynode_err(kind, e, "%s", why.msg);
+	if (dist_check(d, &why))
+		return ynode_err(n, e, "%s", why.msg);
+	return RC_OK;
+}
+
+static enum rc read_output(struct profile *p, const struct ynode *map, struct err *e)
+{
+	static const struct field fields[] = {
+		{"default_max_tokens", F_COUNT, false,
+		 offsetof(struct profile_output, default_max_tokens), 1, INT32_MAX},
+		{"forced_tokens", F_COUNT, false, offsetof(struct profile_output, forced_tokens), 1,
+		 INT32_MAX},
+		{0},
+	};
+	static const char *const others[] = {"ends_after", NULL};
+	const struct ynode *length = ynode_get(map, "ends_after");
+	enum rc rc = read_section(fields, others, map, &p->output, e);
+
+	if (rc)
+		return rc;
+	if (p->output.forced_tokens && map->n > 1)
+		return ynode_err(ynode_get(map, "forced_tokens"), e,
+				 "leaves the other keys of `output` nothing to say");
+	p->output.ends = length != NULL;
+	return length ? read_length(&p->output.length, length, e) : RC_OK;
+}
+
+static enum rc read_published(struct profile *p, const struct ynode *map, struct err *e)
+{
+	static const struct field fields[] = {
+		{"tokens_per_s", F_NUM_RANGE, false,
+		 offsetof(struct profile_published, tokens_per_s), 0, 1e9},
+		{"ttft", F_TIME_RANGE, false, offsetof(struct profile_published, ttft_ns), 0, 0},
+		{0},
+	};
+
+	return read_section(fields, NULL, map, &p->published, e);
+}
+
+static enum rc read_profile(struct profile *p, const struct ynode *root, struct err *e)
+{
+	static const struct field fields[] = {
+		{"name", F_STRING, true, offsetof(struct profile, name), 0, 0},
+		{"engine", F_STRING, true, offsetof(struct profile, engine), 0, 0},
+		{"description", F_STRING, true, offsetof(struct profile, description), 0, 0},
+		{"source", F_STRING, true, offsetof(struct profile, source), 0, 0},
+		{0},
+	};
+	static const struct {
+		const char *key;
+		enum rc (*read)(struct profile *p, const struct ynode *n, struct err *e);
+		bool required;
+	} section[] = {
+		{"model", read_model, true},	     {"card", read_card, false},
+		{"scheduler", read_scheduler, true}, {"cost", read_cost, true},
+		{"output", read_output, false},	     {"published", read_published, false},
+	};
+	const char *others[ARRAY_LEN(section) + 1] = {0};
+	enum rc rc;
+
+	for (size_t i = 0; i < ARRAY_LEN(section); i++)
+		others[i] = section[i].key;
+	rc = read_section(fields, others, root, p, e);
+	for (size_t i = 0; rc == RC_OK && i < ARRAY_LEN(section); i++) {
+		const struct ynode *n = ynode_get(root, section[i].key);
+
+		if (n)
+			rc = section[i].read(p, n, e);
+		else if (section[i].required)
+			rc = ynode_err(root, e, "key \"%s\" is missing", section[i].key);
+	}
+	return rc;
+}
+
+/* ---- where profiles come from ---- */
+
+enum rc profile_parse(struct profile *out, const char *file, const char *text, size_t len,
+		      const struct profile_set *sets, size_t n_sets, struct err *e)
+{
+	struct ydoc *doc = NULL;
+	enum rc rc = yaml_parse(&doc, file, text, len, e);
+
+	*out = (struct profile){0};
+	for (size_t i = 0; rc == RC_OK && i < n_sets; i++)
+		rc = ydoc_set(doc, sets[i].assignment, sets[i].origin, e);
+	if (rc == RC_OK)
+		rc = read_profile(out, ydoc_root(doc), e);
+	ydoc_free(doc);
+	if (rc)
+		profile_release(out);
+	return rc;
+}
+
+static bool is_path(const char *what)
+{
+	const char *dot = strrchr(what, '.');
+
+	return strchr(what, '/') ||
+	       (dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0));
+}
+
+static enum rc load_builtin(struct profile *out, const char *name, const struct profile_set *sets,
+			    size_t n_sets, struct err *e)
+{
+	const char *near, **names;
+	size_t n = 0;
+
+	for (const struct embedded *b = builtin_profiles; b->name; b++, n++)
+		if (strcmp(b->name, name) == 0)
+			return profile_parse(out, name, b->text, b->len, sets, n_sets, e);
+	names = xcalloc(n + 1, sizeof(*names));
+	for (size_t i = 0; i < n; i++)
+		names[i] = builtin_profiles[i].name;
+	near = nearest_name(name, names);
+	free(names);
+	return err_set(e, RC_INPUT,
+		       "%s: no such profile%s%s%s; `fakeengine profiles` lists them, a file is "
+		       "named with its .yaml",
+		       name, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+}
+
+enum rc profile_load(struct profile *out, const char *what, const struct profile_set *sets,
+		     size_t n_sets, struct err *e)
+{
+	struct buf text;
+	enum rc rc;
+
+	if (!is_path(what))
+		return load_builtin(out, what, sets, n_sets, e);
+	buf_init(&text, PROFILE_MAX_BYTES);
+	rc = (enum rc)buf_read_file(&text, what, e);
+	if (rc == RC_OK)
+		rc = profile_parse(out, what, buf_head(&text), buf_size(&text), sets, n_sets, e);
+	buf_release(&text);
+	return rc;
+}
+
+void profile_release(struct profile *p)
+{
+	free(p->name);
+	free(p->engine);
+	free(p->description);
+	free(p->source);
+	free(p->model.name);
+	free(p->card.name);
+	*p = (struct profile){0};
+}
+
+int32_t profile_answer_tokens(const struct profile *p, const struct genreq *r, uint64_t seed)
+{
+	uint64_t prompt = UINT64_C(0xcbf29ce484222325); /* FNV-1a over the ids */
+	struct rng rng;
+	int64_t tokens;
+
+	if (!p->output.ends)
+		return 0;
+	for (int32_t i = 0; i < r->n_prompt; i++)
+		prompt = (prompt ^ (uint32_t)r->tokens[i]) * UINT64_C(0x100000001b3);
+	rng_init(&rng, seed, "answer length", prompt ^ r->seed);
+	tokens = dist_sample_count(&p->output.length, &rng, 1);
+	return tokens < INT32_MAX ? (int32_t)tokens : INT32_MAX;
+}

@@ -1,0 +1,85 @@
+/*
+ * An engine that exists only as numbers: profiles/NAME.yaml, or a file of the user's, checked key
+ * by key. Plain data once read. profiles/README.md describes the format; the keys are those of the
+ * structs below.
+ */
+#ifndef FAKEENGINE_PROFILE_H
+#define FAKEENGINE_PROFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/dist.h"
+#include "base/embedded.h"
+#include "base/err.h"
+#include "cost.h"
+#include "serve/sched.h"
+
+/* What a model weighs. Only to reason with (explain): no time is computed from it. Absent: params
+ * 0. */
+struct profile_model {
+	char *name; /* the served name */
+	double params;
+	int64_t layers, hidden, kv_heads, head_dim, vocab; /* hidden, vocab: 0 = not said */
+	double weight_bits;
+};
+
+/* What it runs on. Only to reason with. Absent: count 0. */
+struct profile_card {
+	char *name;
+	int64_t count;
+	int64_t memory_bytes;			   /* one card's */
+	double bandwidth_bytes_per_s, flops_per_s; /* one card's */
+};
+
+/* How long an answer is. */
+struct profile_output {
+	bool ends; /* the model ends by itself, after so many tokens as `length` says */
+	struct dist length;
+	int64_t default_max_tokens; /* when a request names none; 0 = up to the end of the context
+				     */
+	int64_t forced_tokens;	    /* > 0: exactly so many, whatever is asked */
+};
+
+/* What the source says of one request at a time: low and high, equal if it is one number; 0 = it
+ * does not say. */
+struct profile_published {
+	double tokens_per_s[2]; /* output tokens over the whole round trip */
+	int64_t ttft_ns[2];
+};
+
+struct profile {
+	char *name, *engine, *description, *source;
+	struct profile_model model;
+	struct profile_card card;
+	const struct sched_type *policy;
+	double knobs[SCHED_MAX_KNOBS];
+	struct cost cost;
+	struct cost_noise noise;
+	int64_t ingest_ns, egress_ns;
+	struct profile_output output;
+	struct profile_published published;
+};
+
+/* One `--set path=value`; origin is what messages call it. */
+struct profile_set {
+	const char *assignment, *origin;
+};
+
+/* The profiles that travel inside the program, sorted by name; ends with name NULL. */
+extern const struct embedded builtin_profiles[];
+
+/* what: the name of a built-in profile, or a path (anything with a '/' or ending in .yaml or .yml).
+ * The sets are applied to the file before it is checked. On failure out needs no release. */
+enum rc profile_load(struct profile *out, const char *what, const struct profile_set *sets,
+		     size_t n_sets, struct err *e);
+enum rc profile_parse(struct profile *out, const char *file, const char *text, size_t len,
+		      const struct profile_set *sets, size_t n_sets, struct err *e);
+void profile_release(struct profile *p);
+
+/* The length at which the answer to r ends by itself: the same for the same prompt and request
+ * seed, whatever else is going on. 0 = it does not. */
+int32_t profile_answer_tokens(const struct profile *p, const struct genreq *r, uint64_t seed);
+
+#endif

@@ -1,0 +1,261 @@
+/*
+ * Owns the vocabulary of the simulated engines and the filler text they answer with. Pure; runs on
+ * whatever thread calls. Must not know about requests: who asks for which token is executor_sim's
+ * business.
+ */
+#include "wordcodec.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/rng.h"
+
+/* Sorted: looked up by bisection. */
+static const char *const words[] = {
+	"a",	    "able",	"about",   "above",   "across",	  "act",     "add",
+	"after",    "again",	"against", "age",     "ago",	  "air",     "all",
+	"almost",   "along",	"already", "also",    "always",	  "am",	     "among",
+	"an",	    "and",	"another", "answer",  "any",	  "are",     "area",
+	"around",   "as",	"ask",	   "at",      "away",	  "back",    "bad",
+	"base",	    "be",	"because", "become",  "been",	  "before",  "began",
+	"begin",    "behind",	"being",   "below",   "best",	  "better",  "between",
+	"big",	    "black",	"blue",	   "board",   "body",	  "book",    "both",
+	"box",	    "bring",	"build",   "built",   "but",	  "buy",     "by",
+	"call",	    "came",	"can",	   "car",     "care",	  "case",    "cause",
+	"change",   "check",	"child",   "choose",  "city",	  "class",   "clear",
+	"close",    "code",	"cold",	   "color",   "come",	  "common",  "could",
+	"count",    "country",	"course",  "cut",     "data",	  "day",     "deep",
+	"did",	    "differ",	"do",	   "does",    "done",	  "door",    "down",
+	"draw",	    "drive",	"dry",	   "each",    "early",	  "earth",   "east",
+	"easy",	    "eat",	"end",	   "enough",  "even",	  "ever",    "every",
+	"example",  "eye",	"face",	   "fact",    "fall",	  "far",     "farm",
+	"fast",	    "feel",	"feet",	   "few",     "field",	  "figure",  "fill",
+	"find",	    "fire",	"first",   "five",    "fly",	  "follow",  "food",
+	"for",	    "force",	"form",	   "found",   "four",	  "free",    "from",
+	"full",	    "game",	"gave",	   "general", "get",	  "give",    "go",
+	"gold",	    "good",	"got",	   "great",   "green",	  "ground",  "group",
+	"grow",	    "had",	"half",	   "hand",    "happen",	  "hard",    "has",
+	"have",	    "he",	"head",	   "hear",    "heat",	  "heavy",   "help",
+	"her",	    "here",	"high",	   "him",     "his",	  "hold",    "home",
+	"hot",	    "hour",	"house",   "how",     "idea",	  "if",	     "important",
+	"in",	    "into",	"is",	   "it",      "its",	  "just",    "keep",
+	"kind",	    "knew",	"know",	   "land",    "language", "large",   "last",
+	"late",	    "later",	"lead",	   "learn",   "leave",	  "left",    "less",
+	"let",	    "letter",	"life",	   "light",   "like",	  "line",    "list",
+	"little",   "live",	"long",	   "look",    "low",	  "made",    "main",
+	"make",	    "man",	"many",	   "map",     "mark",	  "may",     "me",
+	"mean",	    "measure",	"men",	   "might",   "mile",	  "mind",    "minute",
+	"money",    "more",	"most",	   "mother",  "mountain", "move",    "much",
+	"must",	    "my",	"name",	   "near",    "need",	  "never",   "new",
+	"next",	    "night",	"no",	   "north",   "not",	  "note",    "now",
+	"number",   "of",	"off",	   "often",   "old",	  "on",	     "once",
+	"one",	    "only",	"open",	   "or",      "order",	  "other",   "our",
+	"out",	    "over",	"own",	   "page",    "paper",	  "part",    "pass",
+	"people",   "perhaps",	"place",   "plan",    "plant",	  "play",    "point",
+	"possible", "power",	"press",   "problem", "product",  "pull",    "put",
+	"question", "quick",	"rain",	   "ran",     "read",	  "real",    "reason",
+	"record",   "red",	"rest",	   "right",   "river",	  "road",    "rock",
+	"room",	    "round",	"rule",	   "run",     "said",	  "same",    "saw",
+	"say",	    "school",	"sea",	   "second",  "see",	  "seem",    "self",
+	"sentence", "set",	"several", "she",     "ship",	  "short",   "should",
+	"show",	    "side",	"simple",  "since",   "six",	  "size",    "sleep",
+	"slow",	    "small",	"so",	   "some",    "song",	  "soon",    "sound",
+	"south",    "space",	"stand",   "star",    "start",	  "state",   "stay",
+	"step",	    "still",	"stop",	   "story",   "street",	  "strong",  "study",
+	"such",	    "sun",	"sure",	   "system",  "table",	  "take",    "talk",
+	"tell",	    "ten",	"test",	   "than",    "that",	  "the",     "their",
+	"them",	    "then",	"there",   "these",   "they",	  "thing",   "think",
+	"this",	    "those",	"though",  "thought", "three",	  "through", "time",
+	"to",	    "together", "told",	   "too",     "took",	  "top",     "toward",
+	"town",	    "travel",	"tree",	   "true",    "try",	  "turn",    "two",
+	"under",    "unit",	"until",   "up",      "us",	  "use",     "usual",
+	"very",	    "voice",	"walk",	   "want",    "war",	  "warm",    "was",
+	"watch",    "water",	"way",	   "we",      "week",	  "weight",  "well",
+	"went",	    "were",	"west",	   "what",    "wheel",	  "when",    "where",
+	"which",    "while",	"white",   "who",     "whole",	  "why",     "will",
+	"wind",	    "with",	"without", "wood",    "word",	  "work",    "world",
+	"would",    "write",	"year",	   "yes",     "you",	  "young",   "your",
+};
+
+enum {
+	N_WORDS = ARRAY_LEN(words),
+	FIRST_WORD = 256,
+	FIRST_CAPITAL = FIRST_WORD + N_WORDS,
+	FIRST_HASHED = FIRST_CAPITAL + N_WORDS,
+	LETTERS_A_TOKEN = 7,
+	DIGITS_A_TOKEN = 3,
+	BLANKS_A_TOKEN = 16,
+	LONGEST_WORD = 15,
+};
+
+enum byte_class { LETTER, DIGIT, BLANK, OTHER };
+
+static enum byte_class class_of(char ch)
+{
+	unsigned char c = (unsigned char)ch;
+
+	if (c >= 0x80 || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
+		return LETTER;
+	if (c >= '0' && c <= '9')
+		return DIGIT;
+	return c == ' ' || (c >= '\t' && c <= '\r') ? BLANK : OTHER;
+}
+
+static int compare_word(const void *key, const void *member)
+{
+	return strcmp(key, *(const char *const *)member);
+}
+
+/* The id of a run of letters that is a word, or -1. */
+static int32_t word_id(const char *run, size_t len)
+{
+	char lower[LONGEST_WORD + 1];
+	const char *const *found;
+	bool capital;
+
+	if (len > LONGEST_WORD)
+		return -1;
+	memcpy(lower, run, len);
+	lower[len] = '\0';
+	capital = lower[0] >= 'A' && lower[0] <= 'Z';
+	if (capital)
+		lower[0] = (char)(lower[0] - 'A' + 'a');
+	found = bsearch(lower, words, N_WORDS, sizeof(*words), compare_word);
+	if (!found)
+		return -1;
+	return (int32_t)(found - words) + (capital ? FIRST_CAPITAL : FIRST_WORD);
+}
+
+/* A single byte is its own id; of a longer piece the id is an FNV-1a hash, thrown over the rest of
+ * the vocabulary. */
+static int32_t piece_id(const char *piece, size_t len)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	if (len == 1)
+		return (unsigned char)piece[0];
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ (unsigned char)piece[i]) * UINT64_C(0x100000001b3);
+	return FIRST_HASHED + (int32_t)((h >> 20) % (WORDCODEC_VOCAB - FIRST_HASHED));
+}
+
+static void push_pieces(const char *run, size_t len, size_t piece, struct token_list *out)
+{
+	for (size_t at = 0; at < len; at += piece)
+		token_list_push(out, piece_id(run + at, len - at < piece ? len - at : piece));
+}
+
+/* The length of a chat template's mark, "<|name|>", at the beginning of text; 0 = there is none. */
+static size_t special_length(const char *text, size_t len)
+{
+	size_t n = 2;
+
+	if (len < 5 || text[0] != '<' || text[1] != '|')
+		return 0;
+	while (n < len && ((text[n] >= 'a' && text[n] <= 'z') || text[n] == '_'))
+		n++;
+	return n > 2 && n + 1 < len && text[n] == '|' && text[n + 1] == '>' ? n + 2 : 0;
+}
+
+static void encode(const struct textcodec *c, const char *text, size_t len, struct token_list *out)
+{
+	size_t at = 0;
+
+	(void)c;
+	while (at < len) {
+		enum byte_class class = class_of(text[at]);
+		const char *run = text + at;
+		size_t n = 1, special;
+		int32_t word;
+
+		while (class != OTHER && at + n < len && class_of(run[n]) == class)
+			n++;
+		at += n;
+		switch (class) {
+		case LETTER:
+			word = word_id(run, n);
+			if (word >= 0)
+				token_list_push(out, word);
+			else
+				push_pieces(run, n, LETTERS_A_TOKEN, out);
+			break;
+		case DIGIT:
+			push_pieces(run, n, DIGITS_A_TOKEN, out);
+			break;
+		case BLANK:
+			n -= at < len && run[n - 1] == ' '; /* belongs to what follows */
+			push_pieces(run, n, BLANKS_A_TOKEN, out);
+			break;
+		case OTHER:
+			special = special_length(run, len - (size_t)(run - text));
+			at += special ? special - 1 : 0;
+			token_list_push(out, piece_id(run, special ? special : 1));
+			break;
+		}
+	}
+}
+
+static bool decode(const struct textcodec *c, int32_t token, int32_t index, struct buf *b)
+{
+	const char *blank = index > 0 ? " " : "";
+
+	(void)c;
+	if (token < FIRST_WORD)
+		return buf_putc(b, (char)token);
+	if (token < FIRST_CAPITAL)
+		return buf_printf(b, "%s%s", blank, words[token - FIRST_WORD]);
+	if (token < FIRST_HASHED) {
+		const char *word = words[token - FIRST_CAPITAL];
+
+		return buf_printf(b, "%s%c%s", blank, word[0] - 'a' + 'A', word + 1);
+	}
+	return buf_printf(b, "%s<%d>", blank, token);
+}
+
+const struct textcodec wordcodec = {
+	.name = "words",
+	.vocab_size = WORDCODEC_VOCAB,
+	.eos_token = -1,
+	.encode = encode,
+	.decode = decode,
+};
+
+/*
+ * Filler is made in groups of four places, one Philox block each, so that any place is found
+ * without the ones before it. Only the last place of a group may hold a mark: in one of four a full
+ * stop, in one of four a comma.
+ */
+enum { GROUP = 4 };
+
+static char mark_at_end(const uint32_t block[4])
+{
+	static const char marks[4] = {'.', ',', 0, 0};
+
+	return marks[block[GROUP - 1] >> 30];
+}
+
+static void filler_block(uint64_t seed, int32_t group, uint32_t block[4])
+{
+	const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+	const uint32_t ctr[4] = {(uint32_t)group};
+
+	philox4x32_10(key, ctr, block);
+}
+
+int32_t wordcodec_filler(uint64_t seed, int32_t index)
+{
+	int32_t group = index / GROUP, place = index % GROUP;
+	uint32_t block[4], before[4];
+	bool capital = index == 0;
+
+	filler_block(seed, group, block);
+	if (place == GROUP - 1 && mark_at_end(block))
+		return mark_at_end(block);
+	if (place == 0 && group > 0) {
+		filler_block(seed, group - 1, before);
+		capital = mark_at_end(before) == '.';
+	}
+	return (int32_t)(block[place] % N_WORDS) + (capital ? FIRST_CAPITAL : FIRST_WORD);
+}

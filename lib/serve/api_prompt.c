@@ -1,0 +1,194 @@
+/*
+ * Owns the forms a prompt comes in and the chat template. Loop thread; pure. Must not know any
+ * other field.
+ */
+#include "api_prompt.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/die.h"
+
+#define MAX_PROMPT_BYTES (256 << 20) /* the HTTP server's cap on bodies comes first */
+
+static struct api_prompt *add_prompt(struct api_request *q)
+{
+	q->prompt = xreallocarray(q->prompt, (size_t)q->n_prompts + 1, sizeof(*q->prompt));
+	memset(&q->prompt[q->n_prompts], 0, sizeof(*q->prompt));
+	return &q->prompt[q->n_prompts++];
+}
+
+static void add_text(const struct api_terms *terms, struct api_request *q, const char *text,
+		     size_t len)
+{
+	struct api_prompt *p = add_prompt(q);
+
+	terms->codec->encode(terms->codec, text, len, &p->tokens);
+	if (q->echo)
+		p->text = xstrndup(text, len);
+}
+
+/* ---- chat ---- */
+
+/* "messages[3].content" for messages; out has room for it. */
+static const char *place(char out[64], int i, const char *what)
+{
+	snprintf(out, 64, "body.messages[%d]%s", i, what);
+	return out;
+}
+
+/* A string, null (an assistant that only called tools), or an array of parts, of which text is all
+ * we can read. */
+static bool put_content(struct buf *b, const cJSON *content, int i, struct api_error *e)
+{
+	const cJSON *part;
+	char at[64];
+
+	if (!content || cJSON_IsNull(content))
+		return true;
+	if (cJSON_IsString(content)) {
+		CHECK(buf_puts(b, content->valuestring));
+		return true;
+	}
+	if (!cJSON_IsArray(content))
+		return api_refuse(e, 400, API_BAD_FORM, place(at, i, ".content"),
+				  "messages[%d].content: want a string or an array of parts", i);
+	cJSON_ArrayForEach(part, content)
+	{
+		const cJSON *type = cJSON_GetObjectItemCaseSensitive(part, "type");
+		const cJSON *text = cJSON_GetObjectItemCaseSensitive(part, "text");
+
+		if (cJSON_IsString(type) && strcmp(type->valuestring, "text") != 0)
+			return api_refuse(e, 400, API_BAD_VALUE, place(at, i, ".content"),
+					  "messages[%d].content: parts of type \"%s\" cannot be "
+					  "read, only \"text\"",
+					  i, type->valuestring);
+		if (!cJSON_IsString(type) || !cJSON_IsString(text))
+			return api_refuse(e, 400, API_BAD_FORM, place(at, i, ".content"),
+					  "messages[%d].content: want parts {\"type\": \"text\", "
+					  "\"text\": ...}",
+					  i);
+		CHECK(buf_puts(b, text->valuestring));
+	}
+	return true;
+}
+
+bool api_read_messages(const cJSON *body, const struct api_terms *terms, struct api_request *q,
+		       struct api_error *e)
+{
+	const cJSON *messages = NULL, *m;
+	struct err why;
+	struct buf text;
+	bool ok = true;
+	char at[64];
+	int i = 0;
+
+	if (json_get_array(body, "", "messages", &messages, &why) != RC_OK)
+		return api_refuse(e, 400, API_BAD_FORM, "body.messages", "%s", why.msg);
+	if (!messages)
+		return api_refuse(e, 400, API_BAD_FORM, "body.messages",
+				  "messages: the field is missing");
+	if (cJSON_GetArraySize(messages) == 0)
+		return api_refuse(e, 400, API_BAD_VALUE, "messages", "messages: want at least one");
+	buf_init(&text, MAX_PROMPT_BYTES);
+	cJSON_ArrayForEach(m, messages)
+	{
+		const cJSON *role = cJSON_GetObjectItemCaseSensitive(m, "role");
+
+		if (!cJSON_IsObject(m))
+			ok = api_refuse(e, 400, API_BAD_FORM, place(at, i, ""),
+					"messages[%d]: want an object", i);
+		else if (!cJSON_IsString(role))
+			ok = api_refuse(e, 400, API_BAD_FORM, place(at, i, ".role"),
+					"messages[%d].role: want a string", i);
+		if (!ok)
+			break;
+		CHECK(buf_printf(&text, "<|im_start|>%s\n", role->valuestring));
+		ok = put_content(&text, cJSON_GetObjectItemCaseSensitive(m, "content"), i, e);
+		if (!ok)
+			break;
+		CHECK(buf_puts(&text, "<|im_end|>\n"));
+		i++;
+	}
+	if (ok) {
+		CHECK(buf_puts(&text, "<|im_start|>assistant\n"));
+		add_text(terms, q, buf_head(&text), buf_size(&text));
+	}
+	buf_release(&text);
+	return ok;
+}
+
+/* ---- completions ---- */
+
+static bool add_ids(const cJSON *ids, const struct api_terms *terms, struct api_request *q,
+		    struct api_error *e)
+{
+	struct api_prompt *p = add_prompt(q);
+	const cJSON *v;
+
+	cJSON_ArrayForEach(v, ids)
+	{
+		double id = cJSON_IsNumber(v) ? v->valuedouble : -1;
+
+		if (!cJSON_IsNumber(v) || id != floor(id))
+			return api_refuse(e, 400, API_BAD_FORM, "body.prompt",
+					  "prompt: among token ids stands one that is none");
+		if (id < 0 || id >= terms->codec->vocab_size)
+			return api_refuse(e, 400, API_BAD_VALUE, NULL,
+					  "Token id %.0f is out of vocabulary", id);
+		token_list_push(&p->tokens, (int32_t)id);
+	}
+	if (q->echo) {
+		struct buf text;
+
+		buf_init(&text, MAX_PROMPT_BYTES);
+		for (int32_t i = 0; i < p->tokens.n; i++)
+			CHECK(terms->codec->decode(terms->codec, p->tokens.id[i], i, &text));
+		p->text = buf_take(&text);
+		buf_release(&text);
+	}
+	return true;
+}
+
+static bool wrong_form(struct api_error *e)
+{
+	return api_refuse(e, 400, API_BAD_FORM, "body.prompt",
+			  "prompt: want a string, an array of strings, an array of token ids, or "
+			  "an array of such arrays");
+}
+
+bool api_read_prompts(const cJSON *body, const struct api_terms *terms, struct api_request *q,
+		      struct api_error *e)
+{
+	const cJSON *prompt = cJSON_GetObjectItemCaseSensitive(body, "prompt"), *first, *v;
+
+	if (!prompt || cJSON_IsNull(prompt))
+		return api_refuse(e, 400, API_BAD_FORM, "body.prompt",
+				  "prompt: the field is missing");
+	if (cJSON_IsString(prompt)) {
+		add_text(terms, q, prompt->valuestring, strlen(prompt->valuestring));
+		return true;
+	}
+	first = cJSON_IsArray(prompt) ? prompt->child : NULL;
+	if (!first)
+		return wrong_form(e);
+	if (cJSON_IsNumber(first))
+		return add_ids(prompt, terms, q, e);
+	if (cJSON_GetArraySize(prompt) > API_MAX_CHOICES)
+		return api_refuse(e, 400, API_BAD_VALUE, "prompt", "prompt: more than %d prompts",
+				  API_MAX_CHOICES);
+	cJSON_ArrayForEach(v, prompt)
+	{
+		if (v->type != first->type)
+			return wrong_form(e);
+		if (cJSON_IsString(v))
+			add_text(terms, q, v->valuestring, strlen(v->valuestring));
+		else if (!cJSON_IsArray(v) || !v->child)
+			return wrong_form(e);
+		else if (!add_ids(v, terms, q, e))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,57 @@
+/*
+ * Reads the body of POST /v1/chat/completions, /v1/completions and /tokenize: bytes in, request or
+ * refusal out. No sockets, no engine. Unknown fields are accepted, as real servers do; known ones
+ * must be well-formed, and what cannot be answered truly (logprobs) is refused.
+ */
+#ifndef SERVE_API_REQUEST_H
+#define SERVE_API_REQUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api_error.h"
+#include "text_stream.h"
+#include "textcodec.h"
+
+#define API_MAX_CHOICES 1024 /* n times prompts */
+
+enum api_kind {
+	API_CHAT,
+	API_COMPLETIONS,
+	API_TOKENIZE, /* the prompt of either form, nothing else */
+};
+
+/* What a body is read against. */
+struct api_terms {
+	const char *const *models; /* served names, NULL-terminated; the first is the default */
+	const struct textcodec *codec;
+	int32_t max_len; /* prompt + output tokens */
+};
+
+struct api_prompt {
+	struct token_list tokens;
+	char *text; /* with echo: what is echoed; else NULL */
+};
+
+struct api_request {
+	enum api_kind kind;
+	const char *model; /* one of the terms' */
+	struct api_prompt *prompt;
+	int n_prompts;
+	int n;		    /* answers to each prompt */
+	int32_t max_tokens; /* 0 = not named */
+	int32_t min_tokens;
+	bool stream, include_usage, continuous_usage, ignore_eos, echo;
+	bool has_seed;
+	int64_t seed;
+	double temperature;
+	int priority;
+	struct stop_list stops;
+};
+
+/* On false e says why, and out needs no release. */
+bool api_request_read(struct api_request *out, enum api_kind kind, const char *body, size_t len,
+		      const struct api_terms *terms, struct api_error *e);
+void api_request_release(struct api_request *q);
+
+#endif

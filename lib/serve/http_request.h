@@ -1,0 +1,46 @@
+/*
+ * Reads one HTTP/1.x request after the other from bytes: bytes in, request out. No socket, no
+ * clock. Knows limits and answers a breach with the status that says so.
+ */
+#ifndef SERVE_HTTP_REQUEST_H
+#define SERVE_HTTP_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct http_request;
+
+enum http_read {
+	HTTP_READ_MORE,	    /* all bytes used, the request is not complete */
+	HTTP_READ_CONTINUE, /* as MORE, and the client waits for "100 Continue" before it sends the
+			       body */
+	HTTP_READ_DONE, /* a whole request; *used may be less than len: the rest belongs to the next
+			   one */
+	HTTP_READ_BAD,	/* cannot go on with this connection; http_request_status() says why */
+};
+
+struct http_request *http_request_new(size_t max_head_bytes, size_t max_body_bytes);
+void http_request_free(struct http_request *q); /* NULL legal */
+
+/* Forgets the request that was read and waits for the next. */
+void http_request_reset(struct http_request *q);
+
+enum http_read http_request_read(struct http_request *q, const char *data, size_t len,
+				 size_t *used);
+
+/* After BAD: 400, 413 or 431. */
+int http_request_status(const struct http_request *q);
+
+/* After DONE, until reset. */
+const char *http_request_method(const struct http_request *q);
+const char *http_request_path(const struct http_request *q); /* without scheme, host and query */
+const char *http_request_header(const struct http_request *q,
+				const char *name); /* the first of that name, or NULL */
+const char *http_request_body(struct http_request *q, size_t *len);
+void http_request_drop_body(
+	struct http_request *q); /* gives its memory back; the body is empty from now on */
+bool http_request_keeps_alive(const struct http_request *q);
+bool http_request_takes_chunks(const struct http_request *q); /* HTTP/1.1 or later */
+bool http_request_started(const struct http_request *q);      /* some bytes of it have been read */
+
+#endif

