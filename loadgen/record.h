@@ -6,6 +6,7 @@
 #define LOADGEN_RECORD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum outcome {
@@ -77,6 +78,9 @@ const char *outcome_name(enum outcome o);              /* "ok", "connect", "http
 bool outcome_parse(const char *name, enum outcome *out);
 const char *token_source_name(enum token_source s);    /* "none", "usage", "events" */
 const char *stamp_source_name(enum stamp_source s);    /* "user", "kernel" */
+
+/* One line of text for a field: control characters become '?', what is too long is cut between characters. */
+void record_set_text(char *out, size_t cap, const char *s);
 
 void record_init(struct record *r); /* every time and count -1 or 0, outcome dropped */
 void record_release(struct record *r);

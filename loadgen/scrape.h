@@ -20,7 +20,8 @@ enum rc scrape_new(struct scrape **out, struct evloop *loop, const struct target
 		   void (*on_value)(void *arg, int64_t t_ns, const char *name, double value), void *arg, struct err *e);
 void scrape_free(struct scrape *s); /* NULL legal */
 
-/* Pure: Prometheus text -> on_value for each internal name found (sums over label sets). */
+/* Pure: Prometheus text -> on_value for each internal name found: the sum over its label sets, but for kv_usage, a
+ * share, their mean. Lines that are not Prometheus text are passed over. */
 void scrape_parse(const char *text, size_t len, void (*on_value)(void *arg, int64_t t_ns, const char *name, double value),
 		  void *arg, int64_t t_ns);
 

@@ -34,8 +34,8 @@ void sse_in_init(struct sse_in *p);
 void sse_in_release(struct sse_in *p);
 
 /* on_event returns false to stop (what follows is not read, RC_OK). A whole event inside one read is handed out in
- * place, without a copy. RC_PEER / RC_LIMIT: the stream is not SSE or passes a limit. An event not ended by an empty
- * line at the end of the stream is discarded, as the standard says; sse_in_pending tells. */
+ * place, without a copy. RC_LIMIT: a line or an event is too long; any bytes below that are legal SSE. An event not ended
+ * by an empty line at the end of the stream is discarded, as the standard says; sse_in_pending tells. */
 enum rc sse_in_feed(struct sse_in *p, const char *bytes, size_t n, bool (*on_event)(const struct sse_event *ev, void *arg),
 		    void *arg, struct err *e);
 bool sse_in_pending(const struct sse_in *p);

@@ -1,7 +1,8 @@
 /*
- * How a request travels: a contract with two rows. transport_http1 (plain HTTP/1.1 and unix sockets on libevent, kernel
- * receive stamps, keep-alive) is the measuring instrument; transport_curl (libcurl multi on the same loop) carries
- * https. Knows no JSON, no SSE, no scenario but the target's address; keeps no time limits but the connection's.
+ * How a request travels: a contract with three rows. transport_http1 (plain HTTP/1.1 on libevent, kernel receive stamps,
+ * keep-alive) is the measuring instrument; transport_unix is the same over unix sockets, which have no kernel stamps;
+ * transport_curl (libcurl multi on the same loop) carries https. Knows no JSON, no SSE, no scenario but the target's
+ * address; keeps no time limits but the connection's.
  */
 #ifndef LOADGEN_TRANSPORT_H
 #define LOADGEN_TRANSPORT_H
@@ -10,11 +11,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/evloop.h"
 #include "base/hist.h"
 #include "record.h"
 #include "scenario.h"
+
+#define XFER_LINGER_NS (1 * NS_PER_S)
+#define XFER_IDLE_NS   (4 * NS_PER_S) /* kept connections older than this are not used: uvicorn closes them at 5 s */
 
 struct transport;
 struct xfer; /* one request on its way; valid from start() to end() */
@@ -44,7 +49,9 @@ struct xfer_head {
 };
 
 /* Called on the loop thread, never from inside start(). t_ns is the read's stamp: the kernel's where the transport has
- * it. After end() the xfer is gone. A callback may call xfer cancel for its own request. */
+ * it; it never goes back within a request. After end() the xfer is gone. A callback may cancel its own request. When a
+ * kept connection turns out to be closed the request is sent again on a new one, once: connected and written are then
+ * called (again) for that. */
 struct xfer_handler {
 	void (*connected)(void *owner, int64_t t_ns); /* a new connection; not called for a kept one */
 	void (*written)(void *owner, int64_t t_ns);   /* the last byte was taken by the kernel */
@@ -52,6 +59,8 @@ struct xfer_handler {
 	void (*body)(void *owner, const char *bytes, size_t n, int64_t t_ns);
 	void (*end)(void *owner, enum xfer_end how, const char *why, int64_t t_ns);
 };
+
+extern const struct xfer_handler xfer_silent; /* for leave(): hears everything, says nothing */
 
 struct transport_stats {
 	int64_t connects, reuses, reuse_races; /* races: a kept connection was closed before 0 bytes came; sent again once */
@@ -65,7 +74,8 @@ struct transport_type {
 	const char *name;
 	enum stamp_source stamps;
 
-	/* Resolves the target's host once, here (blocking, before the load). keep_idle: kept connections at most. */
+	/* Resolves the target's host once, here (blocking, before the load). connect_ns: the most that a connection may
+	 * take to come about. */
 	enum rc (*open)(struct transport **out, struct evloop *loop, const struct target *t, int64_t connect_ns, struct err *e);
 
 	/* Copies or sends everything of spec before it returns. */
@@ -74,11 +84,15 @@ struct transport_type {
 	/* The caller wants no more of it: no callback follows, the connection is closed. */
 	void (*cancel)(struct xfer *x);
 
+	/* The caller has what it wants, though the body may not have ended: no callback follows. If the body ends soon
+	 * (XFER_LINGER_NS) the connection is kept for the next request, else closed. */
+	void (*leave)(struct xfer *x);
+
 	void (*stats)(const struct transport *t, struct transport_stats *out);
 	void (*close)(struct transport *t); /* cancels everything */
 };
 
-extern const struct transport_type transport_http1, transport_curl;
+extern const struct transport_type transport_http1, transport_unix, transport_curl;
 const struct transport_type *transport_for(const struct target *t); /* by URL scheme */
 
 #endif

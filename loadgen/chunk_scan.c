@@ -1,0 +1,321 @@
+/*
+ * Owns the fast reading of stream events. Loop thread, once per token. A recogniser of a strict
+ * subset of JSON: at the first byte that is not plainly fine (an unknown escape, a key twice, deep
+ * nesting) it gives up, and the caller reads the event the slow way. It must never guess.
+ */
+#include "chunk_scan.h"
+
+#include <string.h>
+
+#define MAX_DEPTH	 12
+#define MAX_NUMBER_BYTES 40
+
+struct scan {
+	const char *p, *end;
+	struct chunk_scan *out;
+	unsigned seen; /* which of the keys below */
+};
+
+/* Keys that change the reading; each may stand once. */
+enum key {
+	KEY_OTHER,
+	KEY_CHOICES,
+	KEY_USAGE,
+	KEY_ERROR,
+	KEY_FINISH_REASON,
+	KEY_DELTA,
+	KEY_MESSAGE,
+	KEY_TEXT,
+	KEY_CONTENT,
+	KEY_REASONING,
+	KEY_REASONING_CONTENT,
+	KEY_TOOL_CALLS,
+};
+
+struct key_name {
+	const char *name;
+	size_t len;
+	enum key key;
+};
+
+#define KEY(name, key)                                                                             \
+	{                                                                                          \
+		name, sizeof(name) - 1, key                                                        \
+	}
+static const struct key_name top_keys[] = {KEY("choices", KEY_CHOICES),
+					   KEY("usage", KEY_USAGE),
+					   KEY("error", KEY_ERROR),
+					   {NULL, 0, 0}};
+static const struct key_name choice_keys[] = {KEY("delta", KEY_DELTA),
+					      KEY("text", KEY_TEXT),
+					      KEY("finish_reason", KEY_FINISH_REASON),
+					      KEY("message", KEY_MESSAGE),
+					      {NULL, 0, 0}};
+static const struct key_name delta_keys[] = {KEY("content", KEY_CONTENT),
+					     KEY("reasoning", KEY_REASONING),
+					     KEY("reasoning_content", KEY_REASONING_CONTENT),
+					     KEY("tool_calls", KEY_TOOL_CALLS),
+					     {NULL, 0, 0}};
+
+static void skip_space(struct scan *s)
+{
+	while (s->p < s->end && *s->p == ' ')
+		s->p++;
+}
+
+static bool eat(struct scan *s, char c)
+{
+	if (s->p == s->end || *s->p != c)
+		return false;
+	s->p++;
+	return true;
+}
+
+/* Between values: blanks, then `c`, then blanks. */
+static bool eat_between(struct scan *s, char c)
+{
+	skip_space(s);
+	if (!eat(s, c))
+		return false;
+	skip_space(s);
+	return true;
+}
+
+static bool skip_word(struct scan *s, const char *word, size_t n)
+{
+	if ((size_t)(s->end - s->p) < n || memcmp(s->p, word, n) != 0)
+		return false;
+	s->p += n;
+	return true;
+}
+
+static bool is_hex(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+/* \u0000 and surrogates are left to the reader that knows pairs. */
+static bool skip_escape(struct scan *s)
+{
+	const char *p = s->p + 1;
+
+	if (s->end - p < 1)
+		return false;
+	if (*p != 'u') {
+		s->p += 2;
+		return *p && strchr("\"\\/bfnrt", *p);
+	}
+	if (s->end - p < 5)
+		return false;
+	for (int i = 1; i < 5; i++)
+		if (!is_hex(p[i]))
+			return false;
+	if (p[1] == 'd' || p[1] == 'D' || memcmp(p + 1, "0000", 4) == 0)
+		return false;
+	s->p += 6;
+	return true;
+}
+
+/* From the opening quote to behind the closing one. */
+static bool skip_string(struct scan *s, bool *empty)
+{
+	const char *from = s->p;
+
+	if (!eat(s, '"'))
+		return false;
+	while (s->p < s->end && *s->p != '"') {
+		if ((unsigned char)*s->p < 0x20)
+			return false;
+		if (*s->p == '\\') {
+			if (!skip_escape(s))
+				return false;
+		} else {
+			s->p++;
+		}
+	}
+	*empty = s->p == from + 1;
+	return eat(s, '"');
+}
+
+static bool skip_digits(struct scan *s)
+{
+	const char *from = s->p;
+
+	while (s->p < s->end && *s->p >= '0' && *s->p <= '9')
+		s->p++;
+	return s->p > from;
+}
+
+static bool skip_number(struct scan *s)
+{
+	const char *from = s->p;
+
+	eat(s, '-');
+	if (!eat(s, '0') && !skip_digits(s))
+		return false;
+	if (eat(s, '.') && !skip_digits(s))
+		return false;
+	if (eat(s, 'e') || eat(s, 'E')) {
+		if (!eat(s, '+'))
+			eat(s, '-');
+		if (!skip_digits(s))
+			return false;
+	}
+	return s->p - from <= MAX_NUMBER_BYTES;
+}
+
+static bool read_key(struct scan *s, const struct key_name *names, enum key *key)
+{
+	const char *from = s->p + 1;
+	size_t len;
+	bool empty;
+
+	if (!skip_string(s, &empty))
+		return false;
+	len = (size_t)(s->p - 1 - from);
+	if (memchr(from, '\\', len))
+		return false; /* it may be one of ours, escaped */
+	*key = KEY_OTHER;
+	for (; names && names->name; names++)
+		if (names->len == len && memcmp(names->name, from, len) == 0)
+			*key = names->key;
+	if (*key != KEY_OTHER && (s->seen & 1u << *key))
+		return false;
+	s->seen |= 1u << *key;
+	return eat_between(s, ':');
+}
+
+static bool skip_value(struct scan *s, int depth);
+
+/* { key: value, ... }; `member` takes a value by its key. */
+static bool read_object(struct scan *s, const struct key_name *names,
+			bool (*member)(struct scan *s, enum key key, int depth), int depth)
+{
+	enum key key;
+
+	if (depth > MAX_DEPTH || !eat(s, '{'))
+		return false;
+	skip_space(s);
+	if (eat(s, '}'))
+		return true;
+	do {
+		if (!read_key(s, names, &key) || !member(s, key, depth))
+			return false;
+	} while (eat_between(s, ','));
+	return eat(s, '}');
+}
+
+static bool skip_array(struct scan *s, int depth)
+{
+	if (depth > MAX_DEPTH || !eat(s, '['))
+		return false;
+	skip_space(s);
+	if (eat(s, ']'))
+		return true;
+	do {
+		if (!skip_value(s, depth))
+			return false;
+	} while (eat_between(s, ','));
+	return eat(s, ']');
+}
+
+static bool skip_member(struct scan *s, enum key key, int depth)
+{
+	(void)key;
+	return skip_value(s, depth);
+}
+
+static bool skip_value(struct scan *s, int depth)
+{
+	bool empty;
+
+	if (s->p == s->end)
+		return false;
+	switch (*s->p) {
+	case '"':
+		return skip_string(s, &empty);
+	case '{':
+		return read_object(s, NULL, skip_member, depth + 1);
+	case '[':
+		return skip_array(s, depth + 1);
+	case 't':
+		return skip_word(s, "true", 4);
+	case 'f':
+		return skip_word(s, "false", 5);
+	case 'n':
+		return skip_word(s, "null", 4);
+	default:
+		return skip_number(s);
+	}
+}
+
+/* A string, or null; *found becomes true if it is not empty. */
+static bool read_text(struct scan *s, bool *found)
+{
+	bool empty;
+
+	if (skip_word(s, "null", 4))
+		return true;
+	if (!skip_string(s, &empty))
+		return false;
+	*found |= !empty;
+	return true;
+}
+
+static bool delta_member(struct scan *s, enum key key, int depth)
+{
+	switch (key) {
+	case KEY_CONTENT:
+		return read_text(s, &s->out->has_text);
+	case KEY_REASONING:
+	case KEY_REASONING_CONTENT:
+		return read_text(s, &s->out->has_reasoning);
+	case KEY_TOOL_CALLS:
+		return skip_word(s, "null", 4);
+	default:
+		return skip_value(s, depth);
+	}
+}
+
+static bool choice_member(struct scan *s, enum key key, int depth)
+{
+	switch (key) {
+	case KEY_DELTA:
+		return read_object(s, delta_keys, delta_member, depth + 1);
+	case KEY_TEXT:
+		return read_text(s, &s->out->has_text);
+	case KEY_FINISH_REASON:
+		return skip_word(s, "null", 4);
+	case KEY_MESSAGE:
+		return false;
+	default:
+		return skip_value(s, depth);
+	}
+}
+
+static bool top_member(struct scan *s, enum key key, int depth)
+{
+	switch (key) {
+	case KEY_CHOICES:
+		if (!eat(s, '['))
+			return false;
+		skip_space(s);
+		return read_object(s, choice_keys, choice_member, depth + 2) && eat_between(s, ']');
+	case KEY_USAGE:
+	case KEY_ERROR:
+		return skip_word(s, "null", 4);
+	default:
+		return skip_value(s, depth);
+	}
+}
+
+bool chunk_scan(const char *data, size_t len, struct chunk_scan *out)
+{
+	struct scan s = {.p = data, .end = data + len, .out = out};
+
+	*out = (struct chunk_scan){false, false};
+	if (!read_object(&s, top_keys, top_member, 1))
+		return false;
+	skip_space(&s);
+	return s.p == s.end && (s.seen & 1u << KEY_CHOICES);
+}

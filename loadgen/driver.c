@@ -1,0 +1,182 @@
+/*
+ * Owns who may start: the counts of one level, the slots of a closed loop, the timeline of an open
+ * one. Pure; the caller brings the time and does what it is told. Must not know what a request is.
+ */
+#include "driver.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/die.h"
+
+struct driver {
+	struct level level;
+	int64_t start_ns, deadline_ns;
+	int64_t *arrival_ns; /* open: absolute */
+	int64_t n_arrivals;
+	int64_t started, in_flight;
+	bool stopped; /* nothing starts any more: asked for, or the level's time is over */
+	bool expired; /* the latter */
+
+	/* Closed: since when each free slot has been free, oldest first. A request is planned for
+	 * the moment its slot became free, so a client that is late shows as dispatch delay and not
+	 * as a faster server. */
+	int64_t *free_since;
+	int64_t first_free, n_free;
+};
+
+struct driver *driver_new(const struct level *l, int64_t start_ns, const int64_t *arrivals,
+			  int64_t n_arrivals)
+{
+	struct driver *d = xcalloc(1, sizeof(*d));
+
+	CHECK(l->kind == LOAD_OPEN || (l->concurrency > 0 && !arrivals));
+	d->level = *l;
+	d->start_ns = start_ns;
+	d->deadline_ns = l->duration_ns ? start_ns + l->duration_ns : INT64_MAX;
+	if (l->kind == LOAD_OPEN) {
+		d->n_arrivals = n_arrivals;
+		d->arrival_ns = xcalloc((size_t)n_arrivals + 1, sizeof(*d->arrival_ns));
+		for (int64_t i = 0; i < n_arrivals; i++)
+			d->arrival_ns[i] = start_ns + arrivals[i];
+		return d;
+	}
+	d->n_free = l->concurrency;
+	d->free_since = xcalloc((size_t)l->concurrency, sizeof(*d->free_since));
+	for (int64_t i = 0; i < d->n_free; i++)
+		d->free_since[i] = start_ns;
+	return d;
+}
+
+void driver_free(struct driver *d)
+{
+	if (!d)
+		return;
+	free(d->arrival_ns);
+	free(d->free_since);
+	free(d);
+}
+
+static struct driver_step end_step(const struct driver *d)
+{
+	return (struct driver_step){.what = d->in_flight ? DRIVER_DRAIN : DRIVER_OVER};
+}
+
+static struct driver_step start_step(struct driver *d, int64_t sched_ns)
+{
+	d->in_flight++;
+	return (struct driver_step){
+		.what = DRIVER_START, .index = d->started++, .sched_ns = sched_ns};
+}
+
+/* Nothing can start before a request ends. The level's end must be noticed all the same. */
+static struct driver_step blocked_step(const struct driver *d)
+{
+	if (d->deadline_ns == INT64_MAX)
+		return (struct driver_step){.what = DRIVER_BLOCK};
+	return (struct driver_step){.what = DRIVER_WAIT, .at_ns = d->deadline_ns};
+}
+
+static void expire(struct driver *d)
+{
+	d->expired = true;
+	d->stopped = true;
+}
+
+static struct driver_step next_closed(struct driver *d, int64_t now_ns)
+{
+	int64_t sched_ns;
+
+	if (!d->stopped && now_ns >= d->deadline_ns)
+		expire(d);
+	if (d->stopped || (d->level.requests && d->started == d->level.requests))
+		return end_step(d);
+	if (!d->n_free)
+		return blocked_step(d);
+	sched_ns = d->free_since[d->first_free];
+	d->first_free = (d->first_free + 1) % d->level.concurrency;
+	d->n_free--;
+	return start_step(d, sched_ns);
+}
+
+static bool at_cap(const struct driver *d)
+{
+	return d->level.concurrency && d->in_flight >= d->level.concurrency;
+}
+
+/* Arrivals lie before the deadline, all of them: a caller that comes late starts them late. Only
+ * those that the cap holds back until then are dropped. */
+static struct driver_step next_open(struct driver *d, int64_t now_ns)
+{
+	int64_t sched_ns;
+
+	if (d->stopped || d->started == d->n_arrivals)
+		return end_step(d);
+	if (at_cap(d)) {
+		if (now_ns < d->deadline_ns)
+			return blocked_step(d);
+		expire(d);
+		return end_step(d);
+	}
+	sched_ns = d->arrival_ns[d->started];
+	if (sched_ns > now_ns)
+		return (struct driver_step){.what = DRIVER_WAIT, .at_ns = sched_ns};
+	return start_step(d, sched_ns);
+}
+
+struct driver_step driver_next(struct driver *d, int64_t now_ns)
+{
+	return d->level.kind == LOAD_OPEN ? next_open(d, now_ns) : next_closed(d, now_ns);
+}
+
+void driver_ended(struct driver *d, int64_t now_ns)
+{
+	CHECK(d->in_flight > 0);
+	if (d->level.kind == LOAD_OPEN) {
+		/* The slot comes too late for whom it was held back from, even if nobody asked in
+		 * between. */
+		if (at_cap(d) && now_ns >= d->deadline_ns && d->started < d->n_arrivals)
+			expire(d);
+	} else {
+		d->free_since[(d->first_free + d->n_free) % d->level.concurrency] = now_ns;
+		d->n_free++;
+	}
+	d->in_flight--;
+}
+
+void driver_stop(struct driver *d)
+{
+	d->stopped = true;
+}
+
+int64_t driver_planned(const struct driver *d)
+{
+	if (d->level.kind == LOAD_OPEN)
+		return d->n_arrivals;
+	/* With both ends the time may come first, and then what was not started was not planned. */
+	return d->level.requests && !d->expired ? d->level.requests : d->started;
+}
+
+int64_t driver_started(const struct driver *d)
+{
+	return d->started;
+}
+
+int64_t driver_in_flight(const struct driver *d)
+{
+	return d->in_flight;
+}
+
+int64_t driver_sched_ns(const struct driver *d, int64_t index)
+{
+	if (d->level.kind != LOAD_OPEN)
+		return d->start_ns;
+	CHECK(index >= 0 && index < d->n_arrivals);
+	return d->arrival_ns[index];
+}
+
+int64_t driver_deadline_ns(const struct driver *d)
+{
+	return d->deadline_ns;
+}

@@ -1,0 +1,286 @@
+/*
+ * Owns the scenario as a whole: its top-level keys and their defaults, --set, and what must fit
+ * together across sections. What a target, a workload and a load are is read in scenario_targets.c,
+ * scenario_workload.c and scenario_load.c. Main thread, before anything is opened. Must not know
+ * how any of it is carried out.
+ */
+#include "scenario.h"
+
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/die.h"
+#include "scenario_read.h"
+
+#define MAX_POINTS 1000000
+
+static const struct field warmup_fields[] = {
+	FIELD("requests", field_count, offsetof(struct scenario, warmup_requests), .min = 0,
+	      .max = 1000),
+	{0},
+};
+
+static const struct field slo_fields[] = {
+	FIELD("ttft", field_duration, offsetof(struct slo, ttft_ns), .min = 1, .max = MAX_TIME_NS),
+	FIELD("tpot", field_duration, offsetof(struct slo, tpot_ns), .min = 1, .max = MAX_TIME_NS),
+	FIELD("e2el", field_duration, offsetof(struct slo, e2el_ns), .min = 1, .max = MAX_TIME_NS),
+	{0},
+};
+
+static const struct field limits_fields[] = {
+	FIELD("connect", field_duration, offsetof(struct limits, connect_ns), .min = NS_PER_MS,
+	      .max = MAX_TIME_NS),
+	FIELD("timeout", field_duration, offsetof(struct limits, timeout_ns), .min = NS_PER_MS,
+	      .max = MAX_TIME_NS),
+	FIELD("idle", field_duration, offsetof(struct limits, idle_ns), .min = NS_PER_MS,
+	      .max = MAX_TIME_NS),
+	FIELD("grace", field_duration, offsetof(struct limits, grace_ns), .min = 0,
+	      .max = MAX_TIME_NS),
+	FIELD("max_failures", field_count, offsetof(struct limits, max_failures), .min = 0,
+	      .max = 1e15),
+	{0},
+};
+
+static READER(field_scrape)
+{
+	int64_t *ns = out;
+	enum rc rc = field_duration(r, f, n, ns, e);
+
+	if (!rc && *ns > 0 && *ns < 10 * NS_PER_MS)
+		return ynode_err(n, e, "got %s, want 10 ms or more, or 0 for no scraping", n->text);
+	return rc;
+}
+
+/* Those of plots/: a name that no figure has must not be found out when the run is over. */
+static READER(field_figures)
+{
+	static const char *const names[] = {"throughput", "latency", "cdf", "timeline",
+					    "goodput",	  "server",  NULL};
+	enum rc rc = field_strings(r, f, n, out, e);
+	int which;
+
+	for (size_t i = 0; i < n->n && !rc; i++)
+		rc = ynode_choice(n->child[i], names, &which, e);
+	return rc;
+}
+
+static const struct field output_fields[] = {
+	FIELD("events", field_bool, offsetof(struct output_spec, events)),
+	FIELD("plots", field_figures, offsetof(struct output_spec, plots)),
+	FIELD("scrape", field_scrape, offsetof(struct output_spec, scrape_ns), .min = 0,
+	      .max = MAX_TIME_NS),
+	{0},
+};
+
+/* Labels of rows or columns: some, and each once. */
+static READER(field_labels)
+{
+	enum rc rc = field_strings(r, f, n, out, e);
+	char **list = *(char ***)out;
+
+	if (!rc && !list[0])
+		return ynode_err(n, e, "got an empty list, want a label or more");
+	for (size_t i = 1; !rc && list[i]; i++)
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(list[k], list[i]) == 0)
+				return ynode_err(n->child[i], e, "\"%.100s\" given twice", list[i]);
+	return rc;
+}
+
+static const struct field matrix_fields[] = {
+	FIELD("rows", field_labels, offsetof(struct scenario, rows), .required = true),
+	FIELD("columns", field_labels, offsetof(struct scenario, columns), .required = true),
+	{0},
+};
+
+/* workload before targets, which start from its request; matrix before the targets that refer to
+ * it. */
+static const struct field scenario_fields[] = {
+	FIELD("name", field_str, offsetof(struct scenario, name)),
+	FIELD("description", field_text, offsetof(struct scenario, description)),
+	FIELD("seed", field_count, offsetof(struct scenario, seed), .min = 0, .max = 9e15),
+	FIELD("workload", read_workload, 0, .required = true),
+	FIELD("matrix", field_map, 0, .fields = matrix_fields),
+	FIELD("targets", read_targets, 0, .required = true),
+	FIELD("load", read_load, 0, .required = true),
+	FIELD("warmup", field_map, 0, .fields = warmup_fields),
+	FIELD("repeats", field_int, offsetof(struct scenario, repeats), .min = 1, .max = 1000),
+	FIELD("slo", field_map, offsetof(struct scenario, slo), .fields = slo_fields),
+	FIELD("limits", field_map, offsetof(struct scenario, limits), .fields = limits_fields),
+	FIELD("output", field_map, offsetof(struct scenario, output), .fields = output_fields),
+	{0},
+};
+
+static void set_defaults(struct scenario *s)
+{
+	static const char *const plots[] = {"throughput", "latency", "cdf", "timeline"};
+
+	s->description = xstrdup("");
+	s->seed = 42;
+	s->repeats = 1;
+	s->limits = (struct limits){
+		.connect_ns = 10 * NS_PER_S,
+		.timeout_ns = 600 * NS_PER_S,
+		.idle_ns = 60 * NS_PER_S,
+		.grace_ns = 30 * NS_PER_S,
+	};
+	s->output.events = true;
+	s->output.scrape_ns = 500 * NS_PER_MS;
+	for (size_t i = 0; i < sizeof(plots) / sizeof(plots[0]); i++)
+		strings_push(&s->output.plots, xstrdup(plots[i]));
+}
+
+/* Folders and files are named after it. */
+static enum rc check_name(const struct scenario *s, struct err *e)
+{
+	const struct ynode *n = ynode_get(ydoc_root(s->doc), "name");
+
+	if (strlen(s->name) > 100 || strchr(s->name, '/') || s->name[0] == '.')
+		return ynode_err(n ? n : ydoc_root(s->doc), e,
+				 "got \"%.120s\", want a name of at most 100 characters without "
+				 "\"/\" and without a dot in front: the results folder has it",
+				 s->name);
+	return RC_OK;
+}
+
+static enum rc check_size(const struct scenario *s, struct err *e)
+{
+	int64_t points = (int64_t)s->n_targets * s->n_levels * s->repeats;
+
+	if (points > MAX_POINTS)
+		return ynode_err(ydoc_root(s->doc), e,
+				 "%d targets at %d levels in %d repeats are %lld points, want at "
+				 "most %d",
+				 s->n_targets, s->n_levels, s->repeats, (long long)points,
+				 MAX_POINTS);
+	return RC_OK;
+}
+
+static enum rc apply_sets(struct ydoc *doc, const struct opt_list *sets, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; sets && i < sets->n && !rc; i++) {
+		char *assignment = NULL, *origin;
+
+		rc = load_set_path(doc, sets->item[i], &assignment, e);
+		if (rc)
+			return rc;
+		origin = xasprintf("--set %.*s", (int)strcspn(assignment, "="), assignment);
+		rc = ydoc_set(doc, assignment, origin, e);
+		free(origin);
+		free(assignment);
+	}
+	return rc;
+}
+
+/* "scenarios/demo.yaml" -> "demo" */
+static char *stem(const char *path)
+{
+	char *copy = xstrdup(path), *base = basename(copy), *dot = strrchr(base, '.');
+	char *out = dot && dot != base ? xstrndup(base, (size_t)(dot - base)) : xstrdup(base);
+
+	free(copy);
+	return out;
+}
+
+static enum rc folder_of(const char *path, char **out, struct err *e)
+{
+	char *copy = xstrdup(path), *real = realpath(dirname(copy), NULL);
+
+	free(copy);
+	if (!real)
+		return err_set(e, RC_IO, "%s: its folder cannot be reached", path);
+	*out = real;
+	return RC_OK;
+}
+
+/* Takes doc. archived: see scenario_load_archived(). */
+static enum rc build(struct scenario **out, struct ydoc *doc, const char *path,
+		     const struct opt_list *sets, const struct opt_list *only, bool archived,
+		     struct err *e)
+{
+	struct scenario *s = xcalloc(1, sizeof(*s));
+	struct reader r = {
+		.s = s,
+		.only = only,
+		.files = !archived,
+		.environment = !archived,
+		.request = {.stream = true, .ignore_eos = true},
+	};
+	enum rc rc;
+
+	*out = NULL;
+	s->doc = doc;
+	s->path = xstrdup(path);
+	s->name = stem(path);
+	set_defaults(s);
+	rc = folder_of(path, &s->folder, e);
+	if (!rc)
+		rc = apply_sets(doc, sets, e);
+	if (!rc)
+		rc = read_map(&r, ydoc_root(doc), scenario_fields, s, e);
+	if (!rc)
+		rc = check_name(s, e);
+	if (!rc)
+		rc = check_size(s, e);
+	free(r.request.extra_json);
+	if (rc)
+		scenario_free(s);
+	else
+		*out = s;
+	return rc;
+}
+
+enum rc scenario_load(struct scenario **out, const char *path, const struct opt_list *sets,
+		      const struct opt_list *only, struct err *e)
+{
+	struct ydoc *doc;
+	enum rc rc = yaml_load(&doc, path, e);
+
+	*out = NULL;
+	return rc ? rc : build(out, doc, path, sets, only, false, e);
+}
+
+enum rc scenario_parse(struct scenario **out, const char *name, const char *text, size_t len,
+		       const struct opt_list *sets, const struct opt_list *only, struct err *e)
+{
+	struct ydoc *doc;
+	enum rc rc = yaml_parse(&doc, name, text, len, e);
+
+	*out = NULL;
+	return rc ? rc : build(out, doc, name, sets, only, false, e);
+}
+
+enum rc scenario_load_archived(struct scenario **out, const char *path, struct err *e)
+{
+	struct ydoc *doc;
+	enum rc rc = yaml_load(&doc, path, e);
+
+	*out = NULL;
+	return rc ? rc : build(out, doc, path, NULL, NULL, true, e);
+}
+
+void scenario_free(struct scenario *s)
+{
+	if (!s)
+		return;
+	for (int i = 0; i < s->n_targets; i++)
+		target_release(&s->targets[i]);
+	free(s->targets);
+	free(s->levels);
+	free(s->path);
+	free(s->folder);
+	free(s->name);
+	free(s->description);
+	free(s->workload.file);
+	strings_free(s->workload.text);
+	strings_free(s->output.plots);
+	strings_free(s->rows);
+	strings_free(s->columns);
+	ydoc_free(s->doc);
+	free(s);
+}

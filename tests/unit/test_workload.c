@@ -1,0 +1,530 @@
+/*
+ * What is asked: prompt files and their mistakes, the draw of prompts and lengths, and that it is a
+ * function of (seed, level, repeat, k) alone. And the shipped set, held to what it claims to be.
+ */
+#include <ctype.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/die.h"
+#include "base/jsonx.h"
+#include "loadgen/scenario.h"
+#include "loadgen/workload.h"
+
+#define SET SOURCE_DIR "/scenarios/prompts/lima_style.jsonl"
+
+/* ---- prompt files ---- */
+
+static void test_lima(void **state)
+{
+	static const char text[] =
+		"\xef\xbb\xbf{\"conversations\": [\"What is 1+1?\", \"Two, of course.\"]}\r\n"
+		"\n"
+		"{\"conversations\": [\"Gr\\u00fc\\u00dfe \\ud83d\\ude00\"], \"source\": \"x\"}\n"
+		"  {\"conversations\": [\"q\", \"a\", \"q2\", \"a2\"], \"reference_tokens\": 900, "
+		"\"more\": {}}";
+	struct prompt *p = NULL;
+	size_t n = 0;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(prompts_parse_lima("f", text, sizeof(text) - 1, &p, &n, &e), RC_OK);
+	assert_int_equal(n, 3);
+	assert_string_equal(p[0].text, "What is 1+1?");
+	assert_int_equal(p[0].len, 12);
+	assert_int_equal(p[0].reference_tokens, 4); /* 3 words * 1.35 */
+	assert_string_equal(p[1].text, "Grüße 😀");
+	assert_int_equal(p[1].reference_tokens, 0);
+	assert_string_equal(p[2].text, "q");
+	assert_int_equal(p[2].reference_tokens, 900);
+	prompts_free(p, n);
+}
+
+static void test_lima_mistakes(void **state)
+{
+	static const struct {
+		const char *text, *message;
+	} row[] = {
+		{"{\"conversations\": [\"a\"]}\n{\"conversations\": [\"b\"}\n",
+		 "f:2: line 1, column 23: "},
+		{"[1]", "f:1: want an object {\"conversations\": [...]}"},
+		{"{}",
+		 "f:1: conversations: want a list of strings, the first of which is the user's"},
+		{"{\"conversations\": []}",
+		 "f:1: conversations: want a list of strings, the first of which is the user's"},
+		{"{\"conversations\": \"a\"}", "f:1: conversations: got "},
+		{"{\"conversations\": [{\"from\": \"human\", \"value\": \"hi\"}]}",
+		 "f:1: conversations: want strings, user and assistant in turn"},
+		{"{\"conversations\": [\"a\", 5]}",
+		 "f:1: conversations: want strings, user and assistant in turn"},
+		{"{\"conversations\": [\" \\n\", \"x\"]}",
+		 "f:1: conversations[0]: an empty prompt"},
+		{"{\"conversations\": [\"a\"], \"reference_tokens\": 0}",
+		 "f:1: reference_tokens: "},
+		{"{\"conversations\": [\"a\"], \"reference_tokens\": \"9\"}",
+		 "f:1: reference_tokens: "},
+		{"\n{\"conversations\": [\"\xff\"]}", "f:2: not UTF-8 text"},
+		{"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+		 "f:1: "},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		struct prompt *p = NULL;
+		size_t n = 0;
+		struct err e = {.msg = ""};
+
+		assert_int_not_equal(
+			prompts_parse_lima("f", row[i].text, strlen(row[i].text), &p, &n, &e),
+			RC_OK);
+		if (strncmp(e.msg, row[i].message, strlen(row[i].message)) != 0)
+			fail_msg("%s\ngot:  %s\nwant: %s", row[i].text, e.msg, row[i].message);
+		prompts_free(p, n);
+	}
+}
+
+static void test_plain(void **state)
+{
+	static const char text[] = "one\r\n\n   \n two \nthree";
+	struct prompt *p = NULL;
+	size_t n = 0;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(prompts_parse_plain("f", text, sizeof(text) - 1, &p, &n, &e), RC_OK);
+	assert_int_equal(n, 3);
+	assert_string_equal(p[0].text, "one");
+	assert_string_equal(p[1].text, " two ");
+	assert_string_equal(p[2].text, "three");
+	assert_int_equal(p[2].reference_tokens, 0);
+	prompts_free(p, n);
+	p = NULL;
+	n = 0;
+	assert_int_equal(prompts_parse_plain("f", "ok\na\0b", 6, &p, &n, &e), RC_INPUT);
+	assert_string_equal(e.msg, "f:2: not UTF-8 text");
+	prompts_free(p, n);
+}
+
+static void test_detect(void **state)
+{
+	static const struct {
+		const char *text;
+		enum rc rc;
+		enum prompt_format format;
+	} row[] = {
+		{"\n  {\"conversations\": [\"a\"]}\n", RC_OK, PROMPTS_LIMA},
+		{"\xef\xbb\xbf{\"conversations\": [\"a\"]}", RC_OK, PROMPTS_LIMA},
+		{"Explain {\"conversations\"}", RC_OK, PROMPTS_PLAIN},
+		{"", RC_OK, PROMPTS_PLAIN},
+		{"{\"prompt\": \"a\"}", RC_INPUT, PROMPTS_AUTO},
+		{"[{\"conversations\": []}]", RC_INPUT, PROMPTS_AUTO},
+		{"{not json", RC_INPUT, PROMPTS_AUTO},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		enum prompt_format format;
+		struct err e;
+
+		assert_int_equal(prompts_detect("f", row[i].text, strlen(row[i].text), &format, &e),
+				 row[i].rc);
+		if (row[i].rc == RC_OK)
+			assert_int_equal(format, row[i].format);
+		else
+			assert_non_null(strstr(e.msg, "say format: plain"));
+	}
+}
+
+/* ---- the draw ---- */
+
+static struct scenario *scenario(const char *workload)
+{
+	struct scenario *s;
+	struct err e = {.msg = ""};
+	char *text = xasprintf("targets: [{name: a, url: \"http://h\"}]\n"
+			       "load: {serial: {requests: 1}}\nseed: 5\nworkload: {%s}\n",
+			       workload);
+
+	if (scenario_parse(&s, "s.yaml", text, strlen(text), NULL, NULL, &e) != RC_OK)
+		fail_msg("%s\n%s", text, e.msg);
+	free(text);
+	return s;
+}
+
+static struct workload *workload(const struct scenario *s)
+{
+	struct workload *w;
+	struct err e = {.msg = ""};
+
+	if (workload_new(&w, s, &e) != RC_OK)
+		fail_msg("%s", e.msg);
+	return w;
+}
+
+static struct planned_request plan(struct workload *w, int level, int repeat, int64_t k)
+{
+	struct planned_request r;
+
+	workload_plan(w, level, repeat, k, &r);
+	return r;
+}
+
+static void test_shuffle(void **state)
+{
+	struct scenario *s = scenario("prompts: {file: \"" SET "\", limit: 50}");
+	struct workload *w = workload(s);
+	int64_t first[50];
+	int same = 0;
+
+	(void)state;
+	assert_int_equal(workload_prompts(w), 50);
+	for (int cycle = 0; cycle < 3; cycle++) { /* each prompt once a cycle */
+		int seen[50] = {0};
+
+		for (int k = 0; k < 50; k++) {
+			struct planned_request r = plan(w, 0, 0, 50 * cycle + k);
+
+			assert_true(r.prompt_id >= 0 && r.prompt_id < 50);
+			assert_int_equal(r.input_tokens, -1);
+			assert_int_equal(r.output_tokens, 128);
+			assert_int_equal(strlen(r.text), r.len);
+			seen[r.prompt_id]++;
+			if (!cycle)
+				first[k] = r.prompt_id;
+			else
+				same += first[k] == r.prompt_id;
+		}
+		for (int i = 0; i < 50; i++)
+			assert_int_equal(seen[i], 1);
+	}
+	assert_true(same < 12); /* of 100; by chance 2 */
+	workload_free(w);
+	scenario_free(s);
+}
+
+static void test_sequential(void **state)
+{
+	struct scenario *s = scenario("prompts: {text: [a, b, c], pick: sequential}");
+	struct workload *w = workload(s);
+
+	(void)state;
+	for (int64_t k = 0; k < 10; k++) {
+		assert_int_equal(plan(w, 3, 1, k).prompt_id, k % 3);
+		assert_int_equal(plan(w, 3, 1, k).text[0], 'a' + (int)(k % 3));
+	}
+	workload_free(w);
+	scenario_free(s);
+}
+
+/* Whoever asks, in whatever order, gets the same; another seed, level or repeat gives another. */
+static void test_pure(void **state)
+{
+	static const char *const kinds[] = {
+		"prompts: {file: \"" SET
+		"\"}, output_tokens: {dist: uniform, min: 1, max: 1000000}",
+		"prompts: {synthetic: {input_tokens: {dist: uniform, min: 1, max: 900}}}, "
+		"output_tokens: {dist: uniform, min: 1, max: 1000000}",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		struct scenario *s = scenario(kinds[i]);
+		struct workload *a = workload(s), *b = workload(s), *c;
+		int level_same = 0, repeat_same = 0, seed_same = 0, warmup_same = 0;
+
+		s->seed++;
+		c = workload(s);
+		for (int64_t k = 999; k >= 0; k -= 3)
+			plan(b, 7, 2, k); /* another order of calls */
+		for (int64_t k = 0; k < 400; k++) {
+			struct planned_request x = plan(a, 7, 2, k), y = plan(b, 7, 2, k);
+			int32_t tokens = x.output_tokens;
+
+			assert_int_equal(x.prompt_id, y.prompt_id);
+			assert_int_equal(x.input_tokens, y.input_tokens);
+			assert_int_equal(x.output_tokens, y.output_tokens);
+			assert_int_equal(x.len, y.len);
+			assert_memory_equal(x.text, y.text, x.len);
+			level_same += plan(b, 8, 2, k).output_tokens == tokens;
+			repeat_same += plan(b, 7, 3, k).output_tokens == tokens;
+			warmup_same += plan(b, -1, 2, k).output_tokens == tokens;
+			seed_same += plan(c, 7, 2, k).output_tokens == tokens;
+		}
+		assert_true(level_same < 3 && repeat_same < 3 && seed_same < 3 && warmup_same < 3);
+		workload_free(a);
+		workload_free(b);
+		workload_free(c);
+		scenario_free(s);
+	}
+}
+
+/* Lengths have a stream of their own: another way to pick prompts does not move them. */
+static void test_streams_apart(void **state)
+{
+	struct scenario *s = scenario("prompts: {text: [a, b, c]}, output_tokens: {dist: gamma, "
+				      "mean: 500, cv: 1}"),
+			*t = scenario(
+				"prompts: {synthetic: {input_tokens: 9}}, output_tokens: {dist: "
+				"gamma, mean: 500, cv: 1}");
+	struct workload *w = workload(s), *v = workload(t);
+
+	(void)state;
+	for (int64_t k = 0; k < 100; k++)
+		assert_int_equal(plan(w, 0, 0, k).output_tokens, plan(v, 0, 0, k).output_tokens);
+	workload_free(w);
+	workload_free(v);
+	scenario_free(s);
+	scenario_free(t);
+}
+
+static int64_t words_of(const char *s)
+{
+	int64_t n = 0;
+
+	for (bool inside = false; *s; s++) {
+		n += *s != ' ' && !inside;
+		inside = *s != ' ';
+	}
+	return n;
+}
+
+static void test_synthetic(void **state)
+{
+	struct scenario *s = scenario(
+		"prompts: {synthetic: {input_tokens: {dist: lognormal, mean: 300, cv: 0.6, min: 8, "
+		"max: 2048}}}, output_tokens: {dist: exponential, mean: 100, max: 400}");
+	struct workload *w = workload(s);
+	double in = 0, out = 0;
+	char before[64] = "";
+
+	(void)state;
+	assert_int_equal(workload_prompts(w), 0);
+	for (int64_t k = 0; k < 4000; k++) {
+		struct planned_request r = plan(w, 0, 0, k);
+
+		assert_int_equal(r.prompt_id, k);
+		assert_int_equal(words_of(r.text), r.input_tokens);
+		assert_true(r.input_tokens >= 8 && r.input_tokens <= 2048);
+		assert_true(r.output_tokens >= 1 && r.output_tokens <= 400);
+		assert_int_not_equal(strncmp(before, r.text, 40), 0); /* no shared prefix */
+		snprintf(before, sizeof(before), "%.60s", r.text);
+		in += r.input_tokens;
+		out += r.output_tokens;
+	}
+	assert_true(fabs(in / 4000 - 300) < 10);
+	assert_true(fabs(out / 4000 - 100 * (1 - exp(-4))) < 6);
+	workload_free(w);
+	scenario_free(s);
+}
+
+static void test_reference(void **state)
+{
+	struct scenario *s = scenario("prompts: {file: \"" SET "\", pick: sequential}, "
+				      "output_tokens: {reference: {max: 500}}"),
+			*t = scenario("prompts: {file: \"" SET "\", pick: sequential}, "
+				      "output_tokens: reference");
+	struct workload *w = workload(s), *v = workload(t);
+	int cut = 0;
+
+	(void)state;
+	for (int64_t k = 0; k < 340; k++) {
+		int32_t whole = plan(v, 0, 0, k).output_tokens;
+
+		assert_true(whole > 0);
+		assert_int_equal(plan(w, 0, 0, k).output_tokens, whole > 500 ? 500 : whole);
+		cut += whole > 500;
+	}
+	assert_true(cut > 30 && cut < 200);
+	workload_free(w);
+	workload_free(v);
+	scenario_free(s);
+	scenario_free(t);
+}
+
+/* Mistakes that only the content of a file shows. */
+static void test_file_mistakes(void **state)
+{
+	static const struct {
+		const char *content, *keys, *message;
+	} row[] = {
+		{"", "", "holds no prompts"},
+		{"\n \n", "format: lima", "holds no prompts"},
+		{"{\"a\": 1}\n", "", "1: JSON, but no LIMA record"},
+		{"hello\n", "format: lima", "1: line 1, column 1: "},
+		{"{\"conversations\": [\"a\", \"b\"]}\n{\"conversations\": [\"a\"]}\n",
+		 "}, output_tokens: reference, request: {", "record 2 has no answer"},
+		{"hello\n", "}, output_tokens: reference, request: {", "record 1 has no answer"},
+	};
+	char path[] = "/tmp/test_workload.XXXXXX";
+
+	(void)state;
+	close(mkstemp(path));
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		char *keys =
+			xasprintf("prompts: {file: \"%s\"%s%s}", path,
+				  *row[i].keys && *row[i].keys != '}' ? ", " : "", row[i].keys);
+		FILE *f = fopen(path, "w");
+		struct workload *w = NULL;
+		struct scenario *s;
+		struct err e = {.msg = ""};
+
+		assert_non_null(f);
+		fputs(row[i].content, f);
+		fclose(f);
+		s = scenario(keys);
+		assert_int_equal(workload_new(&w, s, &e), RC_INPUT);
+		assert_null(w);
+		if (!strstr(e.msg, row[i].message) || strncmp(e.msg, path, strlen(path)) != 0)
+			fail_msg("got:  %s\nwant: %s", e.msg, row[i].message);
+		scenario_free(s);
+		free(keys);
+	}
+	remove(path);
+}
+
+/* ---- the shipped set ---- */
+
+static int64_t code_points(const char *s)
+{
+	int64_t n = 0;
+
+	for (; *s; s++)
+		n += ((unsigned char)*s & 0xc0) != 0x80;
+	return n;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Linear interpolation, numpy's default. v is sorted. */
+static double quantile(const double *v, size_t n, double q)
+{
+	double at = q * (double)(n - 1);
+	size_t i = (size_t)at;
+
+	return i + 1 < n ? v[i] + (at - (double)i) * (v[i + 1] - v[i]) : v[n - 1];
+}
+
+static void assert_near(const char *what, double got, double want, double share)
+{
+	if (fabs(got - want) > share * want)
+		fail_msg("%s: got %.1f, want %.1f within %.0f %%", what, got, want, 100 * share);
+}
+
+static void test_shipped_set(void **state)
+{
+	static const struct {
+		const char *what;
+		double q, lima;
+	} shape[] = {{"p50", 0.5, 96}, {"p90", 0.9, 571}, {"p95", 0.95, 757}, {"p99", 0.99, 1694}};
+	double chars[1000], references[1000], sum = 0;
+	int single = 0, dialogues = 0;
+	size_t n = 0, n_references = 0;
+	struct buf b;
+	struct err e;
+
+	(void)state;
+	buf_init(&b, 16 << 20);
+	assert_int_equal(buf_read_file(&b, SET, &e), RC_OK);
+	for (char *line = strtok((char *)buf_cstr(&b), "\n"); line;
+	     line = strtok(NULL, "\n"), n++) {
+		const cJSON *turns, *turn;
+		int64_t reference = 0;
+		cJSON *record;
+		int count;
+
+		assert_true(n < ARRAY_LEN(chars));
+		if (json_parse(&record, line, strlen(line), &e) != RC_OK)
+			fail_msg("line %zu: %s", n + 1, e.msg);
+		turns = cJSON_GetObjectItemCaseSensitive(record, "conversations");
+		assert_int_equal(
+			json_get_int(record, "", "reference_tokens", 65, 3000, &reference, &e),
+			RC_OK);
+		assert_true(cJSON_IsString(cJSON_GetObjectItemCaseSensitive(record, "source")));
+		count = cJSON_GetArraySize(turns);
+		assert_true(count >= 2 && count % 2 == 0); /* it ends with an answer */
+		single += count == 2;
+		dialogues += count > 2;
+		cJSON_ArrayForEach(turn, turns)
+		{
+			assert_true(cJSON_IsString(turn) && *turn->valuestring);
+		}
+		if (reference) {
+			assert_int_equal(count, 2);
+			references[n_references++] = (double)reference;
+		}
+		chars[n] = (double)code_points(turns->child->valuestring);
+		sum += chars[n];
+		cJSON_Delete(record);
+	}
+	buf_release(&b);
+	assert_true(single >= 300);
+	assert_true(dialogues >= 30);
+	qsort(chars, n, sizeof(*chars), by_value);
+	assert_near("mean", sum / (double)n, 229, 0.15);
+	for (size_t i = 0; i < ARRAY_LEN(shape); i++)
+		assert_near(shape[i].what, quantile(chars, n, shape[i].q), shape[i].lima, 0.15);
+
+	/* What its README says of the answers. */
+	assert_int_equal(n, 340);
+	assert_int_equal(single, 309);
+	assert_int_equal(dialogues, 31);
+	assert_int_equal(n_references, 248);
+	qsort(references, n_references, sizeof(*references), by_value);
+	assert_near("reference p50", quantile(references, n_references, 0.5), 355, 0.01);
+	assert_near("reference p90", quantile(references, n_references, 0.9), 1600, 0.01);
+}
+
+/* The lengths that loadgen makes of them, as the README has them too. */
+static void test_shipped_lengths(void **state)
+{
+	struct scenario *s = scenario("prompts: {file: \"" SET "\", pick: sequential}, "
+				      "output_tokens: reference");
+	struct workload *w = workload(s);
+	double tokens[340];
+
+	(void)state;
+	assert_int_equal(workload_prompts(w), 340);
+	for (int64_t k = 0; k < 340; k++)
+		tokens[k] = plan(w, 0, 0, k).output_tokens;
+	qsort(tokens, 340, sizeof(*tokens), by_value);
+	assert_near("p50", quantile(tokens, 340, 0.5), 230, 0.01);
+	assert_near("p90", quantile(tokens, 340, 0.9), 1155, 0.01);
+	workload_free(w);
+	scenario_free(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_lima),
+		cmocka_unit_test(test_lima_mistakes),
+		cmocka_unit_test(test_plain),
+		cmocka_unit_test(test_detect),
+		cmocka_unit_test(test_shuffle),
+		cmocka_unit_test(test_sequential),
+		cmocka_unit_test(test_pure),
+		cmocka_unit_test(test_streams_apart),
+		cmocka_unit_test(test_synthetic),
+		cmocka_unit_test(test_reference),
+		cmocka_unit_test(test_file_mistakes),
+		cmocka_unit_test(test_shipped_set),
+		cmocka_unit_test(test_shipped_lengths),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
