@@ -436,7 +436,7 @@ static void llama_stats(const struct sched *s, struct sched_stats *out)
 {
 	*out = (struct sched_stats){
 		.waiting = s->queue.n + s->deferred.n,
-		.free_blocks = (int32_t)((int64_t)s->n_ctx - all_cells(s)),
+		.free_blocks = (int32_t)(s->n_ctx - started_cells(s)),
 		.usable_blocks = s->n_ctx,
 		.block_size = 1,
 		.max_model_len = s->slot_ctx,
