@@ -85,7 +85,8 @@ struct sched {
 	struct reqlist deferred; /* found no slot; the first returns to the queue at each release */
 	int64_t releases;
 	bool in_flight;
-	bool out_of_cells; /* the batch in flight was cut short */
+	bool out_of_cells;     /* the batch in flight was cut short */
+	int64_t flying_tokens; /* it computes */
 	int64_t last_end_ns;
 
 	int64_t steps, prefix_queries_tokens, prefix_hits_tokens;
@@ -385,12 +386,14 @@ static bool llama_plan(struct sched *s, struct step_plan *p)
 	for (int32_t i = 0; i < p->n_items; i++)
 		if (p->item[i].prefill && p->item[i].computed == p->item[i].req->cached_tokens)
 			p->item[i].req->first_scheduled_ns = p->start_ns;
+	s->flying_tokens = batch_tokens(p);
 	p->id = (uint64_t)s->steps++;
 	s->in_flight = true;
 	return true;
 }
 
-/* "Context size has been exceeded": every request of the batch, and the slot forgets its cells. */
+/* "Context size has been exceeded": every request of the batch, and the slot forgets its cells.
+ * (llama.cpp also gives up those of whom nothing was in the batch; here they live on.) */
 static void give_up(struct sched *s, struct step_plan *p)
 {
 	for (int32_t i = 0; i < p->n_items; i++) {
@@ -410,6 +413,7 @@ static void llama_commit(struct sched *s, struct step_plan *p, const int32_t *to
 {
 	CHECK(s->in_flight);
 	s->in_flight = false;
+	s->flying_tokens = 0;
 	for (int32_t i = 0; i < p->n_items; i++) {
 		const struct step_item *it = &p->item[i];
 		struct genreq *r = it->req;
@@ -432,11 +436,12 @@ static void llama_commit(struct sched *s, struct step_plan *p, const int32_t *to
 		give_up(s, p);
 }
 
+/* As in vLLM, what nobody needs any more counts as free though it is kept. */
 static void llama_stats(const struct sched *s, struct sched_stats *out)
 {
 	*out = (struct sched_stats){
 		.waiting = s->queue.n + s->deferred.n,
-		.free_blocks = (int32_t)(s->n_ctx - started_cells(s)),
+		.free_blocks = (int32_t)(s->n_ctx - started_cells(s) - s->flying_tokens),
 		.usable_blocks = s->n_ctx,
 		.block_size = 1,
 		.max_model_len = s->slot_ctx,

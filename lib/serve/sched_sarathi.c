@@ -159,7 +159,8 @@ static void restart(struct sched *s, struct step_plan *p, struct genreq *victim)
 
 /* Every decode, in order; chunk_size does not bind them. A decode wants a free block even if it has
  * room in its last one; the victims are the last of those not yet looked at. Returns the prompt
- * that has begun: there is at most one, since nobody is admitted while it leaves no tokens. */
+ * that has begun: there is at most one, since nobody is admitted while it leaves no tokens. It had
+ * one of the last step's, so the decodes of this one leave it one. */
 static struct genreq *advance_decodes(struct sched *s, struct step_plan *p)
 {
 	struct reqlist todo = s->running;
@@ -189,17 +190,6 @@ static struct genreq *advance_decodes(struct sched *s, struct step_plan *p)
 	return begun;
 }
 
-/* If the decodes left no tokens for it, it is the first in line next time. */
-static void advance_begun(struct sched *s, struct step_plan *p, struct genreq *r)
-{
-	int32_t n = chunk(s, p, r);
-
-	if (n > 0)
-		schedule(s, p, r, n);
-	else
-		reqlist_push_front(&s->running, r);
-}
-
 static void admit_waiting(struct sched *s, struct step_plan *p)
 {
 	struct genreq *r;
@@ -224,7 +214,7 @@ static bool sarathi_plan(struct sched *s, struct step_plan *p)
 	p->start_ns = s->last_end_ns;
 	begun = advance_decodes(s, p);
 	if (begun)
-		advance_begun(s, p, begun);
+		schedule(s, p, begun, chunk(s, p, begun));
 	admit_waiting(s, p);
 	if (p->n_items == 0)
 		return false;
