@@ -6,6 +6,7 @@
  * on paper: blocks held = tokens computed after the step / 4, rounded up. A step takes 10 ms.
  */
 #include "../support/sched_golden.h"
+#include "serve/sched.h"
 
 static const struct set common[] = {
 	{"block_size", 4}, {"num_gpu_blocks", 101}, {"max_num_seqs", 2}, {0}};
