@@ -63,15 +63,32 @@ static const struct golden goldens[] = {
 		.step = {"A@0+16 B@0+8 | - | 4", "A@16+1 B@8+1 | - | 2", "C@0+4 D@0+4 | - | 8"},
 	},
 	{
-		/* 0.15 of 20 are 3: with 3 free the margin is kept, and C joins. With 2, D waits
-		   for A's and B's end. */
-		.title = "the default margin",
+		/* 0.15 of 20 are 3. In step 1 so many are free, and C joins. */
+		.title = "the default margin, just kept",
 		.set = {{"max_batch_tokens", 200}},
-		.request = {{36, 2}, {32, 3}, {4, 9, 0, 1}, {4, 1, 0, 2}},
-		.step = {"A@0+36 B@0+32 | - | 3", "A@36+1 B@32+1 C@0+4 | - | 0",
-			 "B@33+1 C@4+1 D@0+4 | - | 8", "C@5+1 | - | 18", "C@6+1 | - | 18",
-			 "C@7+1 | - | 18", "C@8+1 | - | 17", "C@9+1 | - | 17", "C@10+1 | - | 17",
-			 "C@11+1 | - | 17"},
+		.request = {{36, 2}, {32, 2}, {4, 1, 0, 1}},
+		.step = {"A@0+36 B@0+32 | - | 3", "A@36+1 B@32+1 C@0+4 | - | 0"},
+	},
+	{
+		/* In step 1 two are free: C waits. */
+		.title = "the default margin, not kept",
+		.set = {{"max_batch_tokens", 200}},
+		.request = {{36, 2}, {36, 2}, {4, 1, 0, 1}},
+		.step = {"A@0+36 B@0+36 | - | 2", "A@36+1 B@36+1 | - | 0", "C@0+4 | - | 19"},
+	},
+	{
+		/* Checked before each request it is 0.2, 4 of 20. A and B leave 3, so C waits. */
+		.title = "the older default margin",
+		.set = {{"max_batch_tokens", 200}, {"margin_check", 1}},
+		.request = {{36, 2}, {24, 2}, {4, 1, 0, 1}},
+		.step = {"A@0+36 B@0+24 | - | 5", "A@36+1 B@24+1 | - | 3", "C@0+4 | - | 19"},
+	},
+	{
+		/* prefill_first has none: with 2 free, B joins. */
+		.title = "no margin with prefill_first",
+		.set = {{"max_batch_tokens", 200}, {"scheduler_type", 1}},
+		.request = {{72, 2}, {4, 1, 0, 1}},
+		.step = {"A@0+72 | - | 2", "A@72+1 B@0+4 | - | 0"},
 	},
 	{
 		/* 6 blocks. A has 4; B's 3 are not there, and C, behind it, goes ahead. */

@@ -182,7 +182,7 @@ static void who_is_given_up_ends_with_an_error(void **state)
 	} cases[] = {
 		{16, 6, 6, 3, 3, FINISH_ERROR, FINISH_ERROR},  /* as in "out of cells" */
 		{15, 6, 6, 4, 3, FINISH_LENGTH, FINISH_ERROR}, /* as in "a batch cut short" */
-		{13, 2, 12, 0, 1, FINISH_ERROR, FINISH_ERROR}, /* cut in the middle of A's prompt */
+		{13, 3, 11, 0, 1, FINISH_ERROR, FINISH_ERROR}, /* cut in the middle of A's prompt */
 	};
 
 	(void)state;
