@@ -164,12 +164,14 @@ static void keep_cells(struct slot *l)
 {
 	int32_t n = l->req->slot.computed;
 
+	l->n_kept = n;
+	if (n == 0)
+		return;
 	if (n > l->cap_kept) {
 		l->cap_kept = 2 * n;
 		l->kept = xreallocarray(l->kept, (size_t)l->cap_kept, sizeof(*l->kept));
 	}
 	memcpy(l->kept, l->req->tokens, (size_t)n * sizeof(*l->kept));
-	l->n_kept = n;
 }
 
 /* The first of the deferred goes to the front of the queue: of two that return after the same
