@@ -270,7 +270,7 @@ static bool consider(struct sched *s, struct step_plan *p, struct round *w, stru
 {
 	bool joins = s->check_each ? margin_kept(s) : w->prompts_may_join;
 	int32_t n, blocks;
-	bool fast, waits;
+	bool fast;
 
 	if (!joins && p->n_items > 0 && r->state != GENREQ_DECODE)
 		return false;
@@ -284,11 +284,10 @@ static bool consider(struct sched *s, struct step_plan *p, struct round *w, stru
 		return true;
 	blocks = lacks_blocks(s, r, r->slot.computed + n);
 	if (blocks > free_blocks(s)) {
-		waits = r->state == GENREQ_QUEUED;
 		w->allocation_failed = true;
-		if (!waits)
+		if (r->state != GENREQ_QUEUED)
 			starve(s, r, blocks);
-		return !(s->check_each && waits && free_blocks(s) == 0);
+		return true;
 	}
 	schedule(s, p, w, r, n, fast);
 	return w->tokens > 0 && w->requests > 0 && (w->cache_tokens > 0 || w->fast_path);

@@ -85,7 +85,6 @@ struct sched {
 	struct reqlist deferred; /* found no slot; the first returns to the queue at each release */
 	int64_t releases;
 	bool in_flight;
-	bool out_of_cells;     /* the batch in flight was cut short */
 	int64_t flying_tokens; /* it computes */
 	int64_t last_end_ns;
 
@@ -349,7 +348,7 @@ static int64_t batch_tokens(const struct step_plan *p)
 
 /* One cache for all may be full though no slot is: cells that nobody computes with go first, one
  * slot at a time. Then llama.cpp halves the batch until a part fits, which in the end computes as
- * much of it as there are cells, and gives up all requests (commit). */
+ * much of it as there are cells. */
 static void fit_into_cells(struct sched *s, struct step_plan *p)
 {
 	int64_t over = all_cells(s) + batch_tokens(p) - s->n_ctx;
@@ -360,7 +359,6 @@ static void fit_into_cells(struct sched *s, struct step_plan *p)
 		over -= s->slot[i].n_kept;
 		s->slot[i].n_kept = 0;
 	}
-	s->out_of_cells = over > 0;
 	while (over > 0) {
 		struct genreq *r = p->item[p->n_items - 1].req;
 		int32_t n = step_plan_drop(p, r), stay = n > over ? n - (int32_t)over : 0;
@@ -394,8 +392,9 @@ static bool llama_plan(struct sched *s, struct step_plan *p)
 	return true;
 }
 
-/* "Context size has been exceeded": every request of the batch, and the slot forgets its cells.
- * (llama.cpp also gives up those of whom nothing was in the batch; here they live on.) */
+/* "Context size has been exceeded": there is no cell left for anybody's next token. Every request
+ * of the batch ends, and its slot forgets its cells. (llama.cpp also gives up those of whom nothing
+ * was in the batch; here they live on.) */
 static void give_up(struct sched *s, struct step_plan *p)
 {
 	for (int32_t i = 0; i < p->n_items; i++) {
@@ -434,7 +433,7 @@ static void llama_commit(struct sched *s, struct step_plan *p, const int32_t *to
 	for (int32_t i = 0; i < s->n_slots; i++)
 		if (s->slot[i].req && s->slot[i].req->state == GENREQ_DONE)
 			release(s, &s->slot[i]);
-	if (s->kv_unified && (s->out_of_cells || started_cells(s) >= s->n_ctx))
+	if (s->kv_unified && started_cells(s) >= s->n_ctx)
 		give_up(s, p);
 }
 

@@ -140,6 +140,35 @@ static const struct golden goldens[] = {
 	},
 	{
 		/*
+		 * 3 blocks, all taken. C, then B start anew, which makes room for A; they queue up
+		 * again in the order in which they came.
+		 */
+		.title = "two start anew",
+		.set = {{"num_blocks", 3}, {"safety_margin", 0}, {"max_batch_tokens", 64}},
+		.request = {{4, 3}, {4, 2}, {4, 2}},
+		.step = {"A@0+4 B@0+4 C@0+4 | - | 0", "A@4+1 | C B | 1", "A@5+1 | - | 1",
+			 "B@0+5 | - | 1", "C@0+5 | - | 1"},
+		.preemptions = 2,
+	},
+	{
+		/*
+		 * "the newest first" again, with blocks that are kept for their content. C's, full
+		 * as it is, is not kept when C starts anew: it is free for B. A leaves a kept one
+		 * and a free one, so C's 2 are not free before B has ended, too.
+		 */
+		.title = "nothing is kept of who starts anew",
+		.set = {{"num_blocks", 4},
+			{"safety_margin", 0},
+			{"max_batch_tokens", 64},
+			{"allow_block_sharing", 1}},
+		.request = {{4, 4}, {4, 4}, {4, 4}},
+		.step = {"A@0+4 B@0+4 C@0+4 | - | 1", "A@4+1 | C | 1", "A@5+1 B@4+1 | - | 0",
+			 "A@6+1 B@5+1 | - | 0", "B@6+1 | - | 2", "C@0+5 | - | 2", "C@5+1 | - | 2",
+			 "C@6+1 | - | 2"},
+		.preemptions = 1,
+	},
+	{
+		/*
 		 * Both begin with the same 8 tokens, but blocks get their names when they are
 		 * computed: in step 0 both compute all, 3 blocks each. Then B gives its first two
 		 * back for A's, so 4 are held. C, come when they have ended, finds 8 tokens.
@@ -176,15 +205,16 @@ static const struct golden goldens[] = {
 		.step = {"A@0+24 | - | 4", "B@0+25 | - | 3"},
 	},
 	{
-		/* The older rule: kept blocks are free blocks. B finds its 24 tokens. */
+		/* The older rule: kept blocks are free blocks. B leaves 9 of 10, C finds its 24
+		   tokens. */
 		.title = "kept blocks are kept",
 		.set = {{"allow_block_sharing", 1},
 			{"num_blocks", 10},
 			{"safety_margin", 0.5},
 			{"max_batch_tokens", 64},
 			{"margin_check", 1}},
-		.request = {{24, 1, 24}, {25, 1, 24, 1, 0, 24}},
-		.step = {"A@0+24 | - | 4", "B@24+1 | - | 3"},
+		.request = {{24, 1, 24}, {4, 1, 0, 1}, {25, 1, 24, 1, 0, 24}},
+		.step = {"A@0+24 | - | 4", "B@0+4 C@24+1 | - | 2"},
 	},
 	{
 		/*
@@ -199,6 +229,20 @@ static const struct golden goldens[] = {
 			{"safety_margin", 0},
 			{"max_batch_tokens", 64},
 			{"max_blocks_per_request", 0}},
+		.request = {{13, 3, 12}, {13, 3, 12, 1, 0, 12}, {13, 3, 12, 1, 0, 12}},
+		.step = {"A@0+13 | - | 2", "A@13+1 | - | 2", "A@14+1 | - | 2",
+			 "B@12+1 C@12+1 | - | 1", "B@13+1 | - | 1", "B@14+1 | - | 1",
+			 "C@13+1 | - | 2", "C@14+1 | - | 2"},
+	},
+	{
+		/* The same with steps that read what they like, for requests below 3 blocks: these
+		   are not. */
+		.title = "cache to be read, and long requests",
+		.set = {{"allow_block_sharing", 1},
+			{"num_blocks", 6},
+			{"safety_margin", 0},
+			{"max_batch_tokens", 64},
+			{"max_blocks_per_request", 3}},
 		.request = {{13, 3, 12}, {13, 3, 12, 1, 0, 12}, {13, 3, 12, 1, 0, 12}},
 		.step = {"A@0+13 | - | 2", "A@13+1 | - | 2", "A@14+1 | - | 2",
 			 "B@12+1 C@12+1 | - | 1", "B@13+1 | - | 1", "B@14+1 | - | 1",

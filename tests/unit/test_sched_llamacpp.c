@@ -62,14 +62,23 @@ static const struct golden goldens[] = {
 	{
 		/*
 		 * A leaves 8 cells in slot 1. B shares 4 of 10, less than half: it takes the slot
-		 * least recently used, 0, where it finds nothing. C shares 4 of 8, which is not
-		 * more than half: the least recently used one is slot 1 now, and there its 4
-		 * are found, though it was not taken for them.
+		 * least recently used, 0, where it finds nothing. C shares 4 of 8 with what either
+		 * slot holds, which is not more than half: the least recently used one is slot 1
+		 * now, and there its 4 are found, though it was not taken for them. D gets slot 0.
 		 */
 		.title = "slot_prompt_similarity",
 		.set = {{"slot_prompt_similarity", 0.5}},
-		.request = {{8, 1, 4}, {10, 1, 4, 1}, {8, 1, 4, 3, 0, 4}},
-		.step = {"A@0+8 | - | 56", "B@0+8 | - | 56", "B@8+2 | - | 54", "C@4+4 | - | 56"},
+		.request = {{8, 1, 4}, {10, 1, 4, 1}, {8, 1, 4, 3, 0, 4}, {3, 1, 0, 3}},
+		.step = {"A@0+8 | - | 56", "B@0+8 | - | 56", "B@8+2 | - | 54",
+			 "D@0+3 C@4+4 | - | 53"},
+	},
+	{
+		/* Both slots hold the 6 tokens: C takes the first, though it was released later. */
+		.title = "equal similarity",
+		.set = {{"n_batch", 16}},
+		.request = {{8, 2, 6}, {8, 3, 6}, {7, 1, 6, 3, 0, 6}, {7, 1, 6, 3, 0, 6}},
+		.step = {"B@0+8 A@0+8 | - | 48", "B@8+1 A@8+1 | - | 46", "B@9+1 | - | 54",
+			 "C@6+1 D@6+1 | - | 50"},
 	},
 	{
 		/* 0: always the least recently used. B does not look at what slot 1 holds. */
@@ -139,13 +148,37 @@ static const struct golden goldens[] = {
 	{
 		/*
 		 * 16 cells: after step 2 A and B have them all, and neither has ended. llama.cpp
-		 * gives up both; C, deferred so far, starts in an empty cache.
+		 * gives up both; C, deferred so far, starts in an empty cache, though its first 6
+		 * tokens are theirs.
 		 */
 		.title = "kv_unified: out of cells",
 		.set = {{"n_ctx", 16}, {"n_batch", 16}, {"kv_unified", 2}},
-		.request = {{6, 9}, {6, 9}, {3, 1}},
+		.request = {{6, 9, 6}, {6, 9, 6}, {7, 1, 6}},
 		.step = {"B@0+6 A@0+6 | - | 4", "B@6+1 A@6+1 | - | 2", "B@7+1 A@7+1 | - | 0",
-			 "C@0+3 | - | 13"},
+			 "C@0+7 | - | 9"},
+	},
+	{
+		/*
+		 * As before, but B ends with step 2, and so its cells may go: A, of whom there was
+		 * room for nothing, goes on.
+		 */
+		.title = "kv_unified: cells come back in time",
+		.set = {{"n_ctx", 15}, {"n_batch", 16}, {"kv_unified", 2}},
+		.request = {{6, 4}, {6, 3}},
+		.step = {"B@0+6 A@0+6 | - | 3", "B@6+1 A@6+1 | - | 1", "B@7+1 | - | 0",
+			 "A@7+1 | - | 7", "A@8+1 | - | 6"},
+	},
+	{
+		/*
+		 * 16 cells. A leaves 7 in slot 1, and B has 9 in slot 0 when C comes for A's 7.
+		 * With them all cells would be in use, and nobody could go on: they are given up.
+		 * Of C's 8 tokens 6 fit, and that is the end of both.
+		 */
+		.title = "kv_unified: a prefix that leaves no cell",
+		.set = {{"n_ctx", 16}, {"n_batch", 16}, {"kv_unified", 2}},
+		.request = {{7, 1, 7}, {6, 9, 0, 1}, {8, 1, 7, 5}},
+		.step = {"A@0+7 | - | 9", "B@0+6 | - | 10", "B@6+1 | - | 9", "B@7+1 | - | 8",
+			 "B@8+1 | - | 7", "B@9+1 C@0+6 | - | 0"},
 	},
 	{
 		/*
@@ -251,6 +284,39 @@ static void a_slot_left_early_is_a_slot_released(void **state)
 	assert_int_equal(r[3]->slot.place, 1);
 	assert_int_equal(r[3]->cached_tokens, 3);
 	assert_int_equal(stats_of(&llama, s).waiting, 0);
+	sched_llamacpp.close(s);
+	for (int i = 0; i < 4; i++)
+		genreq_free(r[i]);
+	step_plan_release(&p);
+}
+
+/* C has a slot but no tokens, as B fills the batch: what the slot holds from A is still there when
+ * C leaves. */
+static void a_slot_never_started_keeps_its_cells(void **state)
+{
+	struct genreq *r[4] = {request(0, 8, 6, 1), request(1, 8, 0, 9), request(2, 7, 6, 9),
+			       request(3, 7, 6, 9)};
+	struct sched *s = opened(&llama, NULL);
+	struct step_plan p;
+
+	(void)state;
+	step_plan_init(&p);
+	for (int i = 0; i < 3; i++) {
+		sched_llamacpp.add(s, r[i]);
+		if (i == 1) /* B and C come together */
+			continue;
+		step_plan_clear(&p);
+		assert_true(sched_llamacpp.plan(s, &p));
+		commit(&llama, s, &p);
+	}
+	assert_int_equal(r[2]->slot.place, 1);
+	assert_int_equal(r[2]->state, GENREQ_PREFILL);
+	sched_llamacpp.remove(s, r[2]);
+	sched_llamacpp.add(s, r[3]);
+	step_plan_clear(&p);
+	assert_true(sched_llamacpp.plan(s, &p));
+	assert_int_equal(r[3]->slot.place, 1);
+	assert_int_equal(r[3]->cached_tokens, 6);
 	sched_llamacpp.close(s);
 	for (int i = 0; i < 4; i++)
 		genreq_free(r[i]);
@@ -380,6 +446,7 @@ int main(void)
 		cmocka_unit_test(steps_start_when_the_model_says),
 		cmocka_unit_test(requests_may_leave),
 		cmocka_unit_test(a_slot_left_early_is_a_slot_released),
+		cmocka_unit_test(a_slot_never_started_keeps_its_cells),
 		cmocka_unit_test(a_lost_step_leaves_nothing_behind),
 		cmocka_unit_test(prefix_statistics),
 		cmocka_unit_test(settings_that_contradict_are_refused),
