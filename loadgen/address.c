@@ -30,7 +30,7 @@ static enum rc unix_address(struct address **out, int *n, const char *path, stru
 	if (strlen(path) >= sizeof(un.sun_path))
 		return err_set(e, RC_INPUT, "%s: a unix socket's path has at most %zu bytes", path,
 			       sizeof(un.sun_path) - 1);
-	strcpy(un.sun_path, path);
+	memcpy(un.sun_path, path, strlen(path) + 1);
 	*out = xcalloc(1, sizeof(**out));
 	memcpy(&(*out)->sa, &un, sizeof(un));
 	(*out)->len = sizeof(un);

@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "preflight.h"
 
+#define DEATH_PATIENCE_MS 100
+
 void deployment_init(struct deployment *d, struct target *t, struct evloop *loop,
 		     const volatile sig_atomic_t *interrupted)
 {
@@ -77,11 +79,12 @@ enum rc deployment_look(struct deployment *d, bool *there, struct err *e)
 	return RC_OK;
 }
 
-void deployment_tell_death(struct deployment *d)
+void deployment_tell_death(struct deployment *d, bool requests_failed)
 {
 	struct err died;
 
-	if (!d->launched || d->death_told || !launch_died(d->launched, &died))
+	if (!d->launched || d->death_told ||
+	    !launch_died(d->launched, requests_failed ? DEATH_PATIENCE_MS : 0, &died))
 		return;
 	log_warn("target %s: %s", d->target->name, died.msg);
 	d->death_told = true;

@@ -44,8 +44,8 @@ enum rc deployment_open(struct deployment *d, int64_t connect_ns, struct err *e)
  * connection. RC_INPUT if no model is named and none is served. */
 enum rc deployment_look(struct deployment *d, bool *there, struct err *e);
 
-/* Warns, once, if a launched engine has died. */
-void deployment_tell_death(struct deployment *d);
+/* Warns, once, if a launched engine has died. If requests failed, word of it may be on its way. */
+void deployment_tell_death(struct deployment *d, bool requests_failed);
 
 /* Stops everything and the engine. What was never opened is left alone. */
 void deployment_close(struct deployment *d);

@@ -1,6 +1,6 @@
 /*
- * How a server is spoken to: builds a request, reads an event or a whole answer. No sockets, no clock. One row a
- * dialect (measurement.md section 4); nobody switches on the name.
+ * How a server is spoken to: builds a request, reads an event or a whole answer. No sockets, no
+ * clock. One row a dialect (measurement.md section 4); nobody switches on the name.
  */
 #ifndef LOADGEN_DIALECT_H
 #define LOADGEN_DIALECT_H
@@ -24,34 +24,37 @@ struct ask {
 
 /* What one event, or one whole answer, said. Zeroed by the caller before each reading. */
 struct reading {
-	bool is_chunk;          /* a JSON chunk with non-empty choices (event1) */
-	bool has_token;         /* text, reasoning or a tool call that is not empty */
-	bool has_output;        /* ... and not reasoning */
-	bool done;              /* [DONE] or the dialect's like */
+	bool is_chunk;		/* a JSON chunk with non-empty choices (event1) */
+	bool has_token;		/* text, reasoning or a tool call that is not empty */
+	bool has_output;	/* ... and not reasoning */
+	bool done;		/* [DONE] or the dialect's like */
 	char finish_reason[24]; /* "" = none in this event */
-	int64_t prompt_tokens;  /* usage; -1 = not in this event */
-	int64_t output_tokens;  /* usage so far; -1 = not in this event */
-	bool is_error;          /* {"error": ...} and its kin; error says what, code included */
+	int64_t prompt_tokens;	/* usage; -1 = not in this event */
+	int64_t output_tokens;	/* usage so far; -1 = not in this event */
+	bool is_error;		/* {"error": ...} and its kin; error says what, code included */
 	char error[160];
 };
 
 struct dialect {
 	const char *name;
-	const char *path;        /* "/v1/chat/completions"; joined to the target's prefix */
+	const char *path;	 /* "/v1/chat/completions"; joined to the target's prefix */
 	const char *models_path; /* "/v1/models", or NULL */
 
 	/* The JSON body. False at the cap of out. */
 	bool (*build)(const struct ask *a, struct buf *out);
 
-	/* One SSE event. RC_PEER: it is not what this dialect sends. `text`, if not NULL, gets the event's text appended. */
-	enum rc (*read_event)(const struct sse_event *ev, struct reading *r, struct buf *text, struct err *e);
+	/* One SSE event. RC_PEER: it is not what this dialect sends. `text`, if not NULL, gets the
+	 * event's text appended. */
+	enum rc (*read_event)(const struct sse_event *ev, struct reading *r, struct buf *text,
+			      struct err *e);
 
 	/* A whole body: an answer that was not streamed, or an error with any status. */
-	enum rc (*read_body)(const char *body, size_t len, struct reading *r, struct buf *text, struct err *e);
+	enum rc (*read_body)(const char *body, size_t len, struct reading *r, struct buf *text,
+			     struct err *e);
 };
 
 extern const struct dialect dialect_openai_chat, dialect_openai_completions;
-extern const struct dialect *const dialects[]; /* NULL-terminated */
+extern const struct dialect *const dialects[];	      /* NULL-terminated */
 const struct dialect *dialect_find(const char *name); /* or NULL */
 
 #endif

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -141,6 +142,7 @@ _Noreturn static void keeper_main(const char *path, char *const *argv, const int
 	enum { LIFELINE = 100, STATUS, LOG };
 	sigset_t none;
 	pid_t engine;
+	int pidfd;
 
 	for (int i = 0; i < 3; i++)
 		if (dup3(keep[i], LIFELINE + i, O_CLOEXEC) < 0)
@@ -159,20 +161,25 @@ _Noreturn static void keeper_main(const char *path, char *const *argv, const int
 	if (engine < 0)
 		_exit(1);
 	setpgid(engine, engine);
+	pidfd = pidfd_open(engine, 0);
+	if (pidfd < 0)
+		keeper_end(engine);
 	for (int fd = 0; fd < 3; fd++)
 		dup2(open("/dev/null", O_RDWR | O_CLOEXEC), fd);
 	for (;;) {
-		struct pollfd p = {LIFELINE, POLLIN, 0};
+		struct pollfd p[] = {{LIFELINE, POLLIN, 0}, {pidfd, POLLIN, 0}};
 		int status;
 
-		if (poll(&p, 1, 20) > 0)
-			keeper_end(engine);
+		if (poll(p, 2, -1) < 0)
+			continue;
 		if (waitpid(engine, &status, WNOHANG) == engine) {
 			ssize_t ignored = write(STATUS, &status, sizeof(status));
 
 			(void)ignored;
 			keeper_end(engine);
 		}
+		if (p[0].revents)
+			keeper_end(engine);
 	}
 }
 
@@ -247,12 +254,14 @@ static void log_tail(const struct launched *l, char *out, size_t cap)
 			out[i] = '|';
 }
 
-bool launch_died(struct launched *l, struct err *e)
+bool launch_died(struct launched *l, int patience_ms, struct err *e)
 {
+	struct pollfd word = {l->status_fd, POLLIN, 0};
 	char tail[LOG_TAIL_BYTES];
 	int status;
 
-	if (!l->dead && read(l->status_fd, &status, sizeof(status)) == (ssize_t)sizeof(status)) {
+	if (!l->dead && poll(&word, 1, patience_ms) > 0 &&
+	    read(l->status_fd, &status, sizeof(status)) == (ssize_t)sizeof(status)) {
 		l->dead = true;
 		l->status = status;
 	}
@@ -305,7 +314,7 @@ static int connect_target(const struct target *t)
 	if (t->scheme == URL_UNIX) {
 		if (strlen(t->host) >= sizeof(un.sun_path))
 			return -1;
-		strcpy(un.sun_path, t->host);
+		memcpy(un.sun_path, t->host, strlen(t->host) + 1);
 		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (fd >= 0 && connect(fd, (struct sockaddr *)&un, sizeof(un)) != 0) {
 			close(fd);
@@ -356,7 +365,7 @@ enum rc launch_wait_ready(struct launched *l, struct target *t,
 	enum rc rc;
 
 	while (monotonic_now_ns() < until && !*interrupted) {
-		if (launch_died(l, e))
+		if (launch_died(l, 0, e))
 			return RC_IO;
 		if (!t->url) {
 			rc = learn_url(l, t, e);

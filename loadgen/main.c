@@ -183,7 +183,7 @@ static int unknown_command(const char *name)
 
 static int cmd_help(int argc, char **argv)
 {
-	char *ask[] = {argc > 1 ? argv[1] : NULL, "--help", NULL};
+	char *ask[] = {argc > 1 ? argv[1] : NULL, (char *)"--help", NULL};
 	const struct command *c;
 
 	if (argc > 1 && strncmp(argv[1], "--", 2) != 0) {

@@ -1,6 +1,7 @@
 /*
- * Owns the definitions of measurement.md section 2: what each column of points.csv is, from the records of one point.
- * Pure; knows no file and no clock.
+ * Owns the definitions of measurement.md section 2: what each column of points.csv is, from the
+ * records of one point, and when the client is no longer to be believed. Pure: runs wherever it is
+ * called, knows no file and no clock. Percentiles are numpy's default (stats.h).
  */
 #include "metrics.h"
 
@@ -15,18 +16,28 @@
 #include "base/units.h"
 
 /*
- * When the client is no longer to be believed. A loop that is late by p99 1 ms blurs every TTFT and ITL by as much; a
- * send that is late by p99 5 ms moves open-loop arrivals visibly; a load thread above 80 % of its core queues; an
- * achieved rate 5 % below the asked one is another experiment.
+ * The limits of the client verdict. What blurs no figure by more than a hundredth is not worth a
+ * warning, so where the blur is relative to a request the limit is the larger of an absolute one
+ * and 1 % of the median E2EL.
+ *
+ * loop_lag_us, backlog_us: p99. With kernel receive stamps a late loop hands a closed loop's slot
+ * over late and moves no time stamp, so the relative limit holds; without, it moves every TTFT and
+ * ITL, and the absolute one does. send_late_us: p99 of send - planned start; absolute in open loop,
+ * where it bends the arrival process, relative in a closed one. cpu_share: of a core; above it the
+ * load thread queues its own work. rate_shortfall: an achieved rate so far below the planned one is
+ * another experiment.
  */
 static const struct {
-	double loop_lag_p99_us, receive_error_p99_us, send_late_p99_us, cpu_share, rate_shortfall;
-} limit = {1000, 1000, 5000, 0.80, 0.05};
+	double loop_lag_us, backlog_us, send_late_us, cpu_share, rate_shortfall, share_of_e2el;
+} limit = {1000, 1000, 5000, 0.80, 0.05, 0.01};
 
-static const char *const metric_names[M_COUNT] = {"ttft", "ttft_sched", "ttft_vllm", "tpot",
-						   "itl",  "e2el",	 "e2el_sched", "dispatch"};
-static const char *const stat_names[S_COUNT] = {"mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms"};
-static const char *const verdict_names[] = {"ok", "saturated", "late", "few_samples", "unstreamed", "failed"};
+static const char *const metric_names[M_COUNT] = {"ttft", "ttft_sched",	   "ttft_vllm",	 "tpot",
+						  "itl",  "e2el",	   "e2el_sched", "dispatch",
+						  "ttfo", "itl_per_token", "e2el_done"};
+static const char *const stat_names[S_COUNT] = {"mean_ms", "p50_ms", "p90_ms",
+						"p95_ms",  "p99_ms", "max_ms"};
+static const double stat_percentiles[S_COUNT] = {0, 50, 90, 95, 99, 0};
+static const char *const verdict_names[] = {"ok", "saturated", "late", "failed"};
 
 const char *metric_name(enum metric m)
 {
@@ -43,26 +54,46 @@ const char *verdict_name(enum verdict v)
 	return verdict_names[v];
 }
 
+bool point_enough(const struct point *p, enum metric m, enum metric_stat s)
+{
+	return s == S_MEAN || s == S_MAX || sample_enough(p->samples[m], stat_percentiles[s]);
+}
+
+bool point_trusted(const struct point *p)
+{
+	return p->verdict == VERDICT_OK && point_enough(p, M_TTFT, S_P99);
+}
+
+/* ---- one record ---- */
+
 static double span_ms(int64_t from_ns, int64_t to_ns)
 {
 	return from_ns < 0 || to_ns < 0 ? NAN : ns_to_ms(to_ns - from_ns);
 }
 
-/* The end of the last token: of an unstreamed answer the moment it was there. */
+/* Of an unstreamed answer all tokens come when it is there. */
+static int64_t first_token_ns(const struct record *r)
+{
+	return r->token1_ns >= 0 || r->streamed ? r->token1_ns : r->done_ns;
+}
+
 static int64_t last_token_ns(const struct record *r)
 {
-	return r->token_last_ns >= 0 ? r->token_last_ns : r->done_ns;
+	return r->token_last_ns >= 0 || r->streamed ? r->token_last_ns : r->done_ns;
 }
 
 double record_metric_ms(const struct record *r, enum metric m)
 {
 	switch (m) {
 	case M_TTFT:
-		return span_ms(r->send_ns, r->token1_ns);
+		return span_ms(r->send_ns, first_token_ns(r));
 	case M_TTFT_SCHED:
-		return span_ms(r->sched_ns, r->token1_ns);
+		return span_ms(r->sched_ns, first_token_ns(r));
 	case M_TTFT_VLLM:
-		return span_ms(r->send_ns, r->event1_ns);
+		return span_ms(r->send_ns,
+			       r->event1_ns >= 0 || r->streamed ? r->event1_ns : r->done_ns);
+	case M_TTFO:
+		return span_ms(r->send_ns, r->output1_ns);
 	case M_TPOT:
 		if (!r->streamed || r->output_tokens < 2)
 			return NAN;
@@ -71,202 +102,345 @@ double record_metric_ms(const struct record *r, enum metric m)
 		return span_ms(r->send_ns, last_token_ns(r));
 	case M_E2EL_SCHED:
 		return span_ms(r->sched_ns, last_token_ns(r));
+	case M_E2EL_DONE:
+		return span_ms(r->send_ns, r->done_ns);
 	case M_DISPATCH:
 		return span_ms(r->sched_ns, r->send_ns);
-	default:
-		return NAN; /* ITL is many values a record */
+	case M_ITL:
+	case M_ITL_PER_TOKEN:
+	case M_COUNT:
+		break;
+	}
+	return NAN;
+}
+
+/* Events that shared a read have one time: their tokens share the gap before that read. Only where
+ * the events account for every token that usage told. */
+static void add_gaps_per_token(const struct record *r, struct sample *out)
+{
+	int32_t i = 1, before = 0;
+
+	if (r->token_source != TOKENS_USAGE || r->event[r->n_events - 1].tokens != r->output_tokens)
+		return;
+	while (i < r->n_events && r->event[i].merged)
+		before = i++;
+	for (; i < r->n_events; i++) {
+		int32_t last = i, tokens;
+
+		while (last + 1 < r->n_events && r->event[last + 1].merged)
+			last++;
+		tokens = r->event[last].tokens - r->event[before].tokens;
+		for (int32_t k = 0; k < tokens; k++)
+			sample_add(out,
+				   ns_to_ms(r->event[i].t_ns - r->event[before].t_ns) / tokens);
+		before = i = last;
 	}
 }
 
-static bool is_good(const struct record *r, const struct slo *slo)
+void record_add_gaps_ms(const struct record *r, enum metric m, struct sample *out)
 {
-	double ttft = record_metric_ms(r, M_TTFT_SCHED), tpot = record_metric_ms(r, M_TPOT);
-	double e2el = record_metric_ms(r, M_E2EL_SCHED);
-
-	if (r->outcome != OUTCOME_OK)
-		return false;
-	if (slo->ttft_ns && !(ttft <= ns_to_ms(slo->ttft_ns)))
-		return false;
-	if (slo->tpot_ns && r->output_tokens > 1 && !(tpot <= ns_to_ms(slo->tpot_ns)))
-		return false;
-	return !slo->e2el_ns || e2el <= ns_to_ms(slo->e2el_ns);
+	if (!r->streamed || r->n_events < 2)
+		return;
+	if (m == M_ITL_PER_TOKEN) {
+		add_gaps_per_token(r, out);
+		return;
+	}
+	CHECK(m == M_ITL);
+	for (int32_t i = 1; i < r->n_events; i++)
+		sample_add(out, ns_to_ms(r->event[i].t_ns - r->event[i - 1].t_ns));
 }
 
-static void add_metrics(struct sample sets[M_COUNT], const struct record *r)
+bool slo_asked(const struct slo *slo)
+{
+	return slo->ttft_ns || slo->tpot_ns || slo->e2el_ns;
+}
+
+bool record_is_good(const struct record *r, const struct slo *slo)
+{
+	if (r->outcome != OUTCOME_OK)
+		return false;
+	if (slo->ttft_ns && !(record_metric_ms(r, M_TTFT_SCHED) <= ns_to_ms(slo->ttft_ns)))
+		return false;
+	/* one token, or all at once, has no time per token to miss */
+	if (slo->tpot_ns && record_metric_ms(r, M_TPOT) > ns_to_ms(slo->tpot_ns))
+		return false;
+	return !slo->e2el_ns || record_metric_ms(r, M_E2EL_SCHED) <= ns_to_ms(slo->e2el_ns);
+}
+
+/* ---- sums and means over the records of a point ---- */
+
+/* What is summed up on the way to rates; not part of the point. */
+struct sums {
+	struct sample metric[M_COUNT];
+	int64_t level_start_ns;
+	int64_t sent, good, with_prompt, with_output, late_1ms;
+	int64_t first_send_ns, last_send_ns, last_sched_ns, last_end_ns;
+	double seed_tps, single_tps; /* sums over requests */
+	double latency_s;	     /* send -> done, of ok requests */
+	double decode_s;	     /* first -> last token, of streamed ok requests */
+	int64_t decoded_tokens;	     /* the tokens behind those first ones */
+};
+
+static void add_metrics(struct sums *z, const struct record *r)
 {
 	for (int m = 0; m < M_COUNT; m++) {
 		double v = record_metric_ms(r, (enum metric)m);
 
 		if (!isnan(v))
-			sample_add(&sets[m], v);
+			sample_add(&z->metric[m], v);
 	}
-	for (int i = 1; r->streamed && i < r->n_events; i++)
-		sample_add(&sets[M_ITL], ns_to_ms(r->event[i].t_ns - r->event[i - 1].t_ns));
+	record_add_gaps_ms(r, M_ITL, &z->metric[M_ITL]);
+	record_add_gaps_ms(r, M_ITL_PER_TOKEN, &z->metric[M_ITL_PER_TOKEN]);
 }
 
-static void summarise(struct point *p, struct sample sets[M_COUNT])
+static void add_ok(struct point *p, struct sums *z, const struct record *r)
 {
-	static const double pct[] = {0, 50, 90, 95, 99};
+	double latency_s = ns_to_s(r->done_ns - r->send_ns);
 
-	for (int m = 0; m < M_COUNT; m++) {
-		p->samples[m] = sets[m].n;
-		p->std_ms[m] = sample_std(&sets[m]);
-		p->m[m][S_MEAN] = sample_mean(&sets[m]);
-		for (int k = S_P50; k <= S_P99; k++)
-			p->m[m][k] = sample_percentile(&sets[m], pct[k]);
-		p->m[m][S_MAX] = sample_max(&sets[m]);
+	p->ok++;
+	p->events += r->n_events;
+	p->merged_events += r->merged_events;
+	p->unstreamed += !r->streamed;
+	p->tokens_by_events |= r->token_source == TOKENS_EVENTS;
+	p->tokens_differ |= r->output_tokens != r->planned_output_tokens;
+	add_metrics(z, r);
+	z->latency_s += latency_s;
+	if (r->prompt_tokens >= 0) {
+		z->with_prompt++;
+		p->prompt_tokens += r->prompt_tokens;
+	}
+	if (r->output_tokens < 0)
+		return;
+	z->with_output++;
+	p->output_tokens += r->output_tokens;
+	if (latency_s <= 0)
+		return;
+	z->seed_tps += r->output_tokens / ns_to_s(r->done_ns - z->level_start_ns);
+	z->single_tps += r->output_tokens / latency_s;
+	if (!isnan(record_metric_ms(r, M_TPOT))) {
+		z->decode_s += ns_to_s(r->token_last_ns - r->token1_ns);
+		z->decoded_tokens += r->output_tokens - 1;
 	}
 }
 
-/* Starts and ends of requests, tokens as they came: the point as a line of time. */
+static void add_sent(struct sums *z, const struct record *r)
+{
+	z->sent++;
+	z->late_1ms += r->send_ns - r->sched_ns > NS_PER_MS;
+	z->first_send_ns = r->send_ns < z->first_send_ns ? r->send_ns : z->first_send_ns;
+	z->last_send_ns = r->send_ns > z->last_send_ns ? r->send_ns : z->last_send_ns;
+	z->last_sched_ns = r->sched_ns > z->last_sched_ns ? r->sched_ns : z->last_sched_ns;
+	z->last_end_ns = r->done_ns > z->last_end_ns ? r->done_ns : z->last_end_ns;
+}
+
+static void add_record(struct point *p, struct sums *z, const struct record *r)
+{
+	p->by_outcome[r->outcome]++;
+	if (r->send_ns >= 0)
+		add_sent(z, r);
+	if (r->outcome == OUTCOME_OK) {
+		add_ok(p, z, r);
+		return;
+	}
+	if (r->outcome == OUTCOME_DROPPED)
+		p->dropped++;
+	else
+		p->failed++;
+	p->wasted_tokens += r->output_tokens > 0 ? r->output_tokens : 0;
+}
+
+static double ratio(double a, double b)
+{
+	return b > 0 ? a / b : NAN;
+}
+
+static void compute_rates(struct point *p, const struct sums *z, bool open_loop, bool has_slo)
+{
+	double ok = (double)p->ok;
+	bool outputs_told = p->ok == z->with_output, prompts_told = p->ok == z->with_prompt;
+
+	p->duration_s = z->last_end_ns > z->first_send_ns
+				? ns_to_s(z->last_end_ns - z->first_send_ns)
+				: NAN;
+	p->requests_per_s = ok / p->duration_s;
+	p->requests_per_min = 60 * p->requests_per_s;
+	p->output_tokens_per_s = outputs_told ? (double)p->output_tokens / p->duration_s : NAN;
+	p->total_tokens_per_s =
+		outputs_told && prompts_told && p->ok
+			? (double)(p->output_tokens + p->prompt_tokens) / p->duration_s
+			: NAN;
+	p->achieved_rate =
+		open_loop && z->sent
+			? ratio((double)z->sent, ns_to_s(z->last_send_ns - z->level_start_ns))
+			: NAN;
+	p->seed_mean_tps = open_loop ? NAN : ratio(z->seed_tps, (double)z->with_output);
+	p->single_stream_tps = ratio(z->single_tps, (double)z->with_output);
+	p->goodput_per_s = has_slo ? (double)z->good / p->duration_s : NAN;
+	p->goodput_share = has_slo ? ratio((double)z->good, (double)z->sent) : NAN;
+	p->dispatch_over_1ms_share = ratio((double)z->late_1ms, (double)z->sent);
+}
+
+static void summarise(struct point *p, struct sums *z)
+{
+	for (int m = 0; m < M_COUNT; m++) {
+		struct sample *s = &z->metric[m];
+
+		p->samples[m] = s->n;
+		p->std_ms[m] = sample_std(s);
+		p->m[m][S_MEAN] = sample_mean(s);
+		for (int k = S_P50; k <= S_P99; k++)
+			p->m[m][k] = sample_percentile(s, stat_percentiles[k]);
+		p->m[m][S_MAX] = sample_max(s);
+	}
+}
+
+/* ---- the point as a line of time ---- */
+
+/* A start, an end, or tokens that came. */
 struct moment {
 	int64_t t_ns;
-	int running;  /* +1, -1 */
+	int running; /* +1, -1 */
 	double tokens;
 };
 
+/* Ends before starts: a closed loop hands its slot over at one instant. */
 static int by_time(const void *a, const void *b)
 {
 	const struct moment *x = a, *y = b;
 
 	if (x->t_ns != y->t_ns)
 		return x->t_ns < y->t_ns ? -1 : 1;
-	return x->running - y->running; /* ends before starts: a closed loop hands its slot over at one instant */
+	return x->running - y->running;
 }
 
-/* One moment a start, an end and a token-bearing event. Where events count fewer tokens than usage told (several in one
- * event), each event carries its share. */
-static struct moment *make_moments(const struct record *const *recs, size_t n, size_t *count)
+/* Where events count fewer tokens than usage told (several in one event), each carries its share.
+ */
+static size_t add_token_moments(struct moment *v, const struct record *r)
 {
-	size_t cap = 0, k = 0;
+	double share;
+
+	if (r->outcome != OUTCOME_OK || r->output_tokens <= 0)
+		return 0;
+	if (!r->n_events || r->event[r->n_events - 1].tokens <= 0) {
+		v[0] = (struct moment){r->done_ns, 0, r->output_tokens};
+		return 1;
+	}
+	share = (double)r->output_tokens / r->event[r->n_events - 1].tokens;
+	for (int32_t i = 0; i < r->n_events; i++) {
+		int32_t before = i ? r->event[i - 1].tokens : 0;
+
+		v[i] = (struct moment){r->event[i].t_ns, 0, share * (r->event[i].tokens - before)};
+	}
+	return (size_t)r->n_events;
+}
+
+static struct moment *make_moments(const struct record *const *records, size_t n, size_t *count)
+{
+	size_t cap = 1, k = 0;
 	struct moment *v;
 
 	for (size_t i = 0; i < n; i++)
-		cap += 3 + (size_t)recs[i]->n_events;
-	v = xcalloc(cap ? cap : 1, sizeof(*v));
+		cap += 3 + (size_t)records[i]->n_events;
+	v = xcalloc(cap, sizeof(*v));
 	for (size_t i = 0; i < n; i++) {
-		const struct record *r = recs[i];
-		double share;
+		const struct record *r = records[i];
 
 		if (r->send_ns < 0 || r->done_ns < 0)
 			continue;
 		v[k++] = (struct moment){r->send_ns, 1, 0};
 		v[k++] = (struct moment){r->done_ns, -1, 0};
-		if (r->outcome != OUTCOME_OK || r->output_tokens <= 0)
-			continue;
-		if (!r->n_events) {
-			v[k++] = (struct moment){last_token_ns(r), 0, r->output_tokens};
-			continue;
-		}
-		share = (double)r->output_tokens / r->event[r->n_events - 1].tokens;
-		for (int j = 0; j < r->n_events; j++) {
-			int before = j ? r->event[j - 1].tokens : 0;
-
-			v[k++] = (struct moment){r->event[j].t_ns, 0, share * (r->event[j].tokens - before)};
-		}
+		k += add_token_moments(&v[k], r);
 	}
 	qsort(v, k, sizeof(*v), by_time);
 	*count = k;
 	return v;
 }
 
-/* Mean and peak of requests running, the busiest second, and the steady window: the longest stretch in which at least
- * `asked` requests ran without a gap longer than 1 % of the point or 20 ms (a slot being handed over). */
-static void walk_moments(struct point *p, const struct moment *v, size_t n, int asked)
+static void walk_running(struct point *p, const struct moment *v, size_t n)
 {
-	int64_t span_ns = n ? v[n - 1].t_ns - v[0].t_ns : 0;
-	int64_t tolerance_ns = span_ns / 100 > 20 * NS_PER_MS ? 20 * NS_PER_MS : span_ns / 100;
-	int64_t from_ns = -1, dip_ns = -1, best_from = 0, best_to = -1;
-	double area = 0, in_second = 0, peak = 0, steady = 0;
 	int running = 0, top = 0;
-	size_t tail = 0;
+	double area = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		if (i)
 			area += (double)running * (double)(v[i].t_ns - v[i - 1].t_ns);
-		in_second += v[i].tokens;
-		while (v[i].t_ns - v[tail].t_ns >= NS_PER_S)
-			in_second -= v[tail++].tokens;
-		peak = fmax(peak, in_second);
 		running += v[i].running;
 		top = running > top ? running : top;
+	}
+	p->mean_running = n ? ratio(area, (double)(v[n - 1].t_ns - v[0].t_ns)) : NAN;
+	p->peak_running = n ? top : NAN;
+}
+
+/* Buckets of one second from the first send on, as vLLM's bench cuts them, but of tokens, not
+ * chunks. */
+static double busiest_second(const struct moment *v, size_t n)
+{
+	int64_t bucket = 0;
+	double tokens = 0, peak = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if ((v[i].t_ns - v[0].t_ns) / NS_PER_S != bucket) {
+			bucket = (v[i].t_ns - v[0].t_ns) / NS_PER_S;
+			tokens = 0;
+		}
+		tokens += v[i].tokens;
+		peak = fmax(peak, tokens);
+	}
+	return n ? peak : NAN;
+}
+
+struct window {
+	int64_t from_ns, to_ns;
+};
+
+/* The longest stretch in which `asked` requests ran. A dip of up to 1 % of the point or 20 ms does
+ * not end it: that is a slot being handed over. */
+static struct window held_window(const struct moment *v, size_t n, int asked)
+{
+	int64_t span_ns = n ? v[n - 1].t_ns - v[0].t_ns : 0;
+	int64_t tolerance_ns = span_ns / 100 < 20 * NS_PER_MS ? span_ns / 100 : 20 * NS_PER_MS;
+	int64_t from_ns = -1, dip_ns = -1; /* -1: not held; not below at the moment */
+	struct window best = {0, 0};
+	int running = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		running += v[i].running;
 		if (running >= asked) {
 			if (from_ns < 0 || (dip_ns >= 0 && v[i].t_ns - dip_ns > tolerance_ns))
 				from_ns = v[i].t_ns;
 			dip_ns = -1;
 		} else if (from_ns >= 0 && dip_ns < 0) {
 			dip_ns = v[i].t_ns;
-			if (dip_ns - from_ns > best_to - best_from) {
-				best_from = from_ns;
-				best_to = dip_ns;
-			}
+			if (dip_ns - from_ns > best.to_ns - best.from_ns)
+				best = (struct window){from_ns, dip_ns};
 		}
 	}
-	for (size_t i = 0; i < n; i++)
-		if (v[i].t_ns > best_from && v[i].t_ns <= best_to)
-			steady += v[i].tokens;
-	p->mean_running = span_ns > 0 ? area / (double)span_ns : NAN;
-	p->peak_running = top;
-	p->peak_output_tokens_per_s = peak;
-	p->steady_output_tokens_per_s = best_to > best_from ? steady * 1e9 / (double)(best_to - best_from) : NAN;
+	return best;
 }
 
-/* Sums over the records; the readings of the seed benchmark and of a single stream are means over requests. */
-static void count_records(struct point *p, const struct scenario *s, const struct record *const *recs, size_t n,
-			  int64_t level_start_ns, struct sample sets[M_COUNT])
+static void compute_steady(struct point *p, const struct moment *v, size_t n, struct window w)
 {
-	bool has_slo = s->slo.ttft_ns || s->slo.tpot_ns || s->slo.e2el_ns;
-	double seed = 0, single = 0, e2e_s = 0;
-	int64_t first_ns = INT64_MAX, last_ns = INT64_MIN, good = 0, started = 0, last_send_ns = INT64_MIN;
+	double tokens = 0;
 
-	p->planned = (int64_t)n;
-	p->streamed = true;
-	for (size_t i = 0; i < n; i++) {
-		const struct record *r = recs[i];
+	for (size_t i = 0; i < n; i++)
+		if (v[i].t_ns > w.from_ns && v[i].t_ns <= w.to_ns)
+			tokens += v[i].tokens;
+	p->steady_s = w.to_ns > w.from_ns ? ns_to_s(w.to_ns - w.from_ns) : NAN;
+	p->steady_output_tokens_per_s = isnan(p->output_tokens_per_s) ? NAN : tokens / p->steady_s;
+}
 
-		p->by_outcome[r->outcome]++;
-		if (r->send_ns >= 0) {
-			started++;
-			first_ns = r->send_ns < first_ns ? r->send_ns : first_ns;
-			last_send_ns = r->send_ns > last_send_ns ? r->send_ns : last_send_ns;
-			last_ns = r->done_ns > last_ns ? r->done_ns : last_ns;
-		}
-		if (r->outcome == OUTCOME_DROPPED) {
-			p->dropped++;
-			continue;
-		}
-		if (r->outcome != OUTCOME_OK) {
-			p->failed++;
-			p->wasted_tokens += r->output_tokens > 0 ? r->output_tokens : 0;
-			continue;
-		}
-		p->ok++;
-		p->prompt_tokens += r->prompt_tokens > 0 ? r->prompt_tokens : 0;
-		p->output_tokens += r->output_tokens > 0 ? r->output_tokens : 0;
-		p->events += r->n_events;
-		p->merged_events += r->merged_events;
-		p->streamed &= r->streamed;
-		p->tokens_by_events |= r->token_source == TOKENS_EVENTS;
-		p->tokens_differ |= r->output_tokens != r->planned_output_tokens;
-		good += is_good(r, &s->slo);
-		add_metrics(sets, r);
-		if (r->output_tokens > 0 && r->done_ns > r->send_ns) {
-			seed += r->output_tokens / ns_to_s(r->done_ns - level_start_ns);
-			single += r->output_tokens / ns_to_s(r->done_ns - r->send_ns);
-		}
-		e2e_s += ns_to_s(r->done_ns - r->send_ns);
-	}
-	p->duration_s = started && last_ns > first_ns ? ns_to_s(last_ns - first_ns) : NAN;
-	p->requests_per_s = (double)p->ok / p->duration_s;
-	p->requests_per_min = 60 * p->requests_per_s;
-	p->output_tokens_per_s = (double)p->output_tokens / p->duration_s;
-	p->total_tokens_per_s = p->prompt_tokens > 0 ? (double)(p->output_tokens + p->prompt_tokens) / p->duration_s : NAN;
-	p->achieved_rate = last_send_ns > level_start_ns ? (double)started / ns_to_s(last_send_ns - level_start_ns) : NAN;
-	p->seed_mean_tps = p->ok ? seed / (double)p->ok : NAN;
-	p->single_stream_tps = p->ok ? single / (double)p->ok : NAN;
-	p->goodput_per_s = has_slo ? (double)good / p->duration_s : NAN;
-	p->goodput_share = has_slo && n ? (double)good / (double)n : NAN;
-	p->littles_ratio = p->ok ? p->requests_per_s * e2e_s / (double)p->ok : NAN; /* mean running by Little's law */
+/* ---- identities and verdict ---- */
+
+static void compute_identities(struct point *p, const struct sums *z)
+{
+	double mean_latency_s = ratio(z->latency_s, (double)p->ok);
+	double decoded_per_s = (double)z->decoded_tokens / p->duration_s;
+
+	p->littles_ratio =
+		p->failed ? NAN : ratio(p->requests_per_s * mean_latency_s, p->mean_running);
+	p->batch_ratio = p->failed ? NAN
+				   : ratio(decoded_per_s * p->m[M_TPOT][S_MEAN] / 1e3,
+					   z->decode_s / p->duration_s);
 }
 
 static void say(struct point *p, enum verdict v, const char *fmt, double a, double b)
@@ -275,59 +449,83 @@ static void say(struct point *p, enum verdict v, const char *fmt, double a, doub
 	snprintf(p->verdict_text, sizeof(p->verdict_text), fmt, a, b);
 }
 
-/* The first thing that is wrong decides; what invalidates every number stands before what touches one. */
-static void judge(struct point *p, const struct level *l)
+/* The first thing that is wrong decides. A comparison with NaN is false: what is not known is not
+ * held against the client. */
+static void judge(struct point *p, const struct sums *z, bool open_loop)
 {
 	const struct self_watch_point *w = &p->self;
+	double relative_us = fmax(0, limit.share_of_e2el * 1e3 * p->m[M_E2EL][S_P50]);
+	double lag_us = isnan(w->receive_error_p99_us) ? limit.loop_lag_us
+						       : fmax(limit.loop_lag_us, relative_us);
+	double backlog_us = fmax(limit.backlog_us, relative_us);
+	double send_us = open_loop ? limit.send_late_us : fmax(limit.send_late_us, relative_us);
+	double planned_rate =
+		!z->sent ? NAN
+			 : ratio((double)z->sent, ns_to_s(z->last_sched_ns - z->level_start_ns));
 
 	p->verdict = VERDICT_OK;
 	p->verdict_text[0] = '\0';
 	if (!p->ok && p->planned)
 		say(p, VERDICT_FAILED, "none of %.0f requests succeeded", (double)p->planned, 0);
 	else if (w->cpu_share > limit.cpu_share)
-		say(p, VERDICT_SATURATED, "the load thread used %.0f %% of a core (limit %.0f %%)", 100 * w->cpu_share,
-		    100 * limit.cpu_share);
-	else if (w->loop_lag_p99_us > limit.loop_lag_p99_us)
-		say(p, VERDICT_SATURATED, "the client's own loop was late by %.0f us at p99 (limit %.0f us)",
-		    w->loop_lag_p99_us, limit.loop_lag_p99_us);
-	else if (w->receive_error_p99_us > limit.receive_error_p99_us)
-		say(p, VERDICT_SATURATED, "received bytes waited %.0f us at p99 before they were read (limit %.0f us)",
-		    w->receive_error_p99_us, limit.receive_error_p99_us);
-	else if (w->send_late_p99_us > limit.send_late_p99_us)
-		say(p, VERDICT_LATE, "requests left %.0f us after their plan at p99 (limit %.0f us)", w->send_late_p99_us,
-		    limit.send_late_p99_us);
-	else if (l->kind == LOAD_OPEN && l->requests > 0 && isfinite(l->rate_per_s) &&
-		 p->achieved_rate < (1 - limit.rate_shortfall) * (double)(p->planned - p->dropped) / (double)l->requests *
-					    l->rate_per_s)
-		say(p, VERDICT_LATE, "asked for %.4g requests/s, sent %.4g", l->rate_per_s, p->achieved_rate);
-	else if (!p->streamed)
-		say(p, VERDICT_UNSTREAMED, "answers were not streamed: TTFT is the whole latency (%.1f ms on average)",
-		    p->m[M_TTFT][S_MEAN], 0);
-	else if (!sample_enough((size_t)p->ok, 99))
-		say(p, VERDICT_FEW_SAMPLES, "%.0f requests: p99 is little more than the maximum (662 needed)",
-		    (double)p->ok, 0);
+		say(p, VERDICT_SATURATED, "the load thread used %.0f %% of a core (limit %.0f %%)",
+		    100 * w->cpu_share, 100 * limit.cpu_share);
+	else if (w->loop_lag_p99_us > lag_us)
+		say(p, VERDICT_SATURATED,
+		    "the client's own loop was %.0f us late at p99 (limit %.0f us)",
+		    w->loop_lag_p99_us, lag_us);
+	else if (w->receive_error_p99_us > backlog_us)
+		say(p, VERDICT_SATURATED,
+		    "received bytes waited %.0f us at p99 to be read (limit %.0f us)",
+		    w->receive_error_p99_us, backlog_us);
+	else if (w->send_late_p99_us > send_us)
+		say(p, VERDICT_LATE,
+		    "requests left %.0f us after their planned start at p99 (limit %.0f us)",
+		    w->send_late_p99_us, send_us);
+	else if (open_loop && p->achieved_rate < (1 - limit.rate_shortfall) * planned_rate)
+		say(p, VERDICT_LATE, "planned %.4g requests/s, sent %.4g", planned_rate,
+		    p->achieved_rate);
 }
 
-void point_compute(struct point *p, const struct scenario *s, const struct record *const *records, size_t n,
-		   int64_t level_start_ns, const struct self_watch_point *self)
+void point_compute(struct point *p, const struct scenario *s, const struct record *const *records,
+		   size_t n, int64_t level_start_ns, const struct self_watch_point *self)
 {
 	const struct level *l = &s->levels[p->level];
-	struct sample sets[M_COUNT] = {{0}};
+	struct point identity = {.target = p->target,
+				 .level = p->level,
+				 .repeat = p->repeat,
+				 .id = p->id,
+				 .self = *self};
+	struct sums z = {.level_start_ns = level_start_ns,
+			 .first_send_ns = INT64_MAX,
+			 .last_send_ns = INT64_MIN,
+			 .last_sched_ns = INT64_MIN,
+			 .last_end_ns = INT64_MIN};
+	bool open_loop = l->kind == LOAD_OPEN;
 	struct moment *moments;
-	double expected;
 	size_t n_moments;
 
-	p->self = *self;
-	count_records(p, s, records, n, level_start_ns, sets);
-	p->self.send_late_p99_us = sets[M_DISPATCH].n ? 1e3 * sample_percentile(&sets[M_DISPATCH], 99) : NAN;
-	summarise(p, sets);
-	moments = make_moments(records, n, &n_moments);
-	walk_moments(p, moments, n_moments, l->kind == LOAD_OPEN ? 1 : l->concurrency);
-	free(moments);
-	expected = p->mean_running;
-	p->littles_ratio = p->failed ? NAN : p->littles_ratio / expected;
-	judge(p, l);
-	for (int m = 0; m < M_COUNT; m++)
-		sample_release(&sets[m]);
+	*p = identity;
+	p->planned = (int64_t)n;
+	for (size_t i = 0; i < n; i++) {
+		add_record(p, &z, records[i]);
+		z.good += record_is_good(records[i], &s->slo);
+	}
 	CHECK(p->planned == p->ok + p->failed + p->dropped);
+	compute_rates(p, &z, open_loop, slo_asked(&s->slo));
+	summarise(p, &z);
+	p->self.send_late_p99_us = 1e3 * p->m[M_DISPATCH][S_P99];
+
+	moments = make_moments(records, n, &n_moments);
+	walk_running(p, moments, n_moments);
+	p->peak_output_tokens_per_s = busiest_second(moments, n_moments);
+	compute_steady(p, moments, n_moments,
+		       open_loop ? (struct window){z.first_send_ns, z.last_send_ns}
+				 : held_window(moments, n_moments, l->concurrency));
+	free(moments);
+
+	compute_identities(p, &z);
+	judge(p, &z, open_loop);
+	for (int m = 0; m < M_COUNT; m++)
+		sample_release(&z.metric[m]);
 }

@@ -91,6 +91,7 @@ void record_init(struct record *r)
 		.output1_ns = -1,
 		.token_last_ns = -1,
 		.done_ns = -1,
+		.prompt_id = -1,
 		.planned_output_tokens = -1,
 		.prompt_tokens = -1,
 		.output_tokens = -1,

@@ -474,7 +474,6 @@ struct request *request_start(const struct request_env *env, const struct planne
 	q->env = env;
 	q->rec = *rec;
 	q->rec.send_ns = now_ns;
-	q->rec.planned_output_tokens = plan->output_tokens;
 	q->rec.stamp_source = env->transport_type->stamps;
 	q->usage_tokens = -1;
 	q->limit.fn = on_limit;

@@ -1,8 +1,11 @@
 /*
- * One request from start to record: its state machine, its time stamps, its time limits, and the verdict on how it
- * ended. Joins a transport and a dialect; knows no load, no scenario but the target's, no files.
+ * One request from start to record: its state machine, its time stamps, its time limits, and the
+ * verdict on how it ended. Joins a transport and a dialect; knows no load, no scenario but the
+ * target's, no files.
  *
- *     CONNECT -> WAIT -> STREAM | BODY -> over (on_end is called once, at the end of the loop's turn)
+ *     CONNECT -> WAIT -> STREAM | BODY -> OVER
+ *
+ * on_end is called once, at the end of the loop's turn in which it became over.
  */
 #ifndef LOADGEN_REQUEST_H
 #define LOADGEN_REQUEST_H
@@ -26,21 +29,24 @@ struct request_env {
 	struct transport *transport;
 	const struct limits *limits;
 	bool keep_events; /* fill record.event */
-	void (*on_end)(struct request *q, void *arg); /* take the record with request_take_record(); q dies after it */
+	/* Takes the record with request_take_record(); q is gone after it. */
+	void (*on_end)(struct request *q, void *arg);
 	void *arg;
 	void (*on_token)(void *arg, int64_t t_ns); /* for progress, or NULL */
 };
 
-/* rec: identity and sched_ns filled in; copied. Sends at once: send_ns is now_ns. */
-struct request *request_start(const struct request_env *env, const struct planned_request *plan, const struct record *rec,
-			      int64_t now_ns);
+/* rec: identity, plan and sched_ns filled in; copied. Sends at once: send_ns is now_ns. */
+struct request *request_start(const struct request_env *env, const struct planned_request *plan,
+			      const struct record *rec, int64_t now_ns);
 
-/* Ends it with this outcome (OUTCOME_CANCELLED, OUTCOME_TIMEOUT) and message; on_end follows at the end of the turn. */
+/* Ends it with this outcome (OUTCOME_CANCELLED, OUTCOME_TIMEOUT) and message; on_end follows at the
+ * end of the turn. */
 void request_abort(struct request *q, enum outcome why, const char *error, int64_t now_ns);
 
 struct record request_take_record(struct request *q); /* inside on_end */
 
-/* "req-" + id: the X-Request-Id that request `request_id` of a run carries; engines echo it in --truth files. */
+/* "req-" + id: the X-Request-Id that request `request_id` of a run carries; engines echo it in
+ * --truth files. */
 void request_name(char out[32], int64_t request_id);
 
 #endif

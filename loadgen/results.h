@@ -1,8 +1,17 @@
 /*
- * The results folder: what a run writes, and reading it back. Rows are appended as they happen, so a killed run keeps
- * what it measured. measurement.md section 5 names files and columns; they are an API.
+ * The results folder: what a run writes, and reading it back. Rows are appended as they happen, so
+ * a killed run keeps what it measured. measurement.md section 5 names files and columns; they are
+ * an API.
  *
  *     scenario.yaml run.json points.csv requests.csv events.bin server.csv summary.json plots/
+ *
+ * requests.csv: times in ns since the run's zero; run.json holds the offset to wall time. A time or
+ * count that does not exist is an empty field. points.csv: a row a point, written when it is over.
+ * server.csv: t_ns target point name value, a row a sample and name.
+ *
+ * events.bin, little-endian: 8 bytes "LGEVENTS", u32 version (1), u32 0; then a block a request
+ * that got tokens: i64 request_id, u32 n_events, n_events times {i64 t_ns, i32 tokens so far, u32
+ * flags}, flags bit 0: merged (record.h). A block that is cut short ends the file.
  */
 #ifndef LOADGEN_RESULTS_H
 #define LOADGEN_RESULTS_H
@@ -17,26 +26,33 @@
 
 struct results;
 
-/* dir NULL: results/<scenario>-<UTC time> below the current folder. Creates it, proves that it can be written, writes
- * scenario.yaml and a first run.json (versions, seed, host, kernel, limits, start, wall offset). RC_IO / RC_INPUT (a
- * folder that already holds a run is refused). start_ns: the run's zero on CLOCK_MONOTONIC. */
-enum rc results_create(struct results **out, const char *dir, const struct scenario *s, int64_t start_ns, struct err *e);
+/* dir NULL: results/<scenario>-<UTC time> below the current folder. Creates it, proves that it can
+ * be written, writes scenario.yaml and a first run.json (versions, seed, kernel, CPU, limits in
+ * force, start, wall offset; not the host's name). RC_IO / RC_INPUT (a folder that already holds a
+ * run is refused). start_ns: the run's zero on CLOCK_MONOTONIC. s outlives it. */
+enum rc results_create(struct results **out, const char *dir, const struct scenario *s,
+		       int64_t start_ns, struct err *e);
 const char *results_dir(const struct results *r);
 
-void results_add_record(struct results *r, const struct record *rec);  /* requests.csv, events.bin */
-void results_add_point(struct results *r, const struct point *p, int64_t level_start_ns, int64_t level_end_ns);
+/* Gathered in memory until results_flush(). A disk that is full is told by results_close(). */
+void results_add_record(struct results *r, const struct record *rec); /* requests.csv, events.bin */
+void results_add_point(struct results *r, const struct point *p, int64_t level_start_ns,
+		       int64_t level_end_ns);
 void results_flush(struct results *r); /* called a few times a second */
 
 /* A scraped engine sample: server.csv, one row a sample and name. */
-void results_add_server(struct results *r, int target, int point, int64_t t_ns, const char *name, double value);
+void results_add_server(struct results *r, int target, int point, int64_t t_ns, const char *name,
+			double value);
 
-/* Ends the run: run.json with end, identities, verdicts and how it ended ("complete", "interrupted", ...). A disk that
- * filled up in the meantime is said here. Frees r. */
+/* Ends the run: run.json anew with end, identities, verdicts and how it ended ("complete",
+ * "interrupted", ...). The first write that failed on the way is said here. Frees r. */
 enum rc results_close(struct results *r, const char *ended, struct err *e);
 
-/* Reading back, also of a killed run (a torn last line is dropped). records carry their events if events.bin is there.
- * Points are computed anew from the raw rows: nothing in points.csv is trusted, but its self_watch columns are kept;
- * rows of a point that has no line in points.csv make a point of their own (killed while it ran). */
+/* Reading back, also of a killed run (a torn last line is dropped). Points are computed anew from
+ * the raw rows, in order of their number: of points.csv only the self_watch columns and the level's
+ * start are taken; a point that has no line there (killed while it ran) counts from its first
+ * planned start. Records carry their events if events.bin holds them; without, ITL does not exist.
+ */
 struct loaded_run {
 	struct scenario *scenario;
 	struct record *records;
@@ -44,7 +60,7 @@ struct loaded_run {
 	struct point *points;
 	size_t n_points;
 	char *dir;
-	char *ended;       /* "complete", "interrupted", "killed" (no end in run.json) */
+	char *ended;	   /* "complete", "interrupted", "killed" (no end in run.json) */
 	char *started_utc; /* "2026-11-24T12:00:00Z" */
 };
 enum rc results_load(struct loaded_run **out, const char *dir, struct err *e);

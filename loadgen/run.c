@@ -151,11 +151,13 @@ static void on_notify(void *arg)
 		end_early(r, "interrupted", monotonic_now_ns());
 }
 
-static void record_identity(const struct lane *l, int64_t index, int64_t sched_ns,
-			    struct record *rec)
+/* Who it is and what it asks for, which nothing that happens to it can change. */
+static void plan_record(const struct lane *l, int64_t index, int64_t sched_ns, struct record *rec,
+			struct planned_request *plan)
 {
-	struct run *r = l->run;
+	const struct run *r = l->run;
 
+	workload_plan(r->workload, r->phase->level, r->phase->repeat, index, plan);
 	record_init(rec);
 	rec->request_id = phase_request_id(r->s, r->phase, l->index, index);
 	rec->target = l->index;
@@ -164,17 +166,16 @@ static void record_identity(const struct lane *l, int64_t index, int64_t sched_n
 	rec->repeat = r->phase->repeat;
 	rec->index = index;
 	rec->sched_ns = sched_ns;
+	rec->prompt_id = (int32_t)plan->prompt_id;
+	rec->planned_output_tokens = plan->output_tokens;
 }
 
 static void start_request(struct lane *l, const struct driver_step *step, int64_t now_ns)
 {
-	struct run *r = l->run;
 	struct planned_request plan;
 	struct record rec;
 
-	workload_plan(r->workload, r->phase->level, r->phase->repeat, step->index, &plan);
-	record_identity(l, step->index, step->sched_ns, &rec);
-	rec.planned_output_tokens = plan.output_tokens;
+	plan_record(l, step->index, step->sched_ns, &rec, &plan);
 	if (l->n_in_flight == l->cap_in_flight) {
 		l->cap_in_flight = l->cap_in_flight ? 2 * l->cap_in_flight : 64;
 		l->in_flight =
@@ -187,9 +188,10 @@ static void start_request(struct lane *l, const struct driver_step *step, int64_
 static void record_dropped(struct lane *l)
 {
 	for (int64_t k = driver_started(l->driver); k < driver_planned(l->driver); k++) {
+		struct planned_request plan;
 		struct record rec;
 
-		record_identity(l, k, driver_sched_ns(l->driver, k), &rec);
+		plan_record(l, k, driver_sched_ns(l->driver, k), &rec, &plan);
 		rec.outcome = OUTCOME_DROPPED;
 		snprintf(rec.error, sizeof(rec.error), "never sent: %s",
 			 l->run->ended ? l->run->ended : "the level's time was over");
@@ -287,21 +289,23 @@ static void on_flush(struct timer *t, int64_t now_ns)
 	evloop_timer(r->loop, t, now_ns + FLUSH_NS);
 }
 
-static void describe_level(const struct run *r, char *out, size_t cap)
+static void describe_level(const struct run *r, int64_t now_ns, char *out, size_t cap)
 {
 	const struct level *v = &r->level;
-	char repeat[32] = "";
+	bool ending = v->duration_ns && now_ns - r->level_start_ns > v->duration_ns;
+	char repeat[16] = "", behind[32];
 
 	if (r->s->repeats > 1)
 		snprintf(repeat, sizeof(repeat), " #%d", r->phase->repeat + 1);
+	snprintf(behind, sizeof(behind), "%s%s", repeat, ending ? " (ending)" : "");
 	if (r->phase->level < 0)
 		snprintf(out, cap, "warm-up");
 	else if (v->kind == LOAD_CLOSED)
-		snprintf(out, cap, "closed %d%s", v->concurrency, repeat);
+		snprintf(out, cap, "closed %d%s", v->concurrency, behind);
 	else if (v->kind == LOAD_OPEN)
-		snprintf(out, cap, "open %.4g/s%s", v->rate_per_s, repeat);
+		snprintf(out, cap, "open %.4g/s%s", v->rate_per_s, behind);
 	else
-		snprintf(out, cap, "%s%s", load_kind_name(v->kind), repeat);
+		snprintf(out, cap, "%s%s", load_kind_name(v->kind), behind);
 }
 
 static void on_show(struct timer *t, int64_t now_ns)
@@ -312,7 +316,7 @@ static void on_show(struct timer *t, int64_t now_ns)
 	char target[64], level[64];
 	double share = 0; /* of this phase */
 
-	describe_level(r, level, sizeof(level));
+	describe_level(r, now_ns, level, sizeof(level));
 	snprintf(target, sizeof(target), "%d targets", r->n_active);
 	now.target = r->n_active == 1 ? r->active[0].at.target->name : target;
 	now.level = level;
@@ -355,7 +359,7 @@ static void on_scraped(void *arg, int64_t t_ns, const char *name, double value)
 static void compute_point(struct lane *l, struct self_watch_point self, int64_t end_ns)
 {
 	struct run *r = l->run;
-	const struct record **mine = xcalloc(r->n_records - r->first_record + 1, sizeof(*mine));
+	const struct record **mine = xcalloc(r->n_records - r->first_record + 1, sizeof(struct record *));
 	struct transport_stats stats = {0};
 	struct point *p;
 	size_t n = 0;
@@ -403,7 +407,7 @@ static void lane_end(struct lane *l, const struct self_watch_point *self, int64_
 		compute_point(l, *self, end_ns);
 	driver_free(l->driver);
 	l->driver = NULL;
-	deployment_tell_death(&l->at);
+	deployment_tell_death(&l->at, l->failed > 0);
 }
 
 /* One level, on all lanes of `active` at once. */

@@ -1,6 +1,6 @@
 /*
  * The whole experiment as plain data: every value checked, every unit resolved, every path made
- * absolute. scenario.c turns YAML (or the flags of a one-point run) into it and is the only place
+ * absolute. scenario*.c turn YAML (or the flags of a one-point run) into it and are the only place
  * that knows the keys; all else reads this. interface.md section 3 is the format. Owned by the
  * struct; scenario_free releases all.
  */

@@ -21,14 +21,16 @@ double sample_mean(const struct sample *s); /* NaN when empty, as all below */
 double sample_std(const struct sample *s);  /* population, as numpy's default */
 double sample_max(const struct sample *s);
 
-/* p in [0, 100]: linear interpolation between the closest ranks of the raw values (numpy's default, Hyndman-Fan 7). */
+/* p in [0, 100]: linear interpolation between the closest ranks of the raw values (numpy's default,
+ * Hyndman-Fan 7). */
 double sample_percentile(struct sample *s, double p);
 
-/* Enough samples for the p-th percentile to mean something: so many that with 99 % confidence the estimate's error in
- * rank is bounded as MLPerf LoadGen asks (>= 64 for p90, >= 662 for p99). */
+/* Enough samples for the p-th percentile to mean something: with 99 % confidence the true one is
+ * not above what was seen, one sample beyond it allowed (>= 64 for p90, >= 662 for p99). */
 bool sample_enough(size_t n, double p);
 
-/* Half-width of the 95 % confidence interval of a mean over repeats (Student's t); NaN for n < 2. */
+/* Half-width of the 95 % confidence interval of a mean over repeats (Student's t); NaN for n < 2.
+ */
 double mean_ci95(const double *v, size_t n);
 
 #endif

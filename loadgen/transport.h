@@ -1,8 +1,9 @@
 /*
- * How a request travels: a contract with three rows. transport_http1 (plain HTTP/1.1 on libevent, kernel receive stamps,
- * keep-alive) is the measuring instrument; transport_unix is the same over unix sockets, which have no kernel stamps;
- * transport_curl (libcurl multi on the same loop) carries https. Knows no JSON, no SSE, no scenario but the target's
- * address; keeps no time limits but the connection's.
+ * How a request travels: a contract with three rows. transport_http1 (plain HTTP/1.1 on libevent,
+ * kernel receive stamps, keep-alive) is the measuring instrument; transport_unix is the same over
+ * unix sockets, which have no kernel stamps; transport_curl (libcurl multi on the same loop)
+ * carries https. Knows no JSON, no SSE, no scenario but the target's address; keeps no time limits
+ * but the connection's.
  */
 #ifndef LOADGEN_TRANSPORT_H
 #define LOADGEN_TRANSPORT_H
@@ -18,19 +19,22 @@
 #include "record.h"
 #include "scenario.h"
 
+/* After leave(), a body that has not ended by then takes its connection with it. */
 #define XFER_LINGER_NS (1 * NS_PER_S)
-#define XFER_IDLE_NS   (4 * NS_PER_S) /* kept connections older than this are not used: uvicorn closes them at 5 s */
+
+/* Kept connections that have been idle for longer are not used: uvicorn closes them at 5 s. */
+#define XFER_IDLE_NS (4 * NS_PER_S)
 
 struct transport;
 struct xfer; /* one request on its way; valid from start() to end() */
 
 enum xfer_end {
-	XFER_COMPLETE,  /* the whole body has come, by its length, its last chunk, or a close where that ends it */
-	XFER_CONNECT,   /* no connection */
+	XFER_COMPLETE, /* the whole body: by length, last chunk, or a close where that ends it */
+	XFER_CONNECT,  /* no connection */
 	XFER_TLS,
-	XFER_CLOSED,    /* ended before a whole response head */
+	XFER_CLOSED,	/* ended before a whole response head */
 	XFER_TRUNCATED, /* ended inside the body */
-	XFER_PROTOCOL,  /* not HTTP, conflicting lengths, a head beyond 64 KiB */
+	XFER_PROTOCOL,	/* not HTTP, conflicting lengths, a head beyond 64 KiB */
 };
 
 struct xfer_spec {
@@ -39,7 +43,7 @@ struct xfer_spec {
 	const char *headers; /* "Name: value\r\n" lines of the caller, or "" */
 	const char *body;
 	size_t body_len;
-	bool keep_alive;     /* the connection may be used again */
+	bool keep_alive; /* the connection may be used again */
 };
 
 struct xfer_head {
@@ -48,13 +52,13 @@ struct xfer_head {
 	const char *retry_after;  /* "" if none */
 };
 
-/* Called on the loop thread, never from inside start(). t_ns is the read's stamp: the kernel's where the transport has
- * it; it never goes back within a request. After end() the xfer is gone. A callback may cancel its own request. When a
- * kept connection turns out to be closed the request is sent again on a new one, once: connected and written are then
- * called (again) for that. */
+/* Called on the loop thread, never from inside start(). t_ns is the read's stamp: the kernel's
+ * where the transport has it; it never goes back within a request. After end() the xfer is gone. A
+ * callback may cancel its own request. When a kept connection turns out to be closed the request is
+ * sent again on a new one, once: connected and written are then called (again) for that. */
 struct xfer_handler {
-	void (*connected)(void *owner, int64_t t_ns); /* a new connection; not called for a kept one */
-	void (*written)(void *owner, int64_t t_ns);   /* the last byte was taken by the kernel */
+	void (*connected)(void *owner, int64_t t_ns); /* not for a kept connection */
+	void (*written)(void *owner, int64_t t_ns);   /* the kernel was given the last byte */
 	void (*head)(void *owner, const struct xfer_head *h, int64_t t_ns);
 	void (*body)(void *owner, const char *bytes, size_t n, int64_t t_ns);
 	void (*end)(void *owner, enum xfer_end how, const char *why, int64_t t_ns);
@@ -63,10 +67,12 @@ struct xfer_handler {
 extern const struct xfer_handler xfer_silent; /* for leave(): hears everything, says nothing */
 
 struct transport_stats {
-	int64_t connects, reuses, reuse_races; /* races: a kept connection was closed before 0 bytes came; sent again once */
+	int64_t connects, reuses;
+	int64_t reuse_races; /* a kept connection was closed and brought no byte: sent again */
 	int64_t reads, bytes;
-	struct hist *receive_lag_ns; /* kernel stamp -> the read returned; NULL without kernel stamps. The caller may reset
-	                              * it between points. */
+	/* From the kernel's stamp until the read returned; NULL without kernel stamps. The caller
+	 * may reset it between points. */
+	struct hist *receive_lag_ns;
 	char peer[64]; /* address really used, "127.0.0.1:8000" */
 };
 
@@ -74,18 +80,21 @@ struct transport_type {
 	const char *name;
 	enum stamp_source stamps;
 
-	/* Resolves the target's host once, here (blocking, before the load). connect_ns: the most that a connection may
-	 * take to come about. */
-	enum rc (*open)(struct transport **out, struct evloop *loop, const struct target *t, int64_t connect_ns, struct err *e);
+	/* Resolves the target's host once, here (blocking, before the load). connect_ns: the most
+	 * that a connection may take to come about. */
+	enum rc (*open)(struct transport **out, struct evloop *loop, const struct target *t,
+			int64_t connect_ns, struct err *e);
 
 	/* Copies or sends everything of spec before it returns. */
-	struct xfer *(*start)(struct transport *t, const struct xfer_spec *spec, const struct xfer_handler *h, void *owner);
+	struct xfer *(*start)(struct transport *t, const struct xfer_spec *spec,
+			      const struct xfer_handler *h, void *owner);
 
 	/* The caller wants no more of it: no callback follows, the connection is closed. */
 	void (*cancel)(struct xfer *x);
 
-	/* The caller has what it wants, though the body may not have ended: no callback follows. If the body ends soon
-	 * (XFER_LINGER_NS) the connection is kept for the next request, else closed. */
+	/* The caller has what it wants, though the body may not have ended: no callback follows. If
+	 * the body ends soon (XFER_LINGER_NS) the connection is kept for the next request, else
+	 * closed. */
 	void (*leave)(struct xfer *x);
 
 	void (*stats)(const struct transport *t, struct transport_stats *out);

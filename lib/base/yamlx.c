@@ -165,6 +165,7 @@ static enum rc attach(struct builder *b, const yaml_event_t *ev, enum ynode_kind
 {
 	struct ynode *n;
 
+	*out = NULL;
 	if (b->n_nodes++ == MAX_NODES)
 		return refuse(b, ev->start_mark, RC_LIMIT, "more than %u values", MAX_NODES);
 	n = new_node(kind, b->file);

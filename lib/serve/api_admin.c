@@ -78,7 +78,7 @@ void admin_models(struct api *a, struct http_exchange *x)
 			   "true,"
 			   "\"allow_fine_tuning\":false,\"organization\":\"*\",\"group\":null,\"is_"
 			   "blocking\":false}]}",
-			   (unsigned long long)(a->id_salt + (uint64_t)i), created);
+			   (unsigned long long)a->id_salt + (unsigned)i, created);
 	}
 	buf_puts(&b, "]}");
 	reply_json(x, &b);

@@ -44,7 +44,9 @@ struct answer {
 	bool named; /* by the client: it gets its X-Request-Id back */
 	struct usage usage;
 	bool role_sent;
-	int n_choices, n_open /* for the client */, n_live /* in the engine */;
+	int n_choices;
+	int n_open; /* choices that have not ended for the client */
+	int n_live; /* requests that the engine still has */
 	struct choice choice[];
 };
 
@@ -234,8 +236,7 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 	struct answer *w = c->answer;
 	const struct textcodec *codec = w->a->c.codec;
 	struct buf *bytes = &w->a->bytes, *shown = &w->a->shown;
-	/* Tokens of later steps may have been made already, but only the last one ends the answer.
-	 */
+	/* Later tokens may have been made already; only the last one ends the answer. */
 	bool last = r->finish != FINISH_NONE && c->n_tokens + 1 == genreq_output_tokens(r);
 	bool is_end_mark = last && r->finish == FINISH_STOP && token == codec->eos_token;
 	int stop;
@@ -424,8 +425,10 @@ static struct answer *answer_new(struct api *a, struct http_exchange *x, struct 
 		text_stream_init(&c->text, a->c.forced_tokens > 0 ? NULL : &w->q.stops);
 		buf_init(&c->whole, SIZE_MAX);
 		sse_template_init(&c->event);
-		if (q->stream)
+		if (q->stream) {
 			event_token(&c->event, &w->head, i, prompt_of(c)->tokens.n, NULL, NULL, 0);
+			sse_template_seal(&c->event);
+		}
 	}
 	return w;
 }
@@ -450,7 +453,7 @@ void answer_start(struct api *a, struct http_exchange *x, struct api_request *q)
 		return;
 	}
 	http_set_owner(x, w, on_gone);
-	http_drop_body(x);
+	http_drop_request(x);
 	drop_prompts(w);
 	if (w->q.stream)
 		http_stream_begin(x, 200, "text/event-stream; charset=utf-8",

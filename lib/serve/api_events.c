@@ -105,8 +105,7 @@ static void put_usage(struct buf *b, const struct usage *u)
 	buf_printf(b,
 		   ",\"usage\":{\"prompt_tokens\":%lld,\"total_tokens\":%lld,\"completion_tokens\":"
 		   "%lld",
-		   (long long)u->prompt_tokens,
-		   (long long)(u->prompt_tokens + u->completion_tokens),
+		   (long long)u->prompt_tokens, (long long)u->prompt_tokens + u->completion_tokens,
 		   (long long)u->completion_tokens);
 }
 

@@ -122,6 +122,22 @@ bool api_read_messages(const cJSON *body, const struct api_terms *terms, struct 
 
 /* ---- completions ---- */
 
+/* What an echo of a prompt of ids says. */
+static bool decode_prompt(struct api_prompt *p, const struct api_terms *terms, struct api_error *e)
+{
+	struct buf text;
+	bool ok = true;
+
+	buf_init(&text, MAX_PROMPT_BYTES);
+	for (int32_t i = 0; i < p->tokens.n && ok; i++)
+		ok = terms->codec->decode(terms->codec, p->tokens.id[i], i, &text);
+	if (ok)
+		p->text = buf_take(&text);
+	buf_release(&text);
+	return ok ||
+	       api_refuse(e, 400, API_BAD_VALUE, "echo", "echo: the prompt's text is too long");
+}
+
 static bool add_ids(const cJSON *ids, const struct api_terms *terms, struct api_request *q,
 		    struct api_error *e)
 {
@@ -140,16 +156,7 @@ static bool add_ids(const cJSON *ids, const struct api_terms *terms, struct api_
 					  "Token id %.0f is out of vocabulary", id);
 		token_list_push(&p->tokens, (int32_t)id);
 	}
-	if (q->echo) {
-		struct buf text;
-
-		buf_init(&text, MAX_PROMPT_BYTES);
-		for (int32_t i = 0; i < p->tokens.n; i++)
-			CHECK(terms->codec->decode(terms->codec, p->tokens.id[i], i, &text));
-		p->text = buf_take(&text);
-		buf_release(&text);
-	}
-	return true;
+	return !q->echo || decode_prompt(p, terms, e);
 }
 
 static bool wrong_form(struct api_error *e)

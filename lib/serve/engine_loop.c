@@ -421,6 +421,9 @@ enum rc engine_new(struct engine **out, struct evloop *loop, const struct engine
 	}
 	c->policy->stats(g->sched, &at_start);
 	g->max_len = at_start.max_model_len;
+	if (at_start.max_requests > 0 &&
+	    (g->c.max_queue == 0 || at_start.max_requests < g->c.max_queue))
+		g->c.max_queue = at_start.max_requests;
 	engine_stats_init(&g->stats, g->max_len);
 	*out = g;
 	return RC_OK;
@@ -442,9 +445,8 @@ void engine_free(struct engine *g)
 	}
 	for (struct flight *f = g->flights; f; f = f->next)
 		f->cancelled = true; /* a sink that cancels now cancels nothing */
-	while (g->flights) {
-		struct flight *f = g->flights;
-
+	for (struct flight *f = g->flights, *next; f; f = next) {
+		next = f->next;
 		evloop_timer_cancel(g->loop, &f->ingest);
 		f->r->finish = FINISH_ABORT;
 		report_done(f);

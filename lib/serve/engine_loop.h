@@ -2,8 +2,8 @@
  * Joins a policy, an executor and the streams of the clients on one event loop; the only caller of
  * submit(). One thread.
  *
- * engine_submit() -> [ingest delay] -> policy -> step -> commit -> [egress delay] -> on_token ...
- * on_done
+ *     engine_submit() -> [ingest delay] -> policy -> step -> commit
+ *         -> [egress delay] -> on_token ... on_done
  */
 #ifndef SERVE_ENGINE_LOOP_H
 #define SERVE_ENGINE_LOOP_H
@@ -24,11 +24,11 @@ struct engine_config {
 	const struct executor_type *executor;
 	const void *executor_config;
 	int32_t eos_token;
-	int64_t ingest_ns; /* from engine_submit() to schedulable: tokenising and the way into the
-			      engine */
+	int64_t ingest_ns; /* from engine_submit() to schedulable: tokenising and the way in */
 	int64_t egress_ns; /* from the end of a step to on_token: detokenising and the way out */
-	int32_t max_queue; /* requests in the engine at most; beyond it submit says RC_LIMIT. 0 = no
-			      limit */
+	/* Requests in the engine; beyond it RC_LIMIT. A policy may take fewer (sched.h). 0 = no
+	 * limit but the policy's. */
+	int32_t max_queue;
 	struct truth_log *truth; /* or NULL */
 };
 

@@ -48,13 +48,16 @@ int http_listen_tcp(const char *host, int port, int *bound_port, struct err *e)
 	if (fd < 0) {
 		err_set(e, RC_IO, "cannot listen on %s port %d: %s", host, port, strerror(problem));
 	} else {
-		struct sockaddr_storage bound;
+		union {
+			struct sockaddr any;
+			struct sockaddr_in v4;
+			struct sockaddr_in6 v6;
+		} bound = {.v6 = {0}};
 		socklen_t len = sizeof(bound);
 
-		getsockname(fd, (struct sockaddr *)&bound, &len);
-		*bound_port = ntohs(bound.ss_family == AF_INET6
-					    ? ((struct sockaddr_in6 *)&bound)->sin6_port
-					    : ((struct sockaddr_in *)&bound)->sin_port);
+		getsockname(fd, &bound.any, &len);
+		*bound_port = ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port
+								    : bound.v4.sin_port);
 	}
 	return fd;
 }

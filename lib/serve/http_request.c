@@ -171,8 +171,7 @@ void http_request_reset(struct http_request *q)
 	q->part = IN_TARGET;
 	q->status = 0;
 	q->started = q->done = q->expects_continue = false;
-	buf_clear(&q->head);
-	http_request_drop_body(q);
+	http_request_drop(q);
 }
 
 enum http_read http_request_read(struct http_request *q, const char *data, size_t len, size_t *used)
@@ -212,14 +211,14 @@ const char *http_request_method(const struct http_request *q)
 
 const char *http_request_path(const struct http_request *q)
 {
-	return q->head.data + q->path_at;
+	return buf_head(&q->head) + q->path_at;
 }
 
 const char *http_request_header(const struct http_request *q, const char *name)
 {
-	const char *end = q->head.data + q->head.len;
+	const char *head = buf_head(&q->head), *end = head + q->head.len;
 
-	for (const char *s = q->head.data + q->headers_at; s < end;) {
+	for (const char *s = head + q->headers_at; s < end;) {
 		const char *value = s + strlen(s) + 1;
 
 		if (strcasecmp(s, name) == 0)
@@ -235,12 +234,11 @@ const char *http_request_body(struct http_request *q, size_t *len)
 	return *len ? buf_cstr(&q->body) : "";
 }
 
-void http_request_drop_body(struct http_request *q)
+void http_request_drop(struct http_request *q)
 {
-	size_t max = q->body.max;
-
+	buf_release(&q->head);
 	buf_release(&q->body);
-	buf_init(&q->body, max);
+	q->headers_at = q->path_at = 0;
 }
 
 bool http_request_keeps_alive(const struct http_request *q)

@@ -12,11 +12,9 @@ struct http_request;
 
 enum http_read {
 	HTTP_READ_MORE,	    /* all bytes used, the request is not complete */
-	HTTP_READ_CONTINUE, /* as MORE, and the client waits for "100 Continue" before it sends the
-			       body */
-	HTTP_READ_DONE, /* a whole request; *used may be less than len: the rest belongs to the next
-			   one */
-	HTTP_READ_BAD,	/* cannot go on with this connection; http_request_status() says why */
+	HTTP_READ_CONTINUE, /* as MORE, and the client waits for "100 Continue" */
+	HTTP_READ_DONE,	    /* a whole request; bytes beyond *used belong to the next one */
+	HTTP_READ_BAD,	    /* this connection cannot go on; http_request_status() says why */
 };
 
 struct http_request *http_request_new(size_t max_head_bytes, size_t max_body_bytes);
@@ -31,14 +29,13 @@ enum http_read http_request_read(struct http_request *q, const char *data, size_
 /* After BAD: 400, 413 or 431. */
 int http_request_status(const struct http_request *q);
 
-/* After DONE, until reset. */
+/* After DONE, until reset; the strings until drop, too. The path is without scheme, host and query;
+ * the header is the first of that name, or NULL. */
 const char *http_request_method(const struct http_request *q);
-const char *http_request_path(const struct http_request *q); /* without scheme, host and query */
-const char *http_request_header(const struct http_request *q,
-				const char *name); /* the first of that name, or NULL */
+const char *http_request_path(const struct http_request *q);
+const char *http_request_header(const struct http_request *q, const char *name);
 const char *http_request_body(struct http_request *q, size_t *len);
-void http_request_drop_body(
-	struct http_request *q); /* gives its memory back; the body is empty from now on */
+void http_request_drop(struct http_request *q); /* gives the strings' memory back */
 bool http_request_keeps_alive(const struct http_request *q);
 bool http_request_takes_chunks(const struct http_request *q); /* HTTP/1.1 or later */
 bool http_request_started(const struct http_request *q);      /* some bytes of it have been read */

@@ -59,7 +59,8 @@ struct conn {
 	int fd;
 	enum conn_state state;
 	bool on_due, refused;
-	struct event readable, writable;
+	struct event readable;
+	struct event *writable; /* only while something is unsent */
 	struct buf early; /* bytes of the next request that came while one was being answered */
 	struct buf unsent;
 	int64_t active_ns; /* when the client was last heard, or its last answer ended */
@@ -115,13 +116,31 @@ static void put_on_due(struct conn *c)
 	evloop_defer(s->loop, &s->turn_end);
 }
 
+static void on_writable(evutil_socket_t fd, short what, void *arg);
+
+/* An event is as large as half of a connection, and few ever need this one. */
+static void start_writing(struct conn *c)
+{
+	c->writable = event_new(evloop_base(c->x.server->loop), c->fd, EV_WRITE | EV_PERSIST,
+				on_writable, c);
+	if (!c->writable || event_add(c->writable, NULL))
+		die("event loop: libevent refuses an event");
+}
+
+static void stop_writing(struct conn *c)
+{
+	if (c->writable)
+		event_free(c->writable);
+	c->writable = NULL;
+}
+
 /* Over for good: the socket closes now, the rest goes in the sweep. An open exchange is told there.
  */
 static void conn_kill(struct conn *c)
 {
 	if (c->fd >= 0) {
 		event_del(&c->readable);
-		event_del(&c->writable);
+		stop_writing(c);
 		close(c->fd);
 		c->fd = -1;
 	}
@@ -200,7 +219,7 @@ static bool conn_send(struct conn *c, const char *data, size_t len)
 			}
 			n = 0;
 		}
-		event_add(&c->writable, NULL);
+		start_writing(c);
 	}
 	if (!buf_append(&c->unsent, data + n, len - (size_t)n)) {
 		conn_kill(c);
@@ -224,7 +243,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	buf_consume(&c->unsent, (size_t)n);
 	if (buf_size(&c->unsent) > 0)
 		return;
-	event_del(&c->writable);
+	stop_writing(c);
 	buf_release(&c->unsent);
 	buf_init(&c->unsent, c->x.server->c.limits.max_unsent_bytes);
 	if (c->state == CONN_CLOSING)
@@ -492,7 +511,6 @@ static void conn_new(struct http_server *s, int fd)
 		s->first->prev = c;
 	s->first = c;
 	event_assign(&c->readable, base, fd, EV_READ | EV_PERSIST, on_readable, c);
-	event_assign(&c->writable, base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
 	event_add(&c->readable, NULL);
 	if (++s->n_conns > s->c.limits.max_connections)
 		conn_refuse(c, 503, "too many connections");
@@ -610,9 +628,8 @@ void http_server_free(struct http_server *s)
 	if (!s)
 		return;
 	stop_listening(s);
-	while (s->first) {
-		struct conn *c = s->first;
-
+	for (struct conn *c = s->first, *next; c; c = next) {
+		next = c->next;
 		conn_kill(c);
 		conn_lose(c);
 		conn_free(c);
@@ -662,9 +679,9 @@ const char *http_body(const struct http_exchange *x, size_t *len)
 	return http_request_body(x->request, len);
 }
 
-void http_drop_body(struct http_exchange *x)
+void http_drop_request(struct http_exchange *x)
 {
-	http_request_drop_body(x->request);
+	http_request_drop(x->request);
 }
 
 int64_t http_received_ns(const struct http_exchange *x)

@@ -15,8 +15,9 @@
 #include "base/evloop.h"
 
 struct http_server;
-struct http_exchange; /* one request and its answer; dies by itself once the answer has ended or the
-			 peer has left */
+
+/* One request and its answer; dies by itself once the answer has ended or the peer has left. */
+struct http_exchange;
 
 struct http_limits {
 	size_t max_head_bytes;	 /* 64 KiB -> 431 */
@@ -41,24 +42,26 @@ struct http_config {
 
 enum rc http_server_new(struct http_server **out, struct evloop *loop, const struct http_config *c,
 			struct err *e);
-void http_server_free(struct http_server *s); /* closes everything at once; on_gone is called for
-						 open exchanges */
-void http_server_stop_accepting(
-	struct http_server *s); /* drain: listeners close, idle connections close, the rest end */
+
+/* Closes everything at once; on_gone is called for open exchanges. */
+void http_server_free(struct http_server *s);
+
+/* The drain: listeners and idle connections close, the rest end. */
+void http_server_stop_accepting(struct http_server *s);
+
 int http_server_port(const struct http_server *s);
 int http_server_open_exchanges(const struct http_server *s);
 int http_server_connections(const struct http_server *s);
 
-/* The request. Strings live as long as the exchange. */
+/* The request. Strings live as long as the exchange, or until http_drop_request(), which gives
+ * their memory back before an answer that may take long. Names of headers are compared without
+ * case; NULL if there is none. The path is without the query; the body has a NUL behind len. */
 const char *http_method(const struct http_exchange *x);
-const char *http_path(const struct http_exchange *x); /* without the query */
-const char *http_header(const struct http_exchange *x,
-			const char *name); /* case-insensitive; NULL if absent */
-const char *http_body(const struct http_exchange *x, size_t *len); /* NUL-terminated behind len */
-void http_drop_body(
-	struct http_exchange *x); /* gives its memory back before the answer, which may take long */
-int64_t
-http_received_ns(const struct http_exchange *x); /* when its last byte was read, monotonic */
+const char *http_path(const struct http_exchange *x);
+const char *http_header(const struct http_exchange *x, const char *name);
+const char *http_body(const struct http_exchange *x, size_t *len);
+int64_t http_received_ns(const struct http_exchange *x); /* when its last byte was read */
+void http_drop_request(struct http_exchange *x);
 
 /* The handler's mark on the exchange. on_gone: the peer left before the answer ended (or the server
  * is being freed); after it x must not be touched. */

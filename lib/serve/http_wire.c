@@ -69,7 +69,7 @@ void http_head_put(struct buf *b, const struct http_head *h)
 /* Size line in lower-case hex, data, CRLF. By hand: this runs once a token. */
 void http_chunk_put(struct buf *b, const void *data, size_t len)
 {
-	static const char digit[] = "0123456789abcdef";
+	static const char digit[] = "0123456789abcdef", crlf[] = {'\r', '\n'};
 	char size[18];
 	size_t at = sizeof(size), size_len;
 	char *to;
@@ -84,6 +84,6 @@ void http_chunk_put(struct buf *b, const void *data, size_t len)
 	CHECK(to);
 	memcpy(to, size + at, size_len);
 	memcpy(to + size_len, data, len);
-	memcpy(to + size_len + len, "\r\n", 2);
+	memcpy(to + size_len + len, crlf, sizeof(crlf));
 	buf_commit(b, size_len + len + 2);
 }

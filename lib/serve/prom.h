@@ -11,8 +11,7 @@
 
 #define PROM_MAX_BOUNDS 32
 
-/* Bounds ascend; a value falls into the first bucket whose bound is not below it, else into +Inf.
- */
+/* Bounds ascend; a value belongs to the first that is not below it, else to +Inf. */
 struct prom_hist {
 	const double *bound; /* not owned */
 	int n_bounds;

@@ -133,11 +133,22 @@ static void heap_remove(struct radix *t, struct radix_node *n)
 	struct radix_node *last = t->heap[--t->heap_n];
 	int32_t at = n->heap_at;
 
+	DCHECK(at >= 0 && at <= t->heap_n && t->heap[at] == n);
 	n->heap_at = -1;
 	if (last == n)
 		return;
 	sift_down(t, at, last);
 	sift_up(t, last->heap_at, last);
+}
+
+static struct radix_node *heap_pop(struct radix *t)
+{
+	struct radix_node *first = t->heap[0], *last = t->heap[--t->heap_n];
+
+	first->heap_at = -1;
+	if (t->heap_n > 0)
+		sift_down(t, 0, last);
+	return first;
 }
 
 static bool may_go(const struct radix *t, const struct radix_node *n)
@@ -218,9 +229,10 @@ static void add_leaf(struct radix *t, struct radix_node *parent, struct radix_no
 	t->evictable += leaf->len;
 }
 
-static void remove_leaf(struct radix *t, struct radix_node *leaf)
+static void evict_first(struct radix *t)
 {
-	heap_remove(t, leaf);
+	struct radix_node *leaf = heap_pop(t);
+
 	unhook(t, leaf);
 	leaf->parent->n_children--;
 	settle(t, leaf->parent);
@@ -341,7 +353,7 @@ int32_t radix_evict(struct radix *t, int32_t tokens)
 			return tokens;
 		}
 		evicted += leaf->len;
-		remove_leaf(t, leaf);
+		evict_first(t);
 	}
 	return evicted;
 }

@@ -16,7 +16,7 @@
 
 #include "base/check.h"
 #include "base/die.h"
-#include "radix.h"
+#include "tokenpool.h"
 #include "waitq.h"
 
 enum {
@@ -73,8 +73,7 @@ struct sched {
 	bool chunking;
 	int32_t eos_token;
 
-	int32_t usable_blocks, held_blocks; /* held by requests, beyond what the cache has */
-	struct radix *cache;		    /* of prompts; NULL = no prefix caching */
+	struct tokenpool *pool; /* of blocks; with prefix caching, of one token each */
 	struct reqlist waiting;
 	struct reqlist running; /* in order of admission */
 	bool in_flight;
@@ -93,15 +92,16 @@ static int64_t blocks_for(const struct sched *s, int64_t tokens)
 	return (tokens + s->block_size - 1) / s->block_size;
 }
 
-static enum rc check_knobs(const struct sched *s, bool prefix_caching, struct err *e)
+static enum rc check_knobs(const struct sched *s, int32_t usable_blocks, bool prefix_caching,
+			   struct err *e)
 {
-	int64_t holds = (int64_t)s->usable_blocks * s->block_size;
+	int64_t holds = (int64_t)usable_blocks * s->block_size;
 
 	if (prefix_caching && s->block_size != 1)
 		return err_set(e, RC_INPUT,
 			       "block_size %d: prefix_caching works with blocks of 1 token only",
 			       s->block_size);
-	if (s->usable_blocks < 1)
+	if (usable_blocks < 1)
 		return err_set(e, RC_INPUT,
 			       "max_batch_total_tokens: at least 2 blocks of %d tokens, the first "
 			       "of which is set aside",
@@ -137,7 +137,8 @@ static int32_t at_most(int64_t n, int32_t max)
 
 static enum rc tgi_open(struct sched **out, const double *values, int32_t eos_token, struct err *e)
 {
-	int32_t block_size = (int32_t)values[BLOCK_SIZE];
+	int32_t block_size = (int32_t)values[BLOCK_SIZE],
+		usable_blocks = (int32_t)values[MAX_BATCH_TOTAL_TOKENS] / block_size - 1;
 	bool prefix_caching = values[PREFIX_CACHING] != 0;
 	struct sched s = {
 		.waiting_served_ratio = values[WAITING_SERVED_RATIO],
@@ -150,20 +151,18 @@ static enum rc tgi_open(struct sched **out, const double *values, int32_t eos_to
 		.block_size = block_size,
 		.chunking = values[PREFILL_CHUNKING] != 0,
 		.eos_token = eos_token,
-		.usable_blocks = (int32_t)values[MAX_BATCH_TOTAL_TOKENS] / block_size - 1,
 		.last_end_ns = INT64_MIN,
 	};
 
 	if (s.max_total_tokens == -1)
-		s.max_total_tokens = at_most((int64_t)s.usable_blocks * block_size + 1, MAX_TOKENS);
+		s.max_total_tokens = at_most((int64_t)usable_blocks * block_size + 1, MAX_TOKENS);
 	if (s.max_input_tokens == -1)
 		s.max_input_tokens = s.max_total_tokens - 1;
 	if (s.max_prefill_tokens == -1)
 		s.max_prefill_tokens = at_most((int64_t)s.max_input_tokens + 50, MAX_TOKENS);
-	if (check_knobs(&s, prefix_caching, e) != RC_OK)
+	if (check_knobs(&s, usable_blocks, prefix_caching, e) != RC_OK)
 		return RC_INPUT;
-	if (prefix_caching)
-		s.cache = radix_new(true);
+	s.pool = tokenpool_new(usable_blocks, prefix_caching, true);
 	*out = xmalloc(sizeof(s));
 	**out = s;
 	return RC_OK;
@@ -173,59 +172,37 @@ static void tgi_close(struct sched *s)
 {
 	if (!s)
 		return;
-	radix_free(s->cache);
+	tokenpool_free(s->pool);
 	free(s);
 }
 
 /* ---- memory ---- */
 
-/* What neither a request nor the cache has. */
-static int32_t free_blocks(const struct sched *s)
-{
-	return s->usable_blocks - s->held_blocks - (s->cache ? radix_tokens(s->cache) : 0);
-}
-
 /* Sets aside all that r can ever need: its last output token needs no place. False if there is not
- * enough; what was evicted for it is gone all the same, as the router's cache does not look before
- * it evicts. */
+ * enough. */
 static bool reserve(struct sched *s, struct genreq *r)
 {
-	struct sched_slot *slot = &r->slot;
-	int32_t need = (int32_t)blocks_for(s, (int64_t)r->n_prompt + r->max_tokens - 1), more;
+	int32_t need = (int32_t)blocks_for(s, (int64_t)r->n_prompt + r->max_tokens - 1);
 
-	if (s->cache)
-		slot->prefix = radix_match(s->cache, r->tokens, r->n_prompt, &slot->n_prefix);
-	if (slot->prefix)
-		radix_lock(s->cache, slot->prefix);
-	more = need - slot->n_prefix;
-	if (s->cache && more > free_blocks(s))
-		radix_evict(s->cache, more - free_blocks(s));
-	if (more > free_blocks(s)) {
-		if (slot->prefix)
-			radix_unlock(s->cache, slot->prefix);
-		slot->prefix = NULL;
-		slot->n_prefix = 0;
+	tokenpool_share(s->pool, r, r->n_prompt);
+	if (!tokenpool_make_free(s->pool, need - r->slot.n_prefix)) {
+		tokenpool_release(s->pool, r);
 		return false;
 	}
-	slot->n_blocks = need;
-	s->held_blocks += more;
+	tokenpool_hold(s->pool, r, need - r->slot.n_prefix);
 	return true;
 }
 
 /* Gives all of it back; the prompt stays in the cache as far as it was computed. Only now do others
  * find it, not while it runs. */
-static void release(struct sched *s, struct genreq *r)
+static void let_go(struct sched *s, struct genreq *r)
 {
-	struct sched_slot *slot = &r->slot;
-	int32_t cached, computed = slot->computed < r->n_prompt ? slot->computed : r->n_prompt;
+	int32_t computed = at_most(r->slot.computed, r->n_prompt);
 
-	s->held_blocks -= slot->n_blocks - slot->n_prefix;
-	if (slot->prefix)
-		radix_unlock(s->cache, slot->prefix);
-	if (s->cache && computed > slot->n_prefix)
-		radix_insert(s->cache, r->tokens, computed, &cached);
-	slot->prefix = NULL;
-	slot->n_prefix = slot->n_blocks = slot->computed = 0;
+	if (computed > r->slot.n_prefix)
+		tokenpool_cache(s->pool, r, computed);
+	tokenpool_release(s->pool, r);
+	r->slot.computed = 0;
 }
 
 /* ---- requests come and go ---- */
@@ -253,7 +230,7 @@ static void tgi_add(struct sched *s, struct genreq *r)
 static void leave_running(struct sched *s, struct genreq *r)
 {
 	reqlist_remove(&s->running, r);
-	release(s, r);
+	let_go(s, r);
 }
 
 /* Who runs has his blocks, who waits has none. */
@@ -323,7 +300,7 @@ static void take_from_queue(struct sched *s, struct step_plan *p, int32_t min_si
 		hit = r->slot.n_prefix < r->n_prompt ? r->slot.n_prefix : r->n_prompt - 1;
 		lacks = r->n_prompt - hit;
 		if (lacks > budget && (!s->chunking || budget == 0)) {
-			release(s, r);
+			let_go(s, r);
 			break;
 		}
 		take = at_most(budget, lacks);
@@ -458,8 +435,8 @@ static void tgi_stats(const struct sched *s, struct sched_stats *out)
 	*out = (struct sched_stats){
 		.running = s->running.n,
 		.waiting = s->waiting.n,
-		.free_blocks = free_blocks(s) + (s->cache ? radix_evictable(s->cache) : 0),
-		.usable_blocks = s->usable_blocks,
+		.free_blocks = tokenpool_available(s->pool),
+		.usable_blocks = tokenpool_capacity(s->pool),
 		.block_size = s->block_size,
 		.max_model_len = s->max_total_tokens,
 		.max_requests = s->max_concurrent,

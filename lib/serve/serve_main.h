@@ -13,8 +13,9 @@
 #include "textcodec.h"
 
 struct serve_config {
-	struct evloop *loop; /* the caller's, since what executes steps may wait on it, too;
-				outlives serve_main */
+	/* The caller's, since what executes steps may wait on it, too; outlives serve_main(). */
+	struct evloop *loop;
+
 	const char *host;
 	int port;
 	const char *uds;
@@ -26,8 +27,7 @@ struct serve_config {
 	const struct textcodec *codec;
 	struct engine_config engine;
 	int32_t default_max_tokens; /* when the request names none; 0 = up to the context's end */
-	int32_t forced_tokens; /* > 0: every answer has exactly so many tokens, whatever is asked
-				  (the seed's --tokens) */
+	int32_t forced_tokens;	    /* > 0: the length of every answer, whatever is asked */
 	uint64_t seed;
 
 	/* Called for each request before it is queued: a simulated model plans the answer's length

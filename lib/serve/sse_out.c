@@ -6,12 +6,19 @@
 #include "sse_out.h"
 
 #include "base/check.h"
+#include "base/die.h"
 #include "base/jsonx.h"
 
 void sse_template_init(struct sse_template *t)
 {
 	buf_init(&t->text, SIZE_MAX);
 	t->n_holes = 0;
+}
+
+void sse_template_seal(struct sse_template *t)
+{
+	t->text.cap = t->text.len + 1;
+	t->text.data = xreallocarray(t->text.data, t->text.cap, 1);
 }
 
 void sse_template_release(struct sse_template *t)

@@ -41,6 +41,7 @@ struct sse_values {
 
 void sse_template_init(struct sse_template *t);
 void sse_template_release(struct sse_template *t);
+void sse_template_seal(struct sse_template *t); /* no more is added: gives back what is unused */
 void sse_hole(struct sse_template *t, enum sse_hole_kind kind);
 
 /* Appends one event to b. False at the cap of b. */

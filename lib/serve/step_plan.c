@@ -52,7 +52,7 @@ void step_plan_add(struct step_plan *p, struct genreq *r, int32_t computed, int3
 
 	DCHECK(n_tokens > 0 && computed + n_tokens <= r->n_tokens);
 	if (p->n_items == p->cap_items) {
-		p->cap_items = p->cap_items ? 2 * p->cap_items : 64;
+		p->cap_items = p->cap_items ? 2 * p->cap_items : 4; /* a request alone has one */
 		p->item = xreallocarray(p->item, (size_t)p->cap_items, sizeof(*p->item));
 	}
 	it = &p->item[p->n_items++];

@@ -3,13 +3,12 @@
  */
 #include "text_stream.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/die.h"
-
-#define MAX_HELD_BYTES (1 << 20)
 
 void stop_list_add(struct stop_list *l, const char *text, size_t len)
 {
@@ -33,7 +32,7 @@ void stop_list_release(struct stop_list *l)
 void text_stream_init(struct text_stream *t, const struct stop_list *stops)
 {
 	t->stops = stops;
-	buf_init(&t->held, MAX_HELD_BYTES);
+	buf_init(&t->held, SIZE_MAX); /* shorter than the longest stop string */
 }
 
 void text_stream_release(struct text_stream *t)

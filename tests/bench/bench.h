@@ -22,6 +22,7 @@ void raise_fd_limit(void);
 
 int listen_any(int *port);  /* loopback, a free port, blocking, big backlog */
 int connect_port(int port); /* blocking; TCP_NODELAY */
+void set_nodelay(int fd);   /* without it the kernel merges tokens, and they cost less */
 void set_nonblocking(int fd);
 void write_all(int fd, const void *p, size_t n); /* blocking socket */
 

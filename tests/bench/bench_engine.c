@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <signal.h>
@@ -102,6 +103,7 @@ static int floor_server(void *arg)
 		fd[i] = accept(l->listener, NULL, NULL);
 		if (fd[i] < 0 || read(fd[i], request, sizeof(request)) <= 0)
 			return 1;
+		set_nodelay(fd[i]);
 	}
 	for (int i = 0; i < l->streams; i++)
 		write_all(fd[i], stream_head, strlen(stream_head));
@@ -153,6 +155,8 @@ static void on_request(struct evhttp_request *req, void *arg)
 {
 	struct evhttp_bench *b = arg;
 
+	set_nodelay(bufferevent_getfd(
+		evhttp_connection_get_bufferevent(evhttp_request_get_connection(req))));
 	evhttp_send_reply_start(req, 200, "OK");
 	b->req[b->n++] = req;
 	if (b->n == b->load->streams)

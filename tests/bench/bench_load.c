@@ -67,6 +67,7 @@ static int paced_server(void *arg)
 		fd[i] = accept(l->listener, NULL, NULL);
 		if (fd[i] < 0 || await_request(fd[i]))
 			return 1;
+		set_nodelay(fd[i]);
 	}
 	for (int i = 0; i < l->streams; i++)
 		write_all(fd[i], stream_head, strlen(stream_head));

@@ -69,7 +69,7 @@ await_lines() {
 find_process() {
 	local dir
 	for dir in /proc/[0-9]*; do
-		case "$(tr '\0' ' ' <"$dir/cmdline" 2>/dev/null)" in
+		case "$(tr '\0' ' ' 2>/dev/null <"$dir/cmdline")" in
 		"$1"*) echo "${dir#/proc/}" ;;
 		esac
 	done

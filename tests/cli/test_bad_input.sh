@@ -55,7 +55,7 @@ expect 2 "no program" loadgen run s.yaml --set 'targets[0].launch.program=no-suc
 says 'no-such-engine'
 expect 2 "dies" loadgen run s.yaml --set 'targets[0].launch.args=[--no-such-flag]' --out r2 --progress none
 says 'no-such-flag'
-expect 2 "silent" loadgen run s.yaml --set 'targets[0].launch={program: /bin/cat, timeout: 200ms}' --out r3 --progress none
+expect 2 "silent" loadgen run s.yaml --set 'targets[0].launch={program: sleep, args: ["60"], timeout: 200ms}' --out r3 --progress none
 says 'listening on'
 
 expect 2 "fakeengine flag" "$BIN_DIR/fakeengine" --prefil-ms 3

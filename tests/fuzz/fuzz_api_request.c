@@ -1,6 +1,6 @@
 /*
- * Any bytes as the body of each endpoint: a request that keeps its promises, or a refusal that says why, and nothing
- * leaks. The first byte picks the endpoint.
+ * Any bytes as the body of each endpoint: a request that keeps its promises, or a refusal that says
+ * why, and nothing leaks. The first byte picks the endpoint.
  */
 #include <stdint.h>
 #include <string.h>
@@ -14,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const models[] = {"smollm2-135m", NULL};
-	static const struct api_terms terms = {.models = models, .codec = &toy_codec, .max_len = 2048};
+	static const struct api_terms terms = {
+		.models = models, .codec = &toy_codec, .max_len = 2048};
 	enum api_kind kind;
 	struct api_request q;
 	struct api_error e = {0};
@@ -33,7 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		CHECK(q.prompt[i].tokens.n > 0 && q.prompt[i].tokens.n < terms.max_len);
 		CHECK(!q.echo || q.prompt[i].text);
 		for (int32_t k = 0; k < q.prompt[i].tokens.n; k++)
-			CHECK(q.prompt[i].tokens.id[k] >= 0 && q.prompt[i].tokens.id[k] < TOY_VOCAB);
+			CHECK(q.prompt[i].tokens.id[k] >= 0 &&
+			      q.prompt[i].tokens.id[k] < TOY_VOCAB);
 	}
 	CHECK(q.max_tokens >= 0 && q.min_tokens >= 0);
 	for (size_t i = 0; i < q.stops.n; i++)

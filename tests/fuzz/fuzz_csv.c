@@ -39,7 +39,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	csv_parse(&strict, "strict", (const char *)data, size, false, &e);
 	csv_parse(&torn, "torn", (const char *)data, size, true, &e);
 	if (strict) {
-		CHECK(torn && csv_rows(torn) == csv_rows(strict));
+		/* at most the last row is missing: one without a newline */
+		CHECK(torn && csv_rows(torn) <= csv_rows(strict) &&
+		      csv_rows(torn) + 1 >= csv_rows(strict));
 		use(strict);
 	}
 	if (torn)

@@ -1,6 +1,7 @@
 /*
- * Any bytes as HTTP requests, one behind the other, handed over in pieces: the first byte is the size of the pieces.
- * What is read must not depend on it, limits hold, and every string asked for is there.
+ * Any bytes as HTTP requests, one behind the other, handed over in pieces: the first byte is the
+ * size of the pieces. What is read must not depend on it, limits hold, and every string asked for
+ * is there.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -27,7 +28,8 @@ static char *read_all(const char *data, size_t len, size_t piece)
 		enum http_read what = http_request_read(q, data + at, n, &used);
 
 		if (what == HTTP_READ_BAD) {
-			CHECK(http_request_status(q) == 400 || http_request_status(q) == 413 || http_request_status(q) == 431);
+			CHECK(http_request_status(q) == 400 || http_request_status(q) == 413 ||
+			      http_request_status(q) == 431);
 			buf_printf(&out, "bad");
 			break;
 		}
@@ -37,12 +39,14 @@ static char *read_all(const char *data, size_t len, size_t piece)
 			continue;
 
 		size_t body_len;
-		const char *body = http_request_body(q, &body_len), *tag = http_request_header(q, "x-tag");
+		const char *body = http_request_body(q, &body_len),
+			   *tag = http_request_header(q, "x-tag");
 
 		CHECK(body_len <= MAX_BODY && body[body_len] == '\0');
 		CHECK(strlen(http_request_path(q)) <= MAX_HEAD);
-		buf_printf(&out, "%s %s %s %d%d [", http_request_method(q), http_request_path(q), tag ? tag : "-",
-			   http_request_keeps_alive(q), http_request_takes_chunks(q));
+		buf_printf(&out, "%s %s %s %d%d [", http_request_method(q), http_request_path(q),
+			   tag ? tag : "-", http_request_keeps_alive(q),
+			   http_request_takes_chunks(q));
 		buf_append(&out, body, body_len);
 		buf_puts(&out, "]\n");
 		http_request_reset(q);

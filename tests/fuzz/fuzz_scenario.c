@@ -1,7 +1,6 @@
 /*
- * Scenarios: any bytes load or are refused in one line with a place; what loads is emitted, and
- * that loads again to the same text. Names the environment has are not within reach of the input's
- * author, so files and variables may be named.
+ * Scenarios: any bytes load or are refused in one line; what loads is emitted, and that loads again
+ * to the same text. An input may name files and variables of the machine: they are only read.
  */
 #include <stdint.h>
 #include <stdlib.h>

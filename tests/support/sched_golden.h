@@ -386,6 +386,7 @@ struct crowd {
 	bool counts_tokens; /* the policy counts KV tokens and hands out no blocks */
 	bool padded;	    /* its sums count padding, too */
 	bool may_fail;	    /* a request may end with FINISH_ERROR */
+	bool no_sharing;    /* no prefix cache: the ledger can be checked to the block */
 
 	/* What this policy promises beyond that, about every step; or NULL. */
 	void (*check)(const struct step_plan *p, const struct sched_stats *stats,
@@ -419,6 +420,20 @@ static inline void check_plan(const struct crowd *c, const struct step_plan *p,
 	assert_true(c->padded ? decode <= p->decode_seqs : decode == p->decode_seqs);
 	if (c->check)
 		c->check(p, stats, c);
+}
+
+/* Blocks held and blocks free are all there are, during a step and after it. Shared ones count in
+ * each holder. */
+static inline void check_ledger(const struct crowd *c, struct genreq *const *r,
+				const struct sched_stats *stats)
+{
+	int64_t held = 0;
+
+	for (int i = 0; i < CROWD; i++)
+		held += r[i]->slot.n_blocks;
+	assert_true(stats->usable_blocks - stats->free_blocks <= held);
+	if (c->no_sharing)
+		assert_int_equal(stats->usable_blocks - stats->free_blocks, held);
 }
 
 static inline bool somebody_leaves(const struct crowd *c, struct sched *s, struct genreq **r,
@@ -464,7 +479,10 @@ static inline void run_crowd(const struct crowd *c, struct rng *g)
 		}
 		stats = stats_of(c->policy, s);
 		check_plan(c, &p, &stats);
+		check_ledger(c, r, &stats);
 		commit(c->policy, s, &p);
+		stats = stats_of(c->policy, s);
+		check_ledger(c, r, &stats);
 		for (int32_t i = 0; i < p.n_items; i++)
 			gone += p.item[i].req->state == GENREQ_DONE;
 	}

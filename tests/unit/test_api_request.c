@@ -19,77 +19,79 @@ static const struct api_terms terms = {.models = models, .codec = &toy_codec, .m
 
 #define CHAT "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 
-static const struct {
+struct refusal {
 	enum api_kind kind;
-	const char *body;
 	int status;
-	const char *type, *param;
-} refused[] = {
-	{API_CHAT, "", 400, API_BAD_FORM, "body"},
-	{API_CHAT, "{\"messages\":[", 400, API_BAD_FORM, "body"},
-	{API_CHAT, "[]", 400, API_BAD_FORM, "body"},
-	{API_CHAT, "{}", 400, API_BAD_FORM, "body.messages"},
-	{API_CHAT, "{\"messages\":\"hi\"}", 400, API_BAD_FORM, "body.messages"},
-	{API_CHAT, "{\"messages\":[]}", 400, API_BAD_VALUE, "messages"},
-	{API_CHAT, "{\"messages\":[1]}", 400, API_BAD_FORM, "body.messages[0]"},
-	{API_CHAT, "{\"messages\":[{\"content\":\"x\"}]}", 400, API_BAD_FORM,
+	const char *body, *type, *param;
+};
+
+static const struct refusal refused[] = {
+	{API_CHAT, 400, "", API_BAD_FORM, "body"},
+	{API_CHAT, 400, "{\"messages\":[", API_BAD_FORM, "body"},
+	{API_CHAT, 400, "[]", API_BAD_FORM, "body"},
+	{API_CHAT, 400, "{}", API_BAD_FORM, "body.messages"},
+	{API_CHAT, 400, "{\"messages\":\"hi\"}", API_BAD_FORM, "body.messages"},
+	{API_CHAT, 400, "{\"messages\":[]}", API_BAD_VALUE, "messages"},
+	{API_CHAT, 400, "{\"messages\":[1]}", API_BAD_FORM, "body.messages[0]"},
+	{API_CHAT, 400, "{\"messages\":[{\"content\":\"x\"}]}", API_BAD_FORM,
 	 "body.messages[0].role"},
-	{API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":5}]}", 400, API_BAD_FORM,
+	{API_CHAT, 400, "{\"messages\":[{\"role\":\"user\",\"content\":5}]}", API_BAD_FORM,
 	 "body.messages[0].content"},
-	{API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}",
-	 400, API_BAD_VALUE, "body.messages[0].content"},
-	{API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]}", 400,
+	{API_CHAT, 400,
+	 "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}",
+	 API_BAD_VALUE, "body.messages[0].content"},
+	{API_CHAT, 400, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]}",
 	 API_BAD_FORM, "body.messages[0].content"},
-	{API_CHAT, "{" CHAT ",\"model\":\"nope\"}", 404, "NotFoundError", "model"},
-	{API_CHAT, "{" CHAT ",\"model\":3}", 400, API_BAD_FORM, "body.model"},
-	{API_CHAT, "{" CHAT ",\"max_tokens\":0}", 400, API_BAD_VALUE, "max_tokens"},
-	{API_CHAT, "{" CHAT ",\"max_tokens\":-5}", 400, API_BAD_VALUE, "max_tokens"},
-	{API_CHAT, "{" CHAT ",\"max_tokens\":\"5\"}", 400, API_BAD_FORM, "body.max_tokens"},
-	{API_CHAT, "{" CHAT ",\"max_tokens\":1.5}", 400, API_BAD_FORM, "body.max_tokens"},
-	{API_CHAT, "{" CHAT ",\"max_completion_tokens\":0}", 400, API_BAD_VALUE,
+	{API_CHAT, 404, "{" CHAT ",\"model\":\"nope\"}", "NotFoundError", "model"},
+	{API_CHAT, 400, "{" CHAT ",\"model\":3}", API_BAD_FORM, "body.model"},
+	{API_CHAT, 400, "{" CHAT ",\"max_tokens\":0}", API_BAD_VALUE, "max_tokens"},
+	{API_CHAT, 400, "{" CHAT ",\"max_tokens\":-5}", API_BAD_VALUE, "max_tokens"},
+	{API_CHAT, 400, "{" CHAT ",\"max_tokens\":\"5\"}", API_BAD_FORM, "body.max_tokens"},
+	{API_CHAT, 400, "{" CHAT ",\"max_tokens\":1.5}", API_BAD_FORM, "body.max_tokens"},
+	{API_CHAT, 400, "{" CHAT ",\"max_completion_tokens\":0}", API_BAD_VALUE,
 	 "max_completion_tokens"},
-	{API_CHAT, "{" CHAT ",\"max_tokens\":4,\"min_tokens\":5}", 400, API_BAD_VALUE,
+	{API_CHAT, 400, "{" CHAT ",\"max_tokens\":4,\"min_tokens\":5}", API_BAD_VALUE,
 	 "min_tokens"},
-	{API_CHAT, "{" CHAT ",\"min_tokens\":-1}", 400, API_BAD_VALUE, "min_tokens"},
-	{API_CHAT, "{" CHAT ",\"temperature\":-1}", 400, API_BAD_VALUE, "temperature"},
-	{API_CHAT, "{" CHAT ",\"temperature\":\"hot\"}", 400, API_BAD_FORM, "body.temperature"},
-	{API_CHAT, "{" CHAT ",\"top_p\":0}", 400, API_BAD_VALUE, "top_p"},
-	{API_CHAT, "{" CHAT ",\"top_p\":1.01}", 400, API_BAD_VALUE, "top_p"},
-	{API_CHAT, "{" CHAT ",\"n\":0}", 400, API_BAD_VALUE, "n"},
-	{API_CHAT, "{" CHAT ",\"n\":1000000}", 400, API_BAD_VALUE, "n"},
-	{API_CHAT, "{" CHAT ",\"seed\":\"x\"}", 400, API_BAD_FORM, "body.seed"},
-	{API_CHAT, "{" CHAT ",\"stream\":\"yes\"}", 400, API_BAD_FORM, "body.stream"},
-	{API_CHAT, "{" CHAT ",\"ignore_eos\":1}", 400, API_BAD_FORM, "body.ignore_eos"},
-	{API_CHAT, "{" CHAT ",\"stream_options\":{\"include_usage\":true}}", 400, API_BAD_VALUE,
+	{API_CHAT, 400, "{" CHAT ",\"min_tokens\":-1}", API_BAD_VALUE, "min_tokens"},
+	{API_CHAT, 400, "{" CHAT ",\"temperature\":-1}", API_BAD_VALUE, "temperature"},
+	{API_CHAT, 400, "{" CHAT ",\"temperature\":\"hot\"}", API_BAD_FORM, "body.temperature"},
+	{API_CHAT, 400, "{" CHAT ",\"top_p\":0}", API_BAD_VALUE, "top_p"},
+	{API_CHAT, 400, "{" CHAT ",\"top_p\":1.01}", API_BAD_VALUE, "top_p"},
+	{API_CHAT, 400, "{" CHAT ",\"n\":0}", API_BAD_VALUE, "n"},
+	{API_CHAT, 400, "{" CHAT ",\"n\":1000000}", API_BAD_VALUE, "n"},
+	{API_CHAT, 400, "{" CHAT ",\"seed\":\"x\"}", API_BAD_FORM, "body.seed"},
+	{API_CHAT, 400, "{" CHAT ",\"stream\":\"yes\"}", API_BAD_FORM, "body.stream"},
+	{API_CHAT, 400, "{" CHAT ",\"ignore_eos\":1}", API_BAD_FORM, "body.ignore_eos"},
+	{API_CHAT, 400, "{" CHAT ",\"stream_options\":{\"include_usage\":true}}", API_BAD_VALUE,
 	 "stream_options"},
-	{API_CHAT, "{" CHAT ",\"stream\":true,\"stream_options\":7}", 400, API_BAD_FORM,
+	{API_CHAT, 400, "{" CHAT ",\"stream\":true,\"stream_options\":7}", API_BAD_FORM,
 	 "body.stream_options"},
-	{API_CHAT, "{" CHAT ",\"stream\":true,\"stream_options\":{\"include_usage\":7}}", 400,
+	{API_CHAT, 400, "{" CHAT ",\"stream\":true,\"stream_options\":{\"include_usage\":7}}",
 	 API_BAD_FORM, "body.stream_options.include_usage"},
-	{API_CHAT, "{" CHAT ",\"stop\":5}", 400, API_BAD_FORM, "body.stop"},
-	{API_CHAT, "{" CHAT ",\"stop\":[\"a\",5]}", 400, API_BAD_FORM, "body.stop"},
-	{API_CHAT, "{" CHAT ",\"stop\":[\"\"]}", 400, API_BAD_VALUE, "stop"},
-	{API_CHAT, "{" CHAT ",\"logprobs\":true}", 400, API_BAD_VALUE, "logprobs"},
-	{API_CHAT, "{" CHAT ",\"logprobs\":true,\"top_logprobs\":2}", 400, API_BAD_VALUE,
+	{API_CHAT, 400, "{" CHAT ",\"stop\":5}", API_BAD_FORM, "body.stop"},
+	{API_CHAT, 400, "{" CHAT ",\"stop\":[\"a\",5]}", API_BAD_FORM, "body.stop"},
+	{API_CHAT, 400, "{" CHAT ",\"stop\":[\"\"]}", API_BAD_VALUE, "stop"},
+	{API_CHAT, 400, "{" CHAT ",\"logprobs\":true}", API_BAD_VALUE, "logprobs"},
+	{API_CHAT, 400, "{" CHAT ",\"logprobs\":true,\"top_logprobs\":2}", API_BAD_VALUE,
 	 "top_logprobs"},
-	{API_CHAT, "{" CHAT ",\"logprobs\":2}", 400, API_BAD_FORM, "body.logprobs"},
-	{API_COMPLETIONS, "{\"prompt\":\"hi\",\"logprobs\":0}", 400, API_BAD_VALUE, "logprobs"},
-	{API_COMPLETIONS, "{\"prompt\":\"hi\",\"logprobs\":true}", 400, API_BAD_FORM,
+	{API_CHAT, 400, "{" CHAT ",\"logprobs\":2}", API_BAD_FORM, "body.logprobs"},
+	{API_COMPLETIONS, 400, "{\"prompt\":\"hi\",\"logprobs\":0}", API_BAD_VALUE, "logprobs"},
+	{API_COMPLETIONS, 400, "{\"prompt\":\"hi\",\"logprobs\":true}", API_BAD_FORM,
 	 "body.logprobs"},
-	{API_COMPLETIONS, "{}", 400, API_BAD_FORM, "body.prompt"},
-	{API_COMPLETIONS, "{\"prompt\":5}", 400, API_BAD_FORM, "body.prompt"},
-	{API_COMPLETIONS, "{\"prompt\":[]}", 400, API_BAD_FORM, "body.prompt"},
-	{API_COMPLETIONS, "{\"prompt\":[[]]}", 400, API_BAD_FORM, "body.prompt"},
-	{API_COMPLETIONS, "{\"prompt\":[1,\"a\"]}", 400, API_BAD_FORM, "body.prompt"},
-	{API_COMPLETIONS, "{\"prompt\":[\"a\",1]}", 400, API_BAD_FORM, "body.prompt"},
-	{API_COMPLETIONS, "{\"prompt\":[1.5]}", 400, API_BAD_FORM, "body.prompt"},
-	{API_COMPLETIONS, "{\"prompt\":[1,1e300]}", 400, API_BAD_VALUE, ""},
-	{API_COMPLETIONS, "{\"prompt\":[1,2,9999999]}", 400, API_BAD_VALUE, ""},
-	{API_COMPLETIONS, "{\"prompt\":[[1],[-1]]}", 400, API_BAD_VALUE, ""},
-	{API_COMPLETIONS, "{\"prompt\":\"\"}", 400, API_BAD_VALUE, "prompt"},
-	{API_COMPLETIONS, "{\"prompt\":[\"a\",\"b\"],\"n\":513}", 400, API_BAD_VALUE, "n"},
-	{API_COMPLETIONS,
-	 "{\"prompt\":\"0123456789012345678901234567890123456789012345678901234567890123\"}", 400,
+	{API_COMPLETIONS, 400, "{}", API_BAD_FORM, "body.prompt"},
+	{API_COMPLETIONS, 400, "{\"prompt\":5}", API_BAD_FORM, "body.prompt"},
+	{API_COMPLETIONS, 400, "{\"prompt\":[]}", API_BAD_FORM, "body.prompt"},
+	{API_COMPLETIONS, 400, "{\"prompt\":[[]]}", API_BAD_FORM, "body.prompt"},
+	{API_COMPLETIONS, 400, "{\"prompt\":[1,\"a\"]}", API_BAD_FORM, "body.prompt"},
+	{API_COMPLETIONS, 400, "{\"prompt\":[\"a\",1]}", API_BAD_FORM, "body.prompt"},
+	{API_COMPLETIONS, 400, "{\"prompt\":[1.5]}", API_BAD_FORM, "body.prompt"},
+	{API_COMPLETIONS, 400, "{\"prompt\":[1,1e300]}", API_BAD_VALUE, ""},
+	{API_COMPLETIONS, 400, "{\"prompt\":[1,2,9999999]}", API_BAD_VALUE, ""},
+	{API_COMPLETIONS, 400, "{\"prompt\":[[1],[-1]]}", API_BAD_VALUE, ""},
+	{API_COMPLETIONS, 400, "{\"prompt\":\"\"}", API_BAD_VALUE, "prompt"},
+	{API_COMPLETIONS, 400, "{\"prompt\":[\"a\",\"b\"],\"n\":513}", API_BAD_VALUE, "n"},
+	{API_COMPLETIONS, 400,
+	 "{\"prompt\":\"0123456789012345678901234567890123456789012345678901234567890123\"}",
 	 API_BAD_VALUE, "input_tokens"},
 };
 
@@ -126,7 +128,7 @@ static void test_all_fields(void **state)
 	(void)state;
 	read_ok(&q, API_CHAT,
 		"{" CHAT ",\"model\":\"m2\",\"max_tokens\":9,\"max_completion_tokens\":8,\"min_"
-			 "tokens\":2,\"n\":3,"
+		"tokens\":2,\"n\":3,"
 		"\"stop\":[\"a\",\"bc\"],\"stream\":true,\"stream_options\":{\"include_usage\":"
 		"true,"
 		"\"continuous_usage_stats\":true},\"seed\":-7,\"temperature\":0.5,\"top_p\":0.9,"
@@ -153,7 +155,7 @@ static void test_neutral(void **state)
 	(void)state;
 	read_ok(&q, API_CHAT,
 		"{" CHAT ",\"model\":null,\"max_tokens\":null,\"stop\":null,\"stream\":null,"
-			 "\"stream_options\":null,"
+		"\"stream_options\":null,"
 		"\"seed\":null,\"n\":null,\"logprobs\":null,\"temperature\":null}");
 	assert_string_equal(q.model, "m");
 	assert_int_equal(q.max_tokens, 0);
@@ -165,7 +167,7 @@ static void test_neutral(void **state)
 	 * none, as in vLLM. */
 	read_ok(&q, API_CHAT,
 		"{" CHAT ",\"max_tokens\":1e15,\"stream\":true,\"stream_options\":{\"continuous_"
-			 "usage_stats\":true}}");
+		"usage_stats\":true}}");
 	assert_int_equal(q.max_tokens, INT32_MAX);
 	assert_false(q.continuous_usage);
 	api_request_release(&q);

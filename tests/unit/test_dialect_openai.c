@@ -468,8 +468,8 @@ static void test_both_readings_are_equal(void **state)
 		slow_rc = dialect_openai_chat.read_event(&ev, &slow, &text, NULL);
 		recognised += chunk_scan(ev.data, ev.len, &scan);
 		valid += slow_rc == RC_OK;
-		if (fast_rc != slow_rc || memcmp(&fast, &slow, sizeof(fast)) != 0)
-			fail_msg("the readings differ: %.*s", (int)ev.len, ev.data);
+		assert_int_equal(fast_rc, slow_rc);
+		assert_memory_equal(&fast, &slow, sizeof(fast));
 		free(exact);
 	}
 	/* The test means something only if both paths were taken often. */

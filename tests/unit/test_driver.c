@@ -210,6 +210,19 @@ static int64_t up_to(struct rng *r, int64_t bound)
 	return bound ? (int64_t)rng_below(r, (uint64_t)bound + 1) : 0;
 }
 
+static void check_start(const struct driver *d, const struct level *l,
+			const struct driver_step *step, int64_t now_ns, int64_t start_ns,
+			const int64_t *arrivals)
+{
+	assert_true(step->sched_ns <= now_ns);
+	if (arrivals) /* never moved */
+		assert_int_equal(step->sched_ns, start_ns + arrivals[step->index]);
+	else if (l->duration_ns)
+		assert_true(now_ns < start_ns + l->duration_ns);
+	if (l->kind != LOAD_OPEN || l->concurrency)
+		assert_true(driver_in_flight(d) <= l->concurrency);
+}
+
 /* Plays a level to its end and checks every step on the way. */
 static struct outcome play(const struct play *p, uint64_t seed)
 {
@@ -238,13 +251,7 @@ static struct outcome play(const struct play *p, uint64_t seed)
 		case DRIVER_START:
 			assert_false(stopped);
 			assert_int_equal(step.index, o.started);
-			assert_true(step.sched_ns <= now_ns);
-			if (arrivals) /* never moved */
-				assert_int_equal(step.sched_ns, start_ns + arrivals[step.index]);
-			if (l->kind != LOAD_OPEN || l->concurrency)
-				assert_true(driver_in_flight(d) <= l->concurrency);
-			if (l->duration_ns && l->kind != LOAD_OPEN)
-				assert_true(now_ns < start_ns + l->duration_ns);
+			check_start(d, l, &step, now_ns, start_ns, arrivals);
 			assert_true(server.n < MAX_IN_FLIGHT);
 			server.end_ns[server.n++] = now_ns + 1 + up_to(&r, 2 * p->service_ns);
 			o.started++;

@@ -213,7 +213,8 @@ static void test_lateness_does_not_add_up(void **state)
 		buf_init(&want, 4096);
 		for (int i = 1; i <= 6; i++)
 			buf_printf(&want, "1:%c@%lld%s ", "abcdef"[i - 1],
-				   (long long)((start_ns + i * 2 * MS) / MS), i == 6 ? "!" : "");
+				   (long long)((start_ns + (int64_t)i * 2 * MS) / MS),
+				   i == 6 ? "!" : "");
 		buf_puts(&want, "1=length,done ");
 		expect_log(buf_cstr(&want));
 		buf_release(&want);
@@ -334,6 +335,23 @@ static void test_queue_limit_and_bad_requests(void **state)
 	genreq_free(r);
 	r = genreq_new(3, "r3", one_prompt, 0, 5);
 	assert_int_equal(engine_submit(w.engine, r, &sink, 0, &e), RC_INPUT);
+	genreq_free(r);
+	world_close(&w);
+}
+
+/* A policy that turns requests away says how many it takes; those still on their way in count. */
+static void test_limit_of_the_policy(void **state)
+{
+	struct engine_config c = {.ingest_ns = 3600 * NS_PER_S};
+	struct genreq *r = genreq_new(999, "r999", one_prompt, 1, 5);
+	struct world w;
+	struct err e;
+
+	(void)state;
+	world_open(&w, &sched_tgi, &c);
+	for (uint64_t id = 0; id < 128; id++) /* max_concurrent_requests */
+		submit(&w, id, 1, monotonic_now_ns());
+	assert_int_equal(engine_submit(w.engine, r, &sink, monotonic_now_ns(), &e), RC_LIMIT);
 	genreq_free(r);
 	world_close(&w);
 }
@@ -468,6 +486,7 @@ int main(void)
 		cmocka_unit_test(test_failed_step),
 		cmocka_unit_test(test_policy_gives_up),
 		cmocka_unit_test(test_queue_limit_and_bad_requests),
+		cmocka_unit_test(test_limit_of_the_policy),
 		cmocka_unit_test(test_delays),
 		cmocka_unit_test(test_free_in_flight),
 		cmocka_unit_test(test_stats),

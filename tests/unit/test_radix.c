@@ -20,7 +20,7 @@ static int32_t letters(const char *text, int32_t *tokens)
 	int32_t n = (int32_t)strlen(text);
 
 	for (int32_t i = 0; i < n; i++)
-		tokens[i] = text[i];
+		tokens[i] = (unsigned char)text[i];
 	return n;
 }
 

@@ -68,6 +68,15 @@ static const struct golden goldens[] = {
 		.step = {"A@0+5 | - | 94", "B@0+4 C@0+2 | - | 87", "A@5+1 B@4+1 | - | 89"},
 	},
 	{
+		/* 6 tokens a prefill count as two blocks of 4: A and B fit. */
+		.title = "max_batch_prefill_tokens in whole blocks",
+		.set = {{"max_batch_prefill_tokens", 6},
+			{"max_input_tokens", 6},
+			{"block_size", 4}},
+		.request = {{5, 1}, {3, 1}, {1, 1}},
+		.step = {"A@0+5 B@0+3 | - | 21", "C@0+1 | - | 23"},
+	},
+	{
 		/* Two may run: C waits for B's end. */
 		.title = "max_batch_size",
 		.set = {{"max_batch_size", 2}},

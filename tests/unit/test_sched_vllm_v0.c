@@ -137,6 +137,7 @@ static void settings_that_contradict_are_refused(void **state)
 {
 	static const struct refusal cases[] = {
 		{{{"max_model_len", 398}}, "one request of at most 397 tokens"},
+		{{{"num_gpu_blocks", 5}, {"max_model_len", 18}}, "at most 17 tokens"},
 		{{{"max_model_len", 0}}, "at least 2"},
 		{{{"max_num_batched_tokens", 99}, {"max_model_len", 100}},
 		 "less than max_model_len 100"},
@@ -210,6 +211,7 @@ static void crowds_come_to_their_end(void **state)
 					  .max_len = 100,
 					  .max_tokens = budget,
 					  .max_seqs = max_seqs,
+					  .no_sharing = true,
 					  .check = check_kind},
 			  &g);
 	}

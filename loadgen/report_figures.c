@@ -1,0 +1,311 @@
+/*
+ * Owns the data of the figures over load: throughput, latency, goodput. The others are in
+ * report_figures_time.c. Pure but for the file it is handed. Must not know gnuplot beyond
+ * assignments.
+ */
+#include "report_figures.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/units.h"
+#include "base/utf8.h"
+#include "report_figures_time.h"
+#include "table.h"
+
+#define LOG_SPAN 20 /* an axis whose values span more than this factor is logarithmic */
+
+/* Nothing is expanded between single quotes. One in the text becomes a typographic one: gnuplot 5.4
+ * misreads a doubled quote at the beginning. A control character would end the line. */
+void define_text(struct buf *defs, const char *name, const char *text, size_t max_columns)
+{
+	size_t left = strlen(text), width = 0;
+
+	buf_printf(defs, "%s = '", name);
+	while (left) {
+		uint32_t c = 0;
+		size_t n = utf8_decode(text, left, &c);
+
+		if (width + 1 > max_columns) {
+			buf_puts(defs, "…");
+			break;
+		}
+		if (!n || c < ' ' || c == 0x7f)
+			buf_putc(defs, '?');
+		else if (c == '\'')
+			buf_puts(defs, "’");
+		else
+			buf_append(defs, text, n);
+		n = n ? n : 1;
+		text += n;
+		left -= n;
+		width++;
+	}
+	buf_puts(defs, "'\n");
+}
+
+void define_number(struct buf *defs, const char *name, double v)
+{
+	buf_printf(defs, "%s = %.9g\n", name, v);
+}
+
+void put_figure(FILE *dat, double v)
+{
+	if (isnan(v))
+		fputs("\tNaN", dat);
+	else
+		fprintf(dat, "\t%.9g", v);
+}
+
+/* ---- the axis of load ---- */
+
+static double load_at(const struct figure_input *f, int i)
+{
+	return level_load(&f->in->scenario->levels[f->axis.levels[i]]);
+}
+
+/* Logarithmic where the levels double: the last is then at least eight times the first. */
+static void define_axis(struct figure_input *f)
+{
+	const struct axis *a = &f->axis;
+	double first = load_at(f, 0), last = load_at(f, a->n - 1), pad;
+	bool log = !a->open_loop && last >= 8 * first;
+
+	define_text(f->defs, "load_label",
+		    a->open_loop ? "requests/s asked for" : "concurrent requests", 100);
+	define_number(f->defs, "open_loop", a->open_loop);
+	define_number(f->defs, "load_log", log);
+	buf_puts(f->defs, "load_tics = '");
+	for (int i = 0; i < a->n && a->n <= 12; i++)
+		buf_printf(f->defs, "%s%.6g", i ? " " : "", load_at(f, i));
+	buf_puts(f->defs, "'\n");
+	pad = log ? pow(last / first, 0.04) : 0.04 * (last - first);
+	define_number(f->defs, "load_min", log ? first / pad : first - pad);
+	define_number(f->defs, "load_max", log ? last * pad : last + pad);
+	define_number(f->defs, "repeats", f->in->scenario->repeats);
+}
+
+/* A curve needs two loads that can stand on an axis. */
+static const char *no_axis(const struct figure_input *f)
+{
+	if (f->axis.n < 2 || !(load_at(f, 0) < load_at(f, f->axis.n - 1)))
+		return "one load level makes no curve";
+	return isinf(load_at(f, f->axis.n - 1)) ? "an unlimited rate has no place on the axis"
+						: NULL;
+}
+
+static bool is_saturated(const struct curve_point *p)
+{
+	size_t n_bad;
+
+	return curve_verdict(p, &n_bad) != VERDICT_OK;
+}
+
+static void define_saturated(struct figure_input *f)
+{
+	bool any = false;
+
+	for (int t = 0; t < f->in->scenario->n_targets; t++)
+		for (int i = 0; i < f->axis.n; i++)
+			any |= is_saturated(curves_at(&f->curves, t, f->axis.levels[i]));
+	define_number(f->defs, "any_saturated", any);
+}
+
+static void put_spread(FILE *dat, struct spread v)
+{
+	put_figure(dat, v.mean);
+	put_figure(dat, v.low);
+	put_figure(dat, v.high);
+}
+
+/* Target, load and verdict: how each row begins. False: nothing was measured here. */
+static bool begin_row(struct figure_input *f, int target, int i)
+{
+	const struct curve_point *p = curves_at(&f->curves, target, f->axis.levels[i]);
+
+	if (p->n)
+		fprintf(f->dat, "%d\t%.9g\t%d", target + 1, load_at(f, i), is_saturated(p));
+	return p->n > 0;
+}
+
+/* ---- throughput ---- */
+
+static const char *write_throughput(struct figure_input *f)
+{
+	const struct scenario *s = f->in->scenario;
+	bool any_seed = false, any_knee = false;
+	const char *why = no_axis(f);
+
+	if (why)
+		return why;
+	fputs("target\tload\tsaturated\ttps\ttps_low\ttps_high\tseed\tseed_low\tseed_high\tknee\n",
+	      f->dat);
+	for (int t = 0; t < s->n_targets; t++) {
+		int knee = curve_knee(&f->curves, &f->axis, t);
+
+		for (int i = 0; i < f->axis.n; i++) {
+			const struct curve_point *p = curves_at(&f->curves, t, f->axis.levels[i]);
+			struct spread seed = curve_spread(p, POINT_FIELD(seed_mean_tps));
+
+			if (!begin_row(f, t, i))
+				continue;
+			put_spread(f->dat, curve_spread(p, POINT_FIELD(output_tokens_per_s)));
+			put_spread(f->dat, seed);
+			fprintf(f->dat, "\t%d\n", i == knee);
+			any_seed |= !isnan(seed.mean);
+			any_knee |= i == knee;
+		}
+	}
+	define_axis(f);
+	define_saturated(f);
+	define_number(f->defs, "has_seed", any_seed);
+	define_number(f->defs, "any_knee", any_knee);
+	return NULL;
+}
+
+/* ---- latency ---- */
+
+static struct spread range_of(const struct figure_input *f, enum metric m)
+{
+	struct spread out = {.low = HUGE_VAL, .high = 0};
+
+	for (int t = 0; t < f->in->scenario->n_targets; t++) {
+		for (int i = 0; i < f->axis.n; i++) {
+			const struct curve_point *p = curves_at(&f->curves, t, f->axis.levels[i]);
+
+			out.low = fmin(out.low, curve_spread(p, POINT_METRIC(m, S_P50)).low);
+			out.high = fmax(out.high, curve_spread(p, POINT_METRIC(m, S_P99)).high);
+		}
+	}
+	return out;
+}
+
+/* A panel's title, its kind of axis, and its SLO: as a line where that does not squeeze the curves,
+ * in the title always. */
+static bool define_metric(struct figure_input *f, const char *name, enum metric m, const char *what,
+			  int64_t slo_ns)
+{
+	struct spread range = range_of(f, m);
+	bool log = range.low > 0 && range.high > LOG_SPAN * range.low;
+	double slo_ms = ns_to_ms(slo_ns), farthest = log ? 30 : 2.5;
+	bool line = slo_ns && slo_ms < farthest * range.high;
+	char key[32], title[128], slo[48] = "";
+
+	if (slo_ns)
+		snprintf(slo, sizeof(slo), "; SLO %g ms", slo_ms);
+	snprintf(title, sizeof(title), "%s%s", what, slo);
+	snprintf(key, sizeof(key), "%s_title", name);
+	define_text(f->defs, key, title, 100);
+	snprintf(key, sizeof(key), "log_%s", name);
+	define_number(f->defs, key, log);
+	snprintf(key, sizeof(key), "slo_%s_ms", name);
+	define_number(f->defs, key, line ? slo_ms : 0);
+	return line;
+}
+
+static const char *write_latency(struct figure_input *f)
+{
+	const struct scenario *s = f->in->scenario;
+	enum metric ttft = f->axis.open_loop ? M_TTFT_SCHED : M_TTFT;
+	enum metric e2el = f->axis.open_loop ? M_E2EL_SCHED : M_E2EL;
+	const char *why = no_axis(f);
+	bool any_tpot = false, any_slo = false;
+
+	if (why)
+		return why;
+	fputs("target\tload\tsaturated\tttft_p50\tttft_p99\ttpot_p50\ttpot_p99\te2el_p50\te2el_"
+	      "p99\n",
+	      f->dat);
+	for (int t = 0; t < s->n_targets; t++) {
+		for (int i = 0; i < f->axis.n; i++) {
+			const struct curve_point *p = curves_at(&f->curves, t, f->axis.levels[i]);
+			const enum metric metrics[] = {ttft, M_TPOT, e2el};
+
+			if (!begin_row(f, t, i))
+				continue;
+			for (size_t m = 0; m < ARRAY_LEN(metrics); m++) {
+				put_figure(f->dat,
+					   curve_spread(p, POINT_METRIC(metrics[m], S_P50)).mean);
+				put_figure(f->dat,
+					   curve_spread(p, POINT_METRIC(metrics[m], S_P99)).mean);
+			}
+			fputc('\n', f->dat);
+			any_tpot |= !isnan(curve_spread(p, POINT_METRIC(M_TPOT, S_P50)).mean);
+		}
+	}
+	define_axis(f);
+	define_saturated(f);
+	define_number(f->defs, "has_tpot", any_tpot);
+	any_slo |= define_metric(f, "ttft", ttft,
+				 f->axis.open_loop ? "TTFT: planned start to first token"
+						   : "TTFT: send to first token",
+				 s->slo.ttft_ns);
+	any_slo |= define_metric(f, "tpot", M_TPOT, "TPOT: time per token after the first",
+				 s->slo.tpot_ns);
+	any_slo |= define_metric(f, "e2el", e2el,
+				 f->axis.open_loop ? "E2EL: planned start to last token"
+						   : "E2EL: send to last token",
+				 s->slo.e2el_ns);
+	define_number(f->defs, "any_slo", any_slo);
+	return NULL;
+}
+
+/* ---- goodput ---- */
+
+static void define_slo_text(struct buf *defs, const struct slo *slo)
+{
+	const struct {
+		const char *name;
+		int64_t ns;
+	} parts[] = {{"TTFT", slo->ttft_ns}, {"TPOT", slo->tpot_ns}, {"E2EL", slo->e2el_ns}};
+	char text[128] = "";
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+		if (parts[i].ns)
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s ≤ %g ms",
+					      n ? ", " : "", parts[i].name, ns_to_ms(parts[i].ns));
+	define_text(defs, "slo_text", text, 100);
+}
+
+static const char *write_goodput(struct figure_input *f)
+{
+	const struct scenario *s = f->in->scenario;
+	const char *why = no_axis(f);
+
+	if (!slo_asked(&s->slo))
+		return "goodput needs an SLO (slo: {ttft: 500ms, tpot: 50ms})";
+	if (why)
+		return why;
+	fputs("target\tload\tsaturated\tgoodput\tgoodput_low\tgoodput_high\tpercent\n", f->dat);
+	buf_printf(f->defs, "array knee[%d]\n", s->n_targets);
+	for (int t = 0; t < s->n_targets; t++) {
+		int knee = curve_knee(&f->curves, &f->axis, t);
+
+		buf_printf(f->defs, "knee[%d] = %.9g\n", t + 1, knee < 0 ? 0 : load_at(f, knee));
+		for (int i = 0; i < f->axis.n; i++) {
+			const struct curve_point *p = curves_at(&f->curves, t, f->axis.levels[i]);
+
+			if (!begin_row(f, t, i))
+				continue;
+			put_spread(f->dat, curve_spread(p, POINT_FIELD(goodput_per_s)));
+			put_figure(f->dat, 100 * curve_spread(p, POINT_FIELD(goodput_share)).mean);
+			fputc('\n', f->dat);
+		}
+	}
+	define_axis(f);
+	define_saturated(f);
+	define_slo_text(f->defs, &s->slo);
+	return NULL;
+}
+
+const struct figure figures[] = {
+	{"throughput", write_throughput},
+	{"latency", write_latency},
+	{"cdf", write_cdf},
+	{"timeline", write_timeline},
+	{"server", write_server},
+	{"goodput", write_goodput},
+	{NULL, NULL},
+};

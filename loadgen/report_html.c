@@ -1,0 +1,134 @@
+/*
+ * Owns report.html: the report's tables and sentences and the figures, in one file that needs no
+ * other and loads nothing. Main thread. Figures are those that report_plots() has drawn.
+ */
+#include "report.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/die.h"
+#include "report_body.h"
+
+#define MAX_BYTES ((size_t)256 << 20)
+
+static const char head[] =
+	"<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+	"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
+	"'unsafe-inline'; "
+	"img-src data:\">\n"
+	"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>";
+
+static const char style[] =
+	"</title>\n<style>\n"
+	"body { font: 15px/1.5 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: "
+	"0 1em; color: #222; "
+	"background: #fff }\n"
+	"h1 { font-size: 1.4em } h2 { font-size: 1.1em; margin: 2em 0 .5em }\n"
+	"table { border-collapse: collapse; font-size: .9em; font-variant-numeric: tabular-nums; "
+	"margin: .5em 0 }\n"
+	"th, td { padding: .15em .7em; text-align: right; white-space: nowrap } .l { text-align: "
+	"left }\n"
+	"thead th { font-weight: 600; border-bottom: 1px solid #bbb } thead tr:first-child th { "
+	"text-align: center }\n"
+	"thead tr:only-child th { text-align: right } thead tr:only-child th.l { text-align: left "
+	"}\n"
+	"tbody tr:nth-child(even) { background: #f6f6f6 }\n"
+	"p { margin: .3em 0 } .warning { border-left: 4px solid #d55e00; padding-left: .6em }\n"
+	"figure { margin: 1.5em 0 } svg { max-width: 100%; height: auto }\n"
+	"div { overflow-x: auto }\n"
+	"</style>\n</head>\n<body>\n";
+
+static bool put_element(struct buf *out, const char *open, const char *text, const char *close)
+{
+	return buf_puts(out, open) && put_html(out, text) && buf_puts(out, close);
+}
+
+static bool put_block(struct buf *out, const struct block *block, bool first)
+{
+	switch (block->kind) {
+	case BLOCK_HEADING:
+		return put_element(out, first ? "<h1>" : "<h2>", block->text,
+				   first ? "</h1>\n" : "</h2>\n");
+	case BLOCK_LINE:
+		return put_element(out, "<p>", block->text, "</p>\n");
+	case BLOCK_WARNING:
+		return put_element(out, "<p class=\"warning\">", block->text, "</p>\n");
+	case BLOCK_TABLE:
+		return buf_puts(out, "<div>") && table_html(&block->table, out) &&
+		       buf_puts(out, "</div>\n");
+	}
+	return false;
+}
+
+/* The svg element, without what stands before it (XML declaration, document type). */
+static bool put_svg(struct buf *out, const struct buf *svg)
+{
+	const char *start = memmem(buf_head(svg), buf_size(svg), "<svg", 4);
+
+	return !start || (buf_puts(out, "<figure>\n") &&
+			  buf_append(out, start, buf_size(svg) - (size_t)(start - buf_head(svg))) &&
+			  buf_puts(out, "</figure>\n"));
+}
+
+static bool put_figures(struct buf *out, const struct report_input *in)
+{
+	bool ok = true;
+
+	for (char **name = in->scenario->output.plots; name && *name && ok; name++) {
+		char *path = xasprintf("%s/plots/%s.svg", in->dir, *name);
+		struct buf svg;
+		struct err e;
+
+		buf_init(&svg, MAX_BYTES);
+		if (access(path, R_OK) == 0 && buf_read_file(&svg, path, &e) == RC_OK)
+			ok = put_svg(out, &svg);
+		buf_release(&svg);
+		free(path);
+	}
+	return ok;
+}
+
+static bool put_page(struct buf *out, const struct report_input *in)
+{
+	struct body b;
+	bool ok;
+
+	body_init(&b, in);
+	ok = buf_puts(out, head) && put_html(out, in->scenario->name) && buf_puts(out, style);
+	for (size_t i = 0; i < b.n && ok; i++) {
+		ok = put_block(out, &b.blocks[i], i == 0);
+		if (i == 1) /* behind the line that says which run this is */
+			ok = ok && put_figures(out, in);
+	}
+	body_release(&b);
+	return ok && buf_puts(out, "</body>\n</html>\n");
+}
+
+enum rc report_html(const struct report_input *in, struct err *e)
+{
+	char *path = xasprintf("%s/report.html", in->dir);
+	enum rc rc = RC_OK;
+	struct buf page;
+	FILE *f = NULL;
+	bool ok;
+
+	buf_init(&page, MAX_BYTES);
+	if (!put_page(&page, in)) {
+		rc = err_set(e, RC_LIMIT, "%s: larger than %zu MiB", path, MAX_BYTES >> 20);
+		goto out;
+	}
+	f = fopen(path, "w");
+	ok = f && fwrite(buf_head(&page), 1, buf_size(&page), f) == buf_size(&page);
+	if (f && fclose(f) != 0)
+		ok = false;
+	if (!ok)
+		rc = err_set(e, RC_IO, "%s: %s", path, strerror(errno));
+out:
+	buf_release(&page);
+	free(path);
+	return rc;
+}
