@@ -359,7 +359,8 @@ static void on_scraped(void *arg, int64_t t_ns, const char *name, double value)
 static void compute_point(struct lane *l, struct self_watch_point self, int64_t end_ns)
 {
 	struct run *r = l->run;
-	const struct record **mine = xcalloc(r->n_records - r->first_record + 1, sizeof(struct record *));
+	const struct record **mine =
+		xcalloc(r->n_records - r->first_record + 1, sizeof(struct record *));
 	struct transport_stats stats = {0};
 	struct point *p;
 	size_t n = 0;
