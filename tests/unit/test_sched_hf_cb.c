@@ -396,33 +396,35 @@ static void crowds_come_to_their_end(void **state)
 	(void)state;
 	for (uint64_t seed = 0; seed < 120; seed++) {
 		int32_t max_requests, budget, num_blocks;
+		bool sharing;
 		struct rng g;
 
 		rng_init(&g, seed, "crowd", 0);
 		max_requests = 1 + (int32_t)rng_below(&g, 12);
 		budget = 1 + (int32_t)rng_below(&g, 60);
+		sharing = rng_below(&g, 2) != 0;
 		num_blocks = 23 + (int32_t)rng_below(&g, 40);
 		run_crowd(
 			&(struct crowd){
 				.policy = &hf,
-				.set =
-					(struct set[]){
-						{"num_blocks", num_blocks},
-						{"max_requests_per_batch", max_requests},
-						{"max_batch_tokens", budget},
-						{"allow_block_sharing", (double)rng_below(&g, 2)},
-						{"scheduler_type", (double)rng_below(&g, 2)},
-						{"max_blocks_per_request",
-						 (double)rng_below(&g, 2) * 32},
-						{"safety_margin", rng_below(&g, 2) ? 0.3 : -1},
-						{"margin_check", (double)rng_below(&g, 2)},
-						{0}},
+				.set = (struct set[]){{"num_blocks", num_blocks},
+						      {"max_requests_per_batch", max_requests},
+						      {"max_batch_tokens", budget},
+						      {"allow_block_sharing", sharing},
+						      {"scheduler_type", (double)rng_below(&g, 2)},
+						      {"max_blocks_per_request",
+						       (double)rng_below(&g, 2) * 32},
+						      {"safety_margin",
+						       rng_below(&g, 2) ? 0.3 : -1},
+						      {"margin_check", (double)rng_below(&g, 2)},
+						      {0}},
 				.max_prompt = 90,
 				.max_output = 30,
 				.max_shared = 40,
 				.max_len = 4 * num_blocks,
 				.max_tokens = budget,
-				.max_seqs = CROWD},
+				.max_seqs = CROWD,
+				.no_sharing = !sharing},
 			&g);
 	}
 }

@@ -383,21 +383,25 @@ static void prompts_that_can_never_run_are_refused(void **state)
 
 /* ---- random workloads ---- */
 
-/* Who generates in slot order, then prompts in slot order; one request a slot. */
+/* Who generates in slot order, then prompts in slot order; one request a slot. All that is computed
+ * has its cell. */
 static void check_order(const struct step_plan *p, const struct sched_stats *stats,
 			const struct crowd *c)
 {
-	(void)stats;
+	int64_t cells = 0;
+
 	for (int32_t i = 0; i < p->n_items; i++) {
 		const struct step_item *it = &p->item[i], *next = it + 1;
 
 		assert_in_range(it->req->slot.place, 0, c->max_seqs - 1);
+		cells += it->computed + it->n_tokens;
 		if (i + 1 == p->n_items)
 			continue;
 		assert_true(it->prefill <= next->prefill);
 		assert_true(it->prefill < next->prefill ||
 			    it->req->slot.place < next->req->slot.place);
 	}
+	assert_true(stats->usable_blocks - stats->free_blocks >= cells);
 }
 
 static void crowds_come_to_their_end(void **state)

@@ -110,14 +110,20 @@ static void requests_that_can_never_run_are_refused(void **state)
 	check_knob_table(&sched_orca);
 }
 
-/* Everybody in the batch takes part in every step, and all of a prompt is in one. */
+/* Everybody in the batch takes part in every step, and all of a prompt is in one. What they may
+ * need is set aside, and no more. */
 static void check_whole(const struct step_plan *p, const struct sched_stats *stats,
 			const struct crowd *c)
 {
+	int64_t aside = 0;
+
 	(void)c;
 	assert_int_equal(p->n_items, stats->running);
-	for (int32_t i = 0; i < p->n_items; i++)
+	for (int32_t i = 0; i < p->n_items; i++) {
 		assert_true(p->item[i].emits);
+		aside += p->item[i].req->n_prompt + p->item[i].req->max_tokens;
+	}
+	assert_int_equal(stats->usable_blocks - stats->free_blocks, aside);
 }
 
 static void crowds_come_to_their_end(void **state)

@@ -207,6 +207,7 @@ static void crowds_come_to_their_end(void **state)
 					  .max_len = 4 * (num_blocks - (watermark ? watermark : 1)),
 					  .max_tokens = chunk,
 					  .max_seqs = max_seqs,
+					  .no_sharing = true,
 					  .check = check_chunks},
 			  &g);
 	}
