@@ -380,7 +380,6 @@ void kvpool_discard(struct kvpool *p, struct genreq *r)
 	for (int32_t i = 0; i < r->slot.n_named; i++)
 		if (p->block[r->slot.block[i]].refs == 1)
 			take_name(p, r->slot.block[i]);
-	r->slot.n_named = 0;
 	kvpool_release(p, r);
 }
 
