@@ -191,8 +191,11 @@ static void step_over(struct engine *g, struct plan *plan, const int32_t *token,
 			end_without_token(g, f, f->why);
 			continue;
 		}
-		if (!p->item[i].emits)
+		if (!p->item[i].emits) {
+			if (over) /* the policy gave it up */
+				end_without_token(g, f, r->finish);
 			continue;
+		}
 		count_token(g, f, end_ns, &step_tokens);
 		if (over)
 			f->phase = FLIGHT_OVER;

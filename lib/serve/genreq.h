@@ -49,6 +49,7 @@ struct sched_slot {
 	bool in_step;		    /* part of a step that is being computed */
 	struct genreq *prev, *next; /* the policy's list */
 	int32_t heap_at;	    /* place in a queue by priority (waitq.h) */
+	int32_t place; /* of a policy with numbered slots: which one; < 0 while it waits */
 };
 
 struct genreq {

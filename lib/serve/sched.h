@@ -70,15 +70,18 @@ struct sched_type {
 	bool (*plan)(struct sched *s, struct step_plan *p);
 
 	/* The step is done at end_ns. For each item: computed moves on; if it emits, its token is
-	 * appended, and a request that ends with it is DONE and forgotten. token has one entry an
-	 * item; NULL says that the step is lost: nothing moves on, and the caller removes its
-	 * requests before it asks for another plan. */
+	 * appended, and a request that ends with it is DONE and forgotten. A request the engine
+	 * gives up then (llamacpp, out of KV cells) is DONE with FINISH_ERROR, whether its item
+	 * emits or not. token has one entry an item; NULL says that the step is lost: nothing moves
+	 * on, and the caller removes its requests before it asks for another plan. */
 	void (*commit)(struct sched *s, struct step_plan *p, const int32_t *token, int64_t end_ns);
 
 	void (*stats)(const struct sched *s, struct sched_stats *out);
 };
 
 extern const struct sched_type sched_vllm_v1, sched_vllm_v0, sched_sglang, sched_tgi, sched_static;
+extern const struct sched_type sched_llamacpp, sched_hf_cb, sched_static_batch, sched_orca,
+	sched_sarathi;
 extern const struct sched_type *const sched_types[]; /* NULL-terminated */
 
 /* By name, or RC_INPUT with the list of names. */

@@ -383,6 +383,9 @@ struct crowd {
 	int32_t max_len;    /* context: an answer ends there */
 	int32_t max_tokens; /* a step */
 	int32_t max_seqs;   /* at once */
+	bool counts_tokens; /* the policy counts KV tokens and hands out no blocks */
+	bool padded;	    /* its sums count padding, too */
+	bool may_fail;	    /* a request may end with FINISH_ERROR */
 	bool no_sharing;    /* no prefix cache: the ledger can be checked to the block */
 
 	/* What this policy promises beyond that, about every step; or NULL. */
@@ -406,15 +409,15 @@ static inline void check_plan(const struct crowd *c, const struct step_plan *p,
 		assert_true(it->req->slot.in_step);
 		assert_int_equal(it->computed, it->req->slot.computed);
 		assert_int_equal(it->emits, it->computed + it->n_tokens == it->req->n_tokens);
-		assert_true(it->req->slot.n_blocks * stats->block_size >=
-			    it->computed + it->n_tokens);
+		assert_true(c->counts_tokens || it->req->slot.n_blocks * stats->block_size >=
+							it->computed + it->n_tokens);
 		assert_true(it->prefill || (it->n_tokens == 1 && it->emits));
 		total += it->n_tokens;
 		*(it->prefill ? &prefill : &decode) += it->n_tokens;
 	}
 	assert_true(total <= c->max_tokens);
-	assert_int_equal(prefill, p->prefill_tokens);
-	assert_int_equal(decode, p->decode_seqs);
+	assert_true(c->padded ? prefill <= p->prefill_tokens : prefill == p->prefill_tokens);
+	assert_true(c->padded ? decode <= p->decode_seqs : decode == p->decode_seqs);
 	if (c->check)
 		c->check(p, stats, c);
 }
@@ -426,6 +429,8 @@ static inline void check_ledger(const struct crowd *c, struct genreq *const *r,
 {
 	int64_t held = 0;
 
+	if (c->counts_tokens) /* then its own check looks at the count */
+		return;
 	for (int i = 0; i < CROWD; i++)
 		held += r[i]->slot.n_blocks;
 	assert_true(stats->usable_blocks - stats->free_blocks <= held);
@@ -489,7 +494,9 @@ static inline void run_crowd(const struct crowd *c, struct rng *g)
 	for (int i = 0; i < CROWD; i++) {
 		int32_t room = c->max_len - r[i]->n_prompt;
 
-		if (r[i]->state == GENREQ_DONE)
+		if (r[i]->state == GENREQ_DONE && r[i]->finish == FINISH_ERROR)
+			assert_true(c->may_fail);
+		else if (r[i]->state == GENREQ_DONE)
 			assert_int_equal(genreq_output_tokens(r[i]),
 					 r[i]->max_tokens < room ? r[i]->max_tokens : room);
 		assert_int_equal(r[i]->slot.n_blocks, 0);

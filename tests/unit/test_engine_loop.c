@@ -293,6 +293,30 @@ static void test_failed_step(void **state)
 	world_close(&w);
 }
 
+/* Four slots of llama.cpp that share five KV cells: of two prompts of three tokens one is computed
+ * and has its first token, of the other there are two; then both are given up. */
+static void test_policy_gives_up(void **state)
+{
+	struct sched_type five_cells = sched_llamacpp;
+	struct knob knobs[SCHED_MAX_KNOBS + 1];
+	int n_ctx = sched_knob(&sched_llamacpp, "n_ctx");
+	struct world w;
+
+	(void)state;
+	for (int i = 0; i == 0 || knobs[i - 1].name; i++)
+		knobs[i] = sched_llamacpp.knobs[i];
+	knobs[n_ctx].def = 5;
+	five_cells.knobs = knobs;
+	world_open(&w, &five_cells, NULL);
+	submit(&w, 1, 9, 0);
+	submit(&w, 2, 9, 0);
+	turn(&w);
+	step(&w, 10 * MS);
+	expect_log("2:a@10! 2=error,done 1=error,done ");
+	assert_int_equal(engine_in_flight(w.engine), 0);
+	world_close(&w);
+}
+
 static void test_queue_limit_and_bad_requests(void **state)
 {
 	struct engine_config c = {.max_queue = 1};
@@ -460,6 +484,7 @@ int main(void)
 		cmocka_unit_test(test_lateness_does_not_add_up),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_failed_step),
+		cmocka_unit_test(test_policy_gives_up),
 		cmocka_unit_test(test_queue_limit_and_bad_requests),
 		cmocka_unit_test(test_limit_of_the_policy),
 		cmocka_unit_test(test_delays),
