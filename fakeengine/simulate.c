@@ -56,7 +56,8 @@ struct sim {
 	struct sched *sched;
 	struct cost_clock clock;
 	struct flight flights; /* head of a ring */
-	int32_t n_cancelled;   /* of flights[] */
+	int32_t n_flights, n_cancelled;
+	int32_t max_requests; /* at once; 0 = no limit */
 	struct sim_step *all, *idle;
 	struct sim_step *out, **out_end; /* FIFO: their tokens have not left */
 	int64_t *end_ns;		 /* scratch of run_ahead() */
@@ -74,6 +75,7 @@ static void flight_add(struct sim *s, struct flight *f)
 	f->prev = s->flights.prev;
 	f->next = &s->flights;
 	f->prev->next = f->next->prev = f;
+	s->n_flights++;
 }
 
 /* The policy has let go of r. */
@@ -83,6 +85,7 @@ static void forget(struct genreq *r)
 
 	f->prev->next = f->next;
 	f->next->prev = f->prev;
+	f->s->n_flights--;
 	free(f);
 	genreq_free(r);
 }
@@ -101,9 +104,14 @@ static void on_ingested(struct timer *t, int64_t now_ns)
 
 enum rc sim_submit(struct sim *s, struct genreq *r, struct err *e)
 {
-	enum rc rc = s->c.policy->check(s->sched, r, e);
 	struct flight *f;
+	enum rc rc;
 
+	if (s->max_requests > 0 && s->n_flights >= s->max_requests)
+		return err_set(e, RC_LIMIT,
+			       "%d requests are in the engine already, and it takes no more",
+			       s->n_flights);
+	rc = s->c.policy->check(s->sched, r, e);
 	if (rc)
 		return rc;
 	f = xcalloc(1, sizeof(*f));
@@ -461,6 +469,7 @@ enum rc sim_new(struct sim **out, struct evloop *loop, const struct sim_setup *c
 	}
 	c->policy->stats(s->sched, &at_start);
 	s->max_len = at_start.max_model_len;
+	s->max_requests = at_start.max_requests;
 	*out = s;
 	return RC_OK;
 }

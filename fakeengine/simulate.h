@@ -48,7 +48,8 @@ enum rc sim_new(struct sim **out, struct evloop *loop, const struct sim_setup *c
 		const struct sim_sink *sink, struct err *e);
 void sim_free(struct sim *s); /* and every request in it, without a word */
 
-/* Takes r, which comes now. RC_INPUT: it can never run; it then stays the caller's. */
+/* Takes r, which comes now. RC_INPUT: it can never run; RC_LIMIT: the engine is full. It then stays
+ * the caller's. */
 enum rc sim_submit(struct sim *s, struct genreq *r, struct err *e);
 
 /* Nobody wants r any more: nothing is said about it again, and it is gone for the caller. It leaves

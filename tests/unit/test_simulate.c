@@ -319,6 +319,7 @@ static struct crowd *random_crowd(struct rng *r, struct sim_setup *s, int *at_fi
 	struct crowd *c = xcalloc(1, sizeof(*c));
 	bool shared = rng_below(r, 2), cancels = rng_below(r, 3) == 0;
 	int64_t at_ns = 0;
+	int block_size;
 
 	c->n = 1 + (int)rng_below(r, MAX_CROWD);
 	c->seed = rng_u64(r) >> 1;
@@ -343,10 +344,9 @@ static struct crowd *random_crowd(struct rng *r, struct sim_setup *s, int *at_fi
 	s->egress_ns = rng_below(r, 2) ? (int64_t)rng_below(r, 30 * NS_PER_MS) : 0;
 	set_knob(s, "max_num_seqs", 1 + (double)rng_below(r, 24));
 	set_knob(s, "max_num_batched_tokens", 24 + (double)rng_below(r, 200));
-	set_knob(s, "block_size", 1 << rng_below(r, 5));
-	set_knob(s, "num_gpu_blocks",
-		 2 + 240 / s->knobs[sched_knob(s->policy, "block_size")] *
-				 (1 + (double)rng_below(r, 4)));
+	block_size = 1 << rng_below(r, 5);
+	set_knob(s, "block_size", block_size);
+	set_knob(s, "num_gpu_blocks", 2 + 240 / block_size * (1 + (int)rng_below(r, 4)));
 	set_knob(s, "enable_prefix_caching", (double)rng_below(r, 2));
 	set_knob(s, "scheduling_policy", (double)(rng_below(r, 4) == 0));
 	return c;
@@ -441,21 +441,34 @@ static void crowd_engine_loop(struct crowd *c, const struct sim_setup *s, int at
 	evloop_free(c->loop);
 }
 
+static bool knobs_agree(const struct sim_setup *s)
+{
+	struct sched *sched;
+
+	if (s->policy->open(&sched, s->knobs, -1, NULL) != RC_OK)
+		return false;
+	s->policy->close(sched);
+	return true;
+}
+
 /* The same crowds through the engine that serves HTTP, its loop in virtual time. */
 static void test_engine_loop_agrees(void **state)
 {
-	static const struct sched_type *const policies[] = {&sched_vllm_v1, &sched_static};
+	int n_policies = 0;
 
 	(void)state;
-	for (uint64_t k = 0; k < 200; k++) {
-		struct sim_setup s = setup_of(&sched_vllm_v1, &affine);
+	while (sched_types[n_policies])
+		n_policies++;
+	for (uint64_t k = 0; k < 400; k++) {
+		struct sim_setup s = setup_of(sched_types[k % (uint64_t)n_policies], &affine);
 		struct crowd *simulated, *served;
 		struct rng r;
 		int at_first;
 
 		rng_init(&r, 12, "crowds", k);
 		simulated = random_crowd(&r, &s, &at_first);
-		s.policy = policies[k % 2];
+		if (!knobs_agree(&s))
+			sched_defaults(s.policy, s.knobs);
 		served = same_crowd(simulated);
 		crowd_simulate(simulated, &s, at_first);
 		crowd_engine_loop(served, &s, at_first);
