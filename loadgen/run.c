@@ -34,7 +34,8 @@
 #include "transport.h"
 #include "workload.h"
 
-#define FLUSH_NS (100 * NS_PER_MS)
+#define FLUSH_NS	 (100 * NS_PER_MS)
+#define LOOK_UP_REQUESTS 1024
 
 struct run;
 
@@ -83,6 +84,7 @@ struct run {
 	size_t first_record;
 	struct timer flush, show;
 	int64_t tokens_now, tokens_before, shown_ns;
+	int64_t looked_up_ns; /* virtual time: when the wall's clock was last looked at */
 	struct hist *ttft_us;
 };
 
@@ -248,33 +250,6 @@ static void on_grace(struct timer *t, int64_t now_ns)
 			      "still running when limits.grace was over", now_ns);
 }
 
-static void on_request_end(struct request *q, void *arg)
-{
-	struct lane *l = arg;
-	struct run *r = l->run;
-	struct record rec = request_take_record(q);
-	int64_t now_ns = evloop_now_ns(r->loop);
-
-	for (size_t k = 0; k < l->n_in_flight; k++) {
-		if (l->in_flight[k] == q) {
-			l->in_flight[k] = l->in_flight[--l->n_in_flight];
-			break;
-		}
-	}
-	keep_record(r, &rec);
-	l->done++;
-	if (rec.outcome != OUTCOME_OK) {
-		l->failed++;
-		r->failures++;
-	} else if (rec.token1_ns >= 0) {
-		hist_record(r->ttft_us, (rec.token1_ns - rec.send_ns) / NS_PER_US);
-	}
-	driver_ended(l->driver, now_ns);
-	if (r->s->limits.max_failures > 0 && r->failures >= r->s->limits.max_failures)
-		end_early(r, "max_failures", now_ns);
-	lane_pump(l, now_ns);
-}
-
 static void on_token(void *arg, int64_t t_ns)
 {
 	(void)t_ns;
@@ -308,9 +283,8 @@ static void describe_level(const struct run *r, int64_t now_ns, char *out, size_
 		snprintf(out, cap, "%s%s", load_kind_name(v->kind), behind);
 }
 
-static void on_show(struct timer *t, int64_t now_ns)
+static void show_progress(struct run *r, int64_t now_ns)
 {
-	struct run *r = (struct run *)((char *)t - offsetof(struct run, show));
 	int phases_done = (int)(r->phase - r->phases);
 	struct progress_now now = {.point = phases_done, .points = r->n_phases};
 	char target[64], level[64];
@@ -344,8 +318,57 @@ static void on_show(struct timer *t, int64_t now_ns)
 		r->shown_ns = now_ns;
 		r->tokens_before = r->tokens_now;
 	}
-	progress_show(r->progress, &now, now_ns);
+	progress_show(r->progress, &now, monotonic_now_ns());
+}
+
+static void on_show(struct timer *t, int64_t now_ns)
+{
+	struct run *r = (struct run *)((char *)t - offsetof(struct run, show));
+
+	show_progress(r, now_ns);
 	evloop_timer(r->loop, t, now_ns + progress_interval_ns(r->progress));
+}
+
+/* In virtual time a timer a few times a second would be most of the work, and in the way of steps
+ * taken many at once. What people and disks want is looked after between requests instead. */
+static void look_up(struct run *r, int64_t now_ns)
+{
+	int64_t interval_ns = progress_interval_ns(r->progress), wall_ns = monotonic_now_ns();
+
+	results_flush(r->results);
+	if (interval_ns == 0 || wall_ns - r->looked_up_ns < interval_ns)
+		return;
+	r->looked_up_ns = wall_ns;
+	show_progress(r, now_ns);
+}
+
+static void on_request_end(struct request *q, void *arg)
+{
+	struct lane *l = arg;
+	struct run *r = l->run;
+	struct record rec = request_take_record(q);
+	int64_t now_ns = evloop_now_ns(r->loop);
+
+	for (size_t k = 0; k < l->n_in_flight; k++) {
+		if (l->in_flight[k] == q) {
+			l->in_flight[k] = l->in_flight[--l->n_in_flight];
+			break;
+		}
+	}
+	keep_record(r, &rec);
+	l->done++;
+	if (rec.outcome != OUTCOME_OK) {
+		l->failed++;
+		r->failures++;
+	} else if (rec.token1_ns >= 0) {
+		hist_record(r->ttft_us, (rec.token1_ns - rec.send_ns) / NS_PER_US);
+	}
+	if (r->s->clock == RUN_CLOCK_VIRTUAL && r->n_records % LOOK_UP_REQUESTS == 0)
+		look_up(r, now_ns);
+	driver_ended(l->driver, now_ns);
+	if (r->s->limits.max_failures > 0 && r->failures >= r->s->limits.max_failures)
+		end_early(r, "max_failures", now_ns);
+	lane_pump(l, now_ns);
 }
 
 static void on_scraped(void *arg, int64_t t_ns, const char *name, double value)
@@ -412,7 +435,7 @@ static void lane_end(struct lane *l, const struct self_watch_point *self, int64_
 }
 
 /* What a person and a disk want a few times a second, and how well the client keeps up. In virtual
- * time there is no client to keep up, and the run is over before anybody could look. */
+ * time there is none to keep up, and look_up() does the rest. */
 static void begin_housekeeping(struct run *r)
 {
 	self_watch_start(r->watch, r->level_start_ns);
@@ -577,6 +600,7 @@ static void run_open(struct run *r, struct scenario *s, const struct run_opts *o
 	r->loop = s->clock == RUN_CLOCK_VIRTUAL ? evloop_new_virtual(0) : evloop_new();
 	r->watch = self_watch_new(r->loop);
 	r->progress = progress_new(o->progress);
+	r->looked_up_ns = monotonic_now_ns();
 	r->ttft_us = hist_new();
 	r->flush.fn = on_flush;
 	r->show.fn = on_show;
