@@ -84,6 +84,24 @@ column long/requests.csv error >error
 grep -q '^"\?HTTP 400: ' error || fail "no refusal: $(head -2 error)"
 grep -q 'maximum context length is 8 tokens' error || fail "another reason: $(head -2 error)"
 
+# Limits are kept by the model's clock, to the nanosecond.
+expect 1 "timeout" loadgen run virtual.yaml --clock virtual --out timeout --target static --set limits.timeout=100ms \
+	--set 'load={closed: {concurrency: 3, requests: 9}}'
+[ "$(column timeout/requests.csv outcome | sort | uniq -c | awk '{print $1, $2}')" = "10 timeout" ] || fail "not all timed out"
+paste -d, <(column timeout/requests.csv send_ns) <(column timeout/requests.csv done_ns) <(column timeout/requests.csv output_tokens) |
+	awk -F, '$2 - $1 != 100e6 || $3 != 4 { bad++ } END { exit bad > 0 }' || fail "not after 100 ms and 4 tokens"
+expect 1 "grace" loadgen run virtual.yaml --clock virtual --out grace --target static --set limits.grace=20ms \
+	--set 'load={closed: {concurrency: 2, duration: 200ms}}'
+[ "$(column grace/requests.csv outcome | sort | uniq -c | awk '{print $1, $2}' | paste -sd,)" = "2 cancelled,3 ok" ] ||
+	fail "grace: $(column grace/requests.csv outcome | sort | uniq -c)"
+
+# A small run, row by row.
+scenario "targets: [{name: vLLM, profile: kind-vllm-a100, set: {cost.jitter_cv: 0, scheduler.max_num_seqs: 2}}]" >golden.yaml
+expect 0 "golden" loadgen run golden.yaml --clock virtual --out golden --set 'load={closed: {concurrency: 3, requests: 8}}'
+golden=$here/tests/golden/virtual_requests.csv
+[ "${UPDATE_GOLDENS:-}" = 1 ] && cp golden/requests.csv "$golden"
+diff "$golden" golden/requests.csv >diff || fail "rows differ from $golden (UPDATE_GOLDENS=1 writes it anew): $(head -4 diff)"
+
 # Sweeps: a curve for each place of the grid.
 cat virtual.yaml - >sweep.yaml <<-'YAML'
 	clock: virtual
