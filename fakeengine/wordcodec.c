@@ -281,7 +281,7 @@ static void filler_group(const uint32_t block[GROUP], bool capital, int32_t out[
 	if (capital)
 		out[0] += FIRST_CAPITAL - FIRST_WORD;
 	if (mark_at_end(block))
-		out[GROUP - 1] = mark_at_end(block);
+		out[GROUP - 1] = (unsigned char)mark_at_end(block);
 }
 
 void wordcodec_filler_run(uint64_t seed, int32_t index, int32_t n, int32_t *out)

@@ -29,7 +29,7 @@ enum outcome {
 };
 
 enum token_source { TOKENS_NONE, TOKENS_USAGE, TOKENS_EVENTS };
-/* Whose clock stamps what comes: ours after the read, the kernel's, or the model's (virtual time). */
+/* Whose clock stamps what comes: ours after the read, the kernel's, or the model's. */
 enum stamp_source { STAMP_USER, STAMP_KERNEL, STAMP_VIRTUAL };
 
 /* One token-bearing event: when its read was stamped, and how many tokens had come by then. */

@@ -2,8 +2,8 @@
  * How a request travels: a contract with four rows. transport_http1 (plain HTTP/1.1 on libevent,
  * kernel receive stamps, keep-alive) is the measuring instrument; transport_unix is the same over
  * unix sockets, which have no kernel stamps; transport_curl (libcurl multi on the same loop)
- * carries https; transport_sim goes nowhere: an engine in process, in virtual time. Knows no JSON, no SSE, no scenario but the target's address; keeps no time limits
- * but the connection's.
+ * carries https; transport_sim goes nowhere: an engine in process, in virtual time. Knows no JSON,
+ * no SSE, no scenario but the target's address; keeps no time limits but the connection's.
  */
 #ifndef LOADGEN_TRANSPORT_H
 #define LOADGEN_TRANSPORT_H

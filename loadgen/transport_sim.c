@@ -412,10 +412,11 @@ static enum rc sim_open(struct transport **out, struct evloop *loop, const struc
 
 static void sim_close(struct transport *t)
 {
-	while (t->xfers) {
-		if (t->xfers->r)
-			sim_cancel(t->engine->sim, t->xfers->r);
-		xfer_free(t->xfers);
+	for (struct xfer *x = t->xfers, *next; x; x = next) {
+		next = x->next;
+		if (x->r)
+			sim_cancel(t->engine->sim, x->r);
+		xfer_free(x);
 	}
 	if (--t->engine->n_users == 0)
 		engine_free_in_process(t->engine);

@@ -320,8 +320,8 @@ static struct genreq *make_genreq(struct choice *c, const char *name)
 	struct genreq *r;
 
 	snprintf(numbered, sizeof(numbered), "%s-%d", name, c->index);
-	r = api_genreq_new(&a->c, &w->q, c->index, a->next_id++,
-			   w->n_choices > 1 ? numbered : name, a->terms.max_len);
+	r = api_genreq_new(&a->c, &w->q, c->index, a->next_id++, w->n_choices > 1 ? numbered : name,
+			   a->terms.max_len);
 	r->owner = c;
 	return r;
 }

@@ -117,8 +117,8 @@ static void run_sim(struct result *out, bool step_by_step)
 /* ---- the floor ---- */
 
 struct bare {
+	int64_t last_ns;
 	int32_t left, context, blocks;
-	int64_t sent_ns, last_ns;
 	bool started;
 };
 

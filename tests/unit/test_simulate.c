@@ -249,8 +249,8 @@ static void test_static_is_the_closed_form(void **state)
 
 		assert_int_equal(w->n, 20 + i);
 		for (int32_t k = 0; k < w->n; k++)
-			assert_int_equal(w->t_ns[k],
-					 w->arrive_ns + (3 + 80 + 4 * (k + 1) + 2) * NS_PER_MS);
+			assert_int_equal(w->t_ns[k], w->arrive_ns + (3 + 80 + 4 * (k + INT64_C(1)) +
+								     2) * NS_PER_MS);
 		assert_int_equal(w->done_ns, w->t_ns[w->n - 1]);
 		assert_int_equal(w->finish, FINISH_LENGTH);
 	}
@@ -319,7 +319,7 @@ static struct crowd *random_crowd(struct rng *r, struct sim_setup *s, int *at_fi
 	struct crowd *c = xcalloc(1, sizeof(*c));
 	bool shared = rng_below(r, 2), cancels = rng_below(r, 3) == 0;
 	int64_t at_ns = 0;
-	int block_size;
+	int block_size, blocks;
 
 	c->n = 1 + (int)rng_below(r, MAX_CROWD);
 	c->seed = rng_u64(r) >> 1;
@@ -346,7 +346,8 @@ static struct crowd *random_crowd(struct rng *r, struct sim_setup *s, int *at_fi
 	set_knob(s, "max_num_batched_tokens", 24 + (double)rng_below(r, 200));
 	block_size = 1 << rng_below(r, 5);
 	set_knob(s, "block_size", block_size);
-	set_knob(s, "num_gpu_blocks", 2 + 240 / block_size * (1 + (int)rng_below(r, 4)));
+	blocks = 240 / block_size * (1 + (int)rng_below(r, 4));
+	set_knob(s, "num_gpu_blocks", 2 + blocks);
 	set_knob(s, "enable_prefix_caching", (double)rng_below(r, 2));
 	set_knob(s, "scheduling_policy", (double)(rng_below(r, 4) == 0));
 	return c;
@@ -451,39 +452,39 @@ static bool knobs_agree(const struct sim_setup *s)
 	return true;
 }
 
+static void compare_with_engine_loop(const struct sched_type *policy, uint64_t k)
+{
+	struct sim_setup s = setup_of(policy, &affine);
+	struct crowd *simulated, *served;
+	struct rng r;
+	int at_first;
+
+	rng_init(&r, 12, "crowds", k);
+	simulated = random_crowd(&r, &s, &at_first);
+	if (!knobs_agree(&s))
+		sched_defaults(s.policy, s.knobs);
+	served = same_crowd(simulated);
+	crowd_simulate(simulated, &s, at_first);
+	crowd_engine_loop(served, &s, at_first);
+	assert_same_rows(simulated, served);
+	crowd_free(simulated);
+	crowd_free(served);
+}
+
 /* The same crowds through the engine that serves HTTP, its loop in virtual time. */
 static void test_engine_loop_agrees(void **state)
 {
-	int n_policies = 0;
-
 	(void)state;
-	while (sched_types[n_policies])
-		n_policies++;
-	for (uint64_t k = 0; k < 400; k++) {
-		struct sim_setup s = setup_of(sched_types[k % (uint64_t)n_policies], &affine);
-		struct crowd *simulated, *served;
-		struct rng r;
-		int at_first;
-
-		rng_init(&r, 12, "crowds", k);
-		simulated = random_crowd(&r, &s, &at_first);
-		if (!knobs_agree(&s))
-			sched_defaults(s.policy, s.knobs);
-		served = same_crowd(simulated);
-		crowd_simulate(simulated, &s, at_first);
-		crowd_engine_loop(served, &s, at_first);
-		assert_same_rows(simulated, served);
-		crowd_free(simulated);
-		crowd_free(served);
-	}
+	for (const struct sched_type *const *p = sched_types; *p; p++)
+		for (uint64_t k = 0; k < 40; k++)
+			compare_with_engine_loop(*p, k);
 }
 
 static void test_refusals(void **state)
 {
 	struct sim_setup s = setup_of(&sched_vllm_v1, &affine);
 	struct evloop *loop = evloop_new_virtual(0);
-	struct row w = {.prompt = 100, .max_tokens = 1};
-	struct crowd c = {0};
+	struct crowd c = {.row[0] = {.prompt = 100, .max_tokens = 1}};
 	struct genreq *r;
 	struct sim *sim;
 	struct err e;
@@ -494,7 +495,7 @@ static void test_refusals(void **state)
 	set_knob(&s, "max_model_len", 50);
 	assert_int_equal(sim_new(&sim, loop, &s, &sim_sink, &e), RC_OK);
 	assert_int_equal(sim_max_len(sim), 50);
-	r = make_request(&c, &w);
+	r = make_request(&c, &c.row[0]);
 	assert_int_equal(sim_submit(sim, r, &e), RC_INPUT);
 	genreq_free(r);
 	sim_free(sim);
