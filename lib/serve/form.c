@@ -94,45 +94,22 @@ static void put_ids(struct buf *b, const int32_t *id, int64_t n)
 
 /* ---- places ---- */
 
-#define PLACE(name) static void place_##name(struct buf *b, const struct form_values *v)
+#define PLACE(name, statement)                                                                     \
+	static void place_##name(struct buf *b, const struct form_values *v)                       \
+	{                                                                                          \
+		statement;                                                                         \
+	}
 
-PLACE(id)
-{
-	put_string(b, v, v->id);
-}
-PLACE(model)
-{
-	put_string(b, v, v->model);
-}
-PLACE(engine)
-{
-	put_string(b, v, v->engine);
-}
-PLACE(fingerprint)
-{
-	put_string(b, v, v->fingerprint);
-}
-PLACE(created)
-{
-	put_count(b, v->created_s);
-}
-PLACE(index)
-{
-	put_count(b, v->index);
-}
-PLACE(prompt)
-{
-	put_string(b, v, v->prompt);
-}
-PLACE(prompt_tokens)
-{
-	put_count(b, v->prompt_tokens);
-}
-PLACE(cached)
-{
-	put_count(b, v->cached_tokens);
-}
-PLACE(context)
+PLACE(id, put_string(b, v, v->id))
+PLACE(model, put_string(b, v, v->model))
+PLACE(engine, put_string(b, v, v->engine))
+PLACE(fingerprint, put_string(b, v, v->fingerprint))
+PLACE(created, put_count(b, v->created_s))
+PLACE(index, put_count(b, v->index))
+PLACE(prompt, put_string(b, v, v->prompt))
+PLACE(prompt_tokens, put_count(b, v->prompt_tokens))
+PLACE(cached, put_count(b, v->cached_tokens))
+static void place_context(struct buf *b, const struct form_values *v)
 {
 	if (v->max_tokens == INT32_MAX) /* stands for no limit */
 		buf_puts(b, "null");
@@ -140,86 +117,31 @@ PLACE(context)
 		put_count(b, v->max_tokens);
 }
 
-PLACE(max_tokens)
-{
-	put_count(b, v->max_tokens);
-}
-PLACE(temperature)
-{
-	buf_printf(b, "%.17g", v->temperature);
-}
-PLACE(seed)
-{
-	put_count(b, v->seed);
-}
-PLACE(text)
-{
-	put_text(b, v, v->text, v->len);
-}
-PLACE(whole)
-{
-	put_text(b, v, v->whole, v->whole_len);
-}
-PLACE(token)
-{
-	put_count(b, v->token);
-}
-PLACE(tokens)
-{
-	put_ids(b, v->token_id, v->completion_tokens);
-}
-PLACE(completion_tokens)
-{
-	put_count(b, v->completion_tokens);
-}
-PLACE(total_tokens)
-{
-	put_count(b, v->prompt_tokens + v->completion_tokens);
-}
-PLACE(resident_tokens)
-{
-	put_count(b, v->prompt_tokens + v->completion_tokens - 1);
-}
-PLACE(latency_s)
-{
-	buf_printf(b, "%.6f", v->prefill_s + v->decode_s);
-}
-PLACE(finish)
-{
-	put_quoted(b, v, v->finish);
-}
-PLACE(stop)
-{
-	put_quoted(b, v, v->stop);
-}
-PLACE(stop_text)
-{
-	put_string(b, v, v->stop);
-}
-PLACE(message)
-{
-	put_string(b, v, v->message);
-}
-PLACE(type)
-{
-	put_string(b, v, v->type);
-}
-PLACE(param)
-{
-	put_quoted(b, v, v->param && *v->param ? v->param : NULL);
-}
-PLACE(status)
-{
-	put_count(b, v->status);
-}
-
-PLACE(now)
+PLACE(max_tokens, put_count(b, v->max_tokens))
+PLACE(temperature, buf_printf(b, "%.17g", v->temperature))
+PLACE(seed, put_count(b, v->seed))
+PLACE(text, put_text(b, v, v->text, v->len))
+PLACE(whole, put_text(b, v, v->whole, v->whole_len))
+PLACE(token, put_count(b, v->token))
+PLACE(tokens, put_ids(b, v->token_id, v->completion_tokens))
+PLACE(completion_tokens, put_count(b, v->completion_tokens))
+PLACE(total_tokens, put_count(b, v->prompt_tokens + v->completion_tokens))
+PLACE(resident_tokens, put_count(b, v->prompt_tokens + v->completion_tokens - 1))
+PLACE(latency_s, buf_printf(b, "%.6f", v->prefill_s + v->decode_s))
+PLACE(finish, put_quoted(b, v, v->finish))
+PLACE(stop, put_quoted(b, v, v->stop))
+PLACE(stop_text, put_string(b, v, v->stop))
+PLACE(message, put_string(b, v, v->message))
+PLACE(type, put_string(b, v, v->type))
+PLACE(param, put_quoted(b, v, v->param && * v->param ? v->param : NULL))
+PLACE(status, put_count(b, v->status))
+static void place_now(struct buf *b, const struct form_values *v)
 {
 	(void)v;
 	put_count(b, time(NULL));
 }
 
-PLACE(prompt_ids)
+static void place_prompt_ids(struct buf *b, const struct form_values *v)
 {
 	if (v->flags & FORM_FLAG('e'))
 		put_ids(b, v->prompt_id, v->prompt_tokens);
@@ -227,7 +149,7 @@ PLACE(prompt_ids)
 		buf_puts(b, "null");
 }
 
-PLACE(stops)
+static void place_stops(struct buf *b, const struct form_values *v)
 {
 	buf_putc(b, '[');
 	for (size_t i = 0; v->stops && i < v->stops->n; i++) {
@@ -238,7 +160,7 @@ PLACE(stops)
 }
 
 /* llama.cpp's clock of the two phases. A single token takes it a microsecond. */
-PLACE(timings)
+static void place_timings(struct buf *b, const struct form_values *v)
 {
 	double prompt_ms = v->prefill_s * 1e3, decode_ms = v->decode_s * 1e3;
 	int64_t fresh = v->prompt_tokens - v->cached_tokens, n = v->completion_tokens;
@@ -259,7 +181,7 @@ PLACE(timings)
 }
 
 /* SGLang says how an answer ended in an object. */
-PLACE(finish_object)
+static void place_finish_object(struct buf *b, const struct form_values *v)
 {
 	if (!v->finish) {
 		buf_puts(b, "null");
