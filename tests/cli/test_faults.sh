@@ -7,6 +7,7 @@ cd "$tmp" || exit 1
 
 expect 0 "matrix" bash "$matrix"
 cat out
+expect 0 "matrix, of a server that closes after each stream" bash "$matrix" --wire llamacpp
 
 # run NAME ENGINE-ARGS...: 60 requests, one at a time, against an engine with these arguments.
 run() {
