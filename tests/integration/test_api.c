@@ -127,6 +127,10 @@ static const char *whole_answer(struct world *w)
 
 static const char *ask(struct world *w, const char *path, const char *body)
 {
+	if (w->c.closed) { /* as some servers do after a stream or an error */
+		client_close(&w->c);
+		client_open(&w->c, w->loop, http_server_port(w->http));
+	}
 	send_request(w, *body ? "POST" : "GET", path, "", body);
 	return whole_answer(w);
 }
@@ -425,6 +429,150 @@ static void test_as_recorded(void **state)
 		for (const struct recorded *c = servers[i].cases; c->name; c++)
 			differ += compare_recorded(servers[i].server, servers[i].wire, c);
 	assert_int_equal(differ, 0);
+}
+
+/* Habits that rest on sources and documentation alone, and the engines' own APIs. */
+static void test_as_documented(void **state)
+{
+	static const char chat[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
+				   "\"max_tokens\":3,\"stream\":true}";
+	static const struct {
+		const struct wire_habit *wire;
+		const char *path, *body;
+		int status;
+		const char *has, *has_no;
+	} rows[] = {
+		/* usage unasked, no [DONE], no nulls, a name with its revision */
+		{&wire_transformers, "/v1/chat/completions", chat, 200,
+		 "\"choices\":[{\"delta\":{},\"finish_reason\":\"length\",\"index\":0}]", "[DONE]"},
+		{&wire_transformers, "/v1/chat/completions", chat, 200,
+		 "\"model\":\"smollm2-135m@main\"", "null"},
+		{&wire_transformers, "/v1/chat/completions", chat, 200,
+		 "\"usage\":{\"completion_tokens\":3,", "\"finish_reason\":\"stop\""},
+		{&wire_transformers, "/v1/completions",
+		 "{\"prompt\":\"x\",\"stream\":true,\"stream_options\":{}}", 422,
+		 "{\"detail\":\"Unsupported fields in the request: {'stream_options'}\"}", "data:"},
+		{&wire_transformers, "/metrics", "", 404, "Not Found", "llamacpp"},
+		{&wire_openai, "/v1/chat/completions", chat, 200, "\"delta\":{},\"logprobs\":null",
+		 "usage"},
+		{&wire_openai, "/v1/completions",
+		 "{\"prompt\":\"x\",\"max_tokens\":2,\"stream\":true,\"stream_options\":{"
+		 "\"include_usage\":true}}",
+		 200, "\"usage\":null}\n\n", "\"created\":0"},
+		{&wire_openai, "/v1/chat/completions", "{\"model\":\"nope\",\"messages\":[]}", 404,
+		 "\"code\":\"model_not_found\"", "detail"},
+		{&wire_sglang, "/v1/chat/completions", chat, 200, "\"matched_stop\":null",
+		 "\"usage\":{"},
+		{&wire_sglang, "/v1/completions", "{\"prompt\":5}", 400,
+		 "{\"object\":\"error\",\"message\":", "detail"},
+		/* all the text so far, and how many tokens it is */
+		{&wire_sglang, "/generate",
+		 "{\"text\":\"xy\",\"sampling_params\":{\"max_new_tokens\":3},\"stream\":true}",
+		 200, "data: {\"text\":\"ab\",\"output_ids\":[97,98],\"meta_info\":{", "\"error\""},
+		{&wire_sglang, "/generate",
+		 "{\"input_ids\":[120,121],\"sampling_params\":{\"max_new_tokens\":3},"
+		 "\"stream\":true}",
+		 200, "\"finish_reason\":{\"type\":\"length\",\"length\":3},\"prompt_tokens\":2,",
+		 "\"error\""},
+		{&wire_sglang, "/generate",
+		 "{\"text\":\"xy\",\"sampling_params\":{\"max_new_tokens\":9,\"stop\":\"c\"}}", 200,
+		 "{\"text\":\"ab\",\"output_ids\":[97,98,99],\"meta_info\":{", "data:"},
+		{&wire_sglang, "/generate",
+		 "{\"text\":[\"x\",\"y\"],\"sampling_params\":{"
+		 "\"max_new_tokens\":1}}",
+		 200, "[{\"text\":\"a\",", "data:"},
+		{&wire_sglang, "/generate", "{\"sampling_params\":{}}", 400,
+		 "\"message\":", "data:"},
+		/* no blank behind data:, an id that is empty */
+		{&wire_tgi, "/generate_stream",
+		 "{\"inputs\":\"x\",\"parameters\":{\"max_new_tokens\":2}}", 200,
+		 "data:{\"index\":1,\"token\":{\"id\":97,\"text\":\"a\",\"logprob\":null,"
+		 "\"special\":false},\"generated_text\":null,\"details\":null}\n\n",
+		 "[DONE]"},
+		{&wire_tgi, "/generate_stream",
+		 "{\"inputs\":\"x\",\"parameters\":{\"max_new_tokens\":2}}", 200,
+		 "\"generated_text\":\"ab\",\"details\":{\"finish_reason\":\"length\","
+		 "\"generated_tokens\":2,",
+		 "data: "},
+		{&wire_tgi, "/generate_stream",
+		 "{\"inputs\":\"x\",\"parameters\":{\"max_new_tokens\":9,\"stop\":[\"c\"]}}", 200,
+		 "\"finish_reason\":\"stop_sequence\"", "data: "},
+		{&wire_tgi, "/generate", "{\"inputs\":\"x\",\"parameters\":{\"max_new_tokens\":2}}",
+		 200, "\r\n\r\n{\"generated_text\":\"ab\"}", "details"},
+		{&wire_tgi, "/generate",
+		 "{\"inputs\":\"x\",\"parameters\":{\"max_new_tokens\":2,"
+		 "\"details\":true}}",
+		 200, "\"generated_tokens\":2", "data:"},
+		{&wire_tgi, "/generate", "{\"inputs\":5}", 422, "\"error_type\":\"validation\"",
+		 "data:"},
+		{&wire_tgi, "/v1/chat/completions", chat, 200, "\"id\":\"\"", "data:{"},
+		{&wire_llamacpp, "/completion",
+		 "{\"prompt\":\"x\",\"n_predict\":2,\"stream\":true}", 200,
+		 "data: "
+		 "{\"index\":0,\"content\":\"b\",\"tokens\":[98],\"stop\":false,\"id_slot\":-1,"
+		 "\"tokens_predicted\":2,\"tokens_evaluated\":1}\n\n",
+		 "[DONE]"},
+		{&wire_llamacpp, "/completion", "{\"prompt\":\"x\",\"n_predict\":-1}", 200,
+		 "\"tokens_predicted\":2047,", "data:"},
+		{&wire_own, "/generate", "{\"text\":\"x\"}", 404, "Not Found", "data:"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct setup s = {.script = "abcdef", .wire = rows[i].wire};
+		const char *got;
+		struct world w;
+
+		world_open(&w, &s);
+		got = ask(&w, rows[i].path, rows[i].body);
+		if (status_of(got) != rows[i].status || !strstr(got, rows[i].has) ||
+		    strstr(got, rows[i].has_no))
+			fail_msg("%s %s: %s", rows[i].wire->name, rows[i].body, got);
+		world_close(&w);
+	}
+}
+
+/* The engine's counts under the names of the engine that is played. */
+static void test_metrics_of_others(void **state)
+{
+	static const struct {
+		const struct wire_habit *wire;
+		const char *path, *lines[6];
+	} rows[] = {
+		{&wire_sglang,
+		 "/v1/completions",
+		 {"sglang:num_running_reqs{model_name=\"smollm2-135m\"} 0.0\n",
+		  "sglang:generation_tokens_total{model_name=\"smollm2-135m\"} 6.0\n",
+		  "sglang:prompt_tokens_total{model_name=\"smollm2-135m\"} 1.0\n",
+		  "sglang:time_to_first_token_seconds_count{model_name=\"smollm2-135m\"} 1.0\n",
+		  "# TYPE sglang:token_usage gauge\n"}},
+		{&wire_tgi,
+		 "/v1/completions",
+		 {"\ntgi_batch_current_size 0.0\n", "\ntgi_queue_size 0.0\n",
+		  "\ntgi_request_generated_tokens_sum 6.0\n",
+		  "\ntgi_request_input_length_sum 1.0\n", "\ntgi_request_success 1.0\n",
+		  "\ntgi_request_queue_duration_count 1.0\n"}},
+		{&wire_llamacpp,
+		 "/v1/completions",
+		 {"\nllamacpp:requests_processing 0.0\n", "\nllamacpp:prompt_tokens_total 1.0\n",
+		  "\nllamacpp:tokens_predicted_total 6.0\n", "\nllamacpp:n_decode_total 6.0\n"}},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct setup s = {.script = "abc", .wire = rows[i].wire};
+		const char *got;
+		struct world w;
+
+		world_open(&w, &s);
+		ask(&w, rows[i].path, "{\"prompt\":\"x\",\"max_tokens\":6}");
+		got = ask(&w, "/metrics", "");
+		for (int k = 0; k < 6 && rows[i].lines[k]; k++)
+			if (!strstr(got, rows[i].lines[k]))
+				fail_msg("missing: %s in\n%s", rows[i].lines[k], got);
+		assert_null(strstr(got, "vllm:"));
+		world_close(&w);
+	}
 }
 
 /* A client that names its request gets the name back: in the id, as there, and in the head. */
@@ -860,6 +1008,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_as_recorded),
+		cmocka_unit_test(test_as_documented),
+		cmocka_unit_test(test_metrics_of_others),
 		cmocka_unit_test(test_request_id),
 		cmocka_unit_test(test_texts),
 		cmocka_unit_test(test_whole_bodies),
