@@ -15,46 +15,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "answer.h"
 #include "base/check.h"
 #include "base/die.h"
 #include "base/units.h"
-#include "form.h"
-#include "wire.h"
-
-#define MAX_NAME 128 /* of a client's X-Request-Id */
-
-struct choice {
-	struct answer *answer;
-	struct genreq *r; /* NULL once the engine has let go of it */
-	int index;
-	bool ended; /* for the client */
-	enum genreq_finish finish;
-	int stop; /* which stop string, or -1 */
-	int32_t n_tokens, last_token;
-	struct text_stream text;
-	struct form event; /* stream: of a token that is not the last */
-	struct buf whole;  /* all the text, where it is needed again */
-	int32_t *tokens;   /* all the ids, where they are needed again; from the end on */
-	const char *echo;  /* still to be put before the first token, or NULL */
-	bool has_role;	   /* its role event has left */
-	int32_t cached_tokens;
-	double prefill_s, decode_s; /* so far */
-};
-
-struct answer {
-	struct api *a;
-	struct http_exchange *x; /* NULL once it has ended */
-	struct outlet *outlet;	 /* or NULL: the exchange itself takes what leaves */
-	const struct api_dialect *d;
-	struct api_request q;
-	struct form_values common; /* what all its forms share */
-	char *id;
-	char *name; /* the client's own for it, or NULL */
-	int n_choices;
-	int n_open; /* choices that have not ended for the client */
-	int n_live; /* requests that the engine still has */
-	struct choice choice[];
-};
 
 static void answer_free_if_over(struct answer *w)
 {
@@ -72,254 +36,6 @@ static void answer_free_if_over(struct answer *w)
 	free(w);
 }
 
-/* ---- where it leaves ---- */
-
-static void leave(struct answer *w, enum outlet_event what, const struct buf *b, bool more)
-{
-	if (w->outlet)
-		w->outlet->type->event(w->outlet, what, buf_head(b), buf_size(b), more);
-	else if (more)
-		http_stream_hold(w->x, buf_head(b), buf_size(b));
-	else
-		http_stream_write(w->x, buf_head(b), buf_size(b));
-}
-
-static void leave_end(struct answer *w)
-{
-	if (w->outlet)
-		w->outlet->type->end(w->outlet);
-	else
-		http_stream_end(w->x, NULL, 0);
-	w->outlet = NULL;
-	w->x = NULL;
-}
-
-static void leave_whole(struct answer *w, const char *extra, const struct buf *b)
-{
-	const char *type = w->a->c.wire->json_type;
-
-	if (w->outlet)
-		w->outlet->type->reply(w->outlet, w->x, type, extra, buf_head(b), buf_size(b));
-	else
-		http_reply(w->x, 200, type, extra, buf_head(b), buf_size(b));
-	w->outlet = NULL;
-	w->x = NULL;
-}
-
-/* ---- what leaves ---- */
-
-static const struct api_prompt *prompt_of(const struct choice *c)
-{
-	return &c->answer->q.prompt[c->index / c->answer->q.n];
-}
-
-static const char *finish_word(const struct choice *c)
-{
-	const struct finish_words *words = &c->answer->d->words;
-
-	if (!c->ended)
-		return NULL;
-	if (c->finish == FINISH_LENGTH)
-		return words->length;
-	return c->stop >= 0 ? words->stop : words->eos;
-}
-
-static struct form_values values_of(const struct choice *c)
-{
-	struct form_values v = c->answer->common;
-
-	v.index = c->index;
-	v.prompt = prompt_of(c)->text;
-	v.prompt_id = prompt_of(c)->tokens.id;
-	v.prompt_tokens = prompt_of(c)->tokens.n;
-	v.cached_tokens = c->cached_tokens;
-	v.completion_tokens = c->n_tokens;
-	v.prefill_s = c->prefill_s;
-	v.decode_s = c->decode_s;
-	v.whole = buf_head(&c->whole);
-	v.whole_len = buf_size(&c->whole);
-	v.token_id = c->r ? c->r->tokens + c->r->n_prompt : c->tokens;
-	v.finish = finish_word(c);
-	v.stop = c->ended && c->stop >= 0 ? c->answer->q.stops.text[c->stop] : NULL;
-	return v;
-}
-
-/* Of all choices together. */
-static struct form_values total_of(const struct answer *w)
-{
-	struct form_values v = values_of(&w->choice[0]);
-
-	v.prompt_tokens = v.cached_tokens = v.completion_tokens = 0;
-	for (int i = 0; i < w->q.n_prompts; i++)
-		v.prompt_tokens += w->q.prompt[i].tokens.n;
-	for (int i = 0; i < w->n_choices; i++) {
-		v.completion_tokens += w->choice[i].n_tokens;
-		if (i % w->q.n == 0)
-			v.cached_tokens += w->choice[i].cached_tokens;
-	}
-	return v;
-}
-
-static void put_role(struct choice *c, struct buf *b)
-{
-	struct form_values v = values_of(c);
-
-	v.completion_tokens = 0;
-	form_put(b, c->answer->d->role, &v);
-	c->has_role = true;
-}
-
-/* The first events bear the role: those of all choices with the first token of any, or each before
- * its own, even in one chunk with it. Leaves in `b` what the next event is to be put behind. */
-static void send_roles(struct choice *c, struct buf *b)
-{
-	struct answer *w = c->answer;
-
-	buf_clear(b);
-	if (!w->d->role || c->has_role)
-		return;
-	for (int i = 0; w->d->roles_together && i < w->n_choices; i++) {
-		buf_clear(b);
-		put_role(&w->choice[i], b);
-		leave(w, OUT_ROLE, b, true);
-	}
-	if (!w->d->roles_together) {
-		put_role(c, b);
-		if (w->d->role_joins)
-			return;
-		leave(w, OUT_ROLE, b, true);
-	}
-	buf_clear(b);
-}
-
-/* One token's event, or the events of the last one. Only those in the middle have theirs prepared.
- */
-static void send_token(struct choice *c, const struct buf *text)
-{
-	const struct api_dialect *d = c->answer->d;
-	struct answer *w = c->answer;
-	struct buf *b = &w->a->event;
-	struct form_values v;
-	bool over = w->n_open == 0;
-
-	send_roles(c, b);
-	v = values_of(c);
-	v.text = buf_head(text);
-	v.len = buf_size(text);
-	v.token = c->last_token;
-	if (c->echo)
-		v.flags |= FORM_FLAG('e');
-	if (c->ended && c->stop >= 0)
-		v.flags |= FORM_FLAG('t');
-	if (c->ended && d->last) {
-		form_put(b, d->last, &v);
-		leave(w, OUT_LAST, b, over);
-		return;
-	}
-	if (buf_size(text) > 0 || (c->ended ? d->shows_stop && c->stop >= 0 : d->shows_nothing)) {
-		if (c->echo || c->ended)
-			form_put(b, d->token, &v);
-		else
-			form_fill(&c->event, &v, b);
-	}
-	if (buf_size(b) > 0) /* or else it was the role alone */
-		leave(w, OUT_TOKEN, b, c->ended);
-	if (!c->ended)
-		return;
-	buf_clear(b);
-	form_put(b, d->end, &v);
-	leave(w, OUT_LAST, b, over);
-}
-
-/* The extra line of the head, or NULL. */
-static const char *name_header(const struct answer *w, char out[MAX_NAME + 32])
-{
-	if (!w->name)
-		return NULL;
-	snprintf(out, MAX_NAME + 32, "x-request-id: %s\r\n", w->name);
-	return out;
-}
-
-/* All choices have ended. */
-static void finish_body(struct answer *w)
-{
-	char extra[MAX_NAME + 32];
-	struct form_values v = total_of(w);
-	struct buf b;
-
-	buf_init(&b, SIZE_MAX);
-	form_put(&b, w->d->body, &v);
-	for (int i = 0; i < w->n_choices; i++) {
-		struct form_values one = values_of(&w->choice[i]);
-
-		if (i > 0)
-			buf_putc(&b, ',');
-		one.text = one.whole;
-		one.len = one.whole_len;
-		if (w->q.echo)
-			one.flags |= FORM_FLAG('e');
-		form_put(&b, w->d->body_choice, &one);
-	}
-	form_put(&b, w->d->body_end, &v);
-	leave_whole(w, name_header(w, extra), &b);
-	buf_release(&b);
-}
-
-/* All choices have ended: what is left goes out in one send with the last event. */
-static void finish_stream(struct answer *w)
-{
-	struct buf *b = &w->a->event;
-
-	if (w->q.include_usage && w->d->usage) {
-		struct form_values v = total_of(w);
-
-		buf_clear(b);
-		form_put(b, w->d->usage, &v);
-		leave(w, OUT_USAGE, b, true);
-	}
-	if (w->d->done) {
-		buf_clear(b);
-		buf_puts(b, w->d->done);
-		leave(w, OUT_DONE, b, true);
-	}
-	leave_end(w);
-}
-
-/* The engine broke off: the client is told in the form that fits what it has already got. */
-static void fail_exchange(struct answer *w, const char *why)
-{
-	struct buf *b = &w->a->event;
-	struct http_exchange *x = w->x;
-	struct api_error e;
-
-	api_refuse(&e, REFUSE_ENGINE, NULL, "%s", why);
-	for (int i = 0; i < w->n_choices; i++) {
-		struct choice *c = &w->choice[i];
-
-		if (!c->ended && c->r)
-			engine_cancel(w->a->engine, c->r, FINISH_ABORT);
-		c->ended = true;
-	}
-	w->n_open = 0;
-	if (!w->q.stream) {
-		w->x = NULL;
-		if (w->outlet)
-			w->outlet->type->drop(w->outlet);
-		w->outlet = NULL;
-		api_error_reply(w->a, x, &e);
-		return;
-	}
-	buf_clear(b);
-	api_error_event(w->a, &e, b);
-	leave(w, OUT_ERROR, b, true);
-	if (w->d->done) {
-		buf_clear(b);
-		buf_puts(b, w->d->done);
-		leave(w, OUT_DONE, b, true);
-	}
-	leave_end(w);
-}
-
 /* ---- what comes from the engine ---- */
 
 /* `shown` may leave now; the choice may have ended with it. */
@@ -330,14 +46,14 @@ static void show(struct choice *c, const struct buf *shown)
 	if (!w->q.stream || w->d->keeps_whole)
 		CHECK(buf_append(&c->whole, buf_head(shown), buf_size(shown)));
 	if (w->q.stream)
-		send_token(c, shown);
+		answer_token(c, shown);
 	c->echo = NULL;
 	if (w->n_open > 0)
 		return;
 	if (w->q.stream)
-		finish_stream(w);
+		answer_end_stream(w);
 	else
-		finish_body(w);
+		answer_body(w);
 }
 
 static void end_choice(struct choice *c, enum genreq_finish finish, int stop)
@@ -361,6 +77,20 @@ static void note_progress(struct choice *c, const struct genreq *r, int32_t toke
 	c->cached_tokens = r->cached_tokens;
 	c->prefill_s = ns_to_s(r->first_token_ns - r->first_scheduled_ns);
 	c->decode_s = ns_to_s(r->last_token_ns - r->first_token_ns);
+}
+
+/* The engine broke off: nobody waits for the rest. */
+static void fail_exchange(struct answer *w, const char *why)
+{
+	for (int i = 0; i < w->n_choices; i++) {
+		struct choice *c = &w->choice[i];
+
+		if (!c->ended && c->r)
+			engine_cancel(w->a->engine, c->r, FINISH_ABORT);
+		c->ended = true;
+	}
+	w->n_open = 0;
+	answer_fail(w, why);
 }
 
 static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
@@ -469,7 +199,7 @@ static struct genreq *make_genreq(struct choice *c, const char *name)
 {
 	struct answer *w = c->answer;
 	struct api *a = w->a;
-	const struct token_list *tokens = &prompt_of(c)->tokens;
+	const struct token_list *tokens = &answer_prompt(c)->tokens;
 	uint64_t id = a->next_id++;
 	char numbered[MAX_NAME + 16];
 	struct genreq *r;
@@ -585,35 +315,15 @@ static struct answer *answer_new(struct api *a, struct http_exchange *x, struct 
 		c->answer = w;
 		c->index = i;
 		c->stop = -1;
-		c->echo = q->echo ? prompt_of(c)->text : NULL;
+		c->echo = q->echo ? answer_prompt(c)->text : NULL;
 		/* A forced length is kept even where a stop string would end the answer. */
 		text_stream_init(&c->text, a->c.forced_tokens > 0 ? NULL : &w->q.stops);
 		buf_init(&c->whole, SIZE_MAX);
 		form_init(&c->event);
-		if (q->stream) {
-			struct form_values v = values_of(c);
-
-			form_prepare(&c->event, d->token, &v);
-		}
+		if (q->stream)
+			answer_prepare(c);
 	}
 	return w;
-}
-
-static void begin_stream(struct answer *w)
-{
-	const char *type = w->a->c.wire->stream_type;
-	char extra[MAX_NAME + 32];
-	const char *line = name_header(w, extra);
-
-	if (w->outlet)
-		w->outlet->type->begin(w->outlet, w->x, type, line, w, on_gone);
-	else
-		http_stream_begin(w->x, 200, type, line);
-	if (w->d->opening && w->q.n_prompts > 1) {
-		buf_clear(&w->a->event);
-		buf_puts(&w->a->event, w->d->opening);
-		leave(w, OUT_ROLE, &w->a->event, false);
-	}
 }
 
 void answer_start(struct api *a, struct http_exchange *x, struct api_request *q,
@@ -639,5 +349,5 @@ void answer_start(struct api *a, struct http_exchange *x, struct api_request *q,
 	http_drop_request(x);
 	drop_prompts(w);
 	if (w->q.stream)
-		begin_stream(w);
+		answer_begin(w, on_gone);
 }
