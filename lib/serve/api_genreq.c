@@ -20,8 +20,8 @@ static int32_t output_limit(const struct api_config *c, const struct api_request
 		wanted = c->forced_tokens;
 	else if (wanted == 0 && c->default_max_tokens > 0)
 		wanted = c->default_max_tokens;
-	else if (wanted == 0 && q->kind == API_COMPLETIONS)
-		wanted = 16; /* the API's own default for this endpoint */
+	else if (wanted == 0)
+		wanted = q->usual_tokens;
 	return wanted == 0 || wanted > room ? room : wanted;
 }
 
