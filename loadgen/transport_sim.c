@@ -389,8 +389,12 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 	g->loop = loop;
 	g->target = t;
 	g->models[0] = g->profile.model.name;
-	g->terms = (struct api_terms){g->models, &wordcodec, sim_max_len(g->sim),
-				      g->profile.wire->reading};
+	g->terms = (struct api_terms){
+		.models = g->models,
+		.codec = &wordcodec,
+		.max_len = sim_max_len(g->sim),
+		.reading = g->profile.wire->reading,
+	};
 	g->api = (struct api_config){
 		.default_max_tokens = (int32_t)g->profile.output.default_max_tokens,
 		.forced_tokens = (int32_t)g->profile.output.forced_tokens,
