@@ -34,8 +34,8 @@ struct victim {
 
 struct fault_kind {
 	const char *name, *help;
-	int status;	     /* refused with it */
 	int64_t usual_ns;    /* VALUE if it is not said; 0: there is none to say */
+	int status;	     /* refused with it */
 	int32_t usual_token; /* TOKEN likewise; -1: there is none to say */
 
 	/* Each may be NULL. */
@@ -340,16 +340,16 @@ static bool usage_twice(struct victim *v, enum outlet_event what, const char *da
 /* ---- the kinds ---- */
 
 static const struct fault_kind kinds[] = {
-	{"400", "refused", 400, 0, -1, refuse, NULL, NULL, NULL, NULL},
-	{"401", "refused", 401, 0, -1, refuse, NULL, NULL, NULL, NULL},
-	{"404", "refused", 404, 0, -1, refuse, NULL, NULL, NULL, NULL},
-	{"429", "refused; Retry-After says VALUE", 429, NS_PER_S, -1, refuse, NULL, NULL, NULL,
+	{"400", "refused", 0, 400, -1, refuse, NULL, NULL, NULL, NULL},
+	{"401", "refused", 0, 401, -1, refuse, NULL, NULL, NULL, NULL},
+	{"404", "refused", 0, 404, -1, refuse, NULL, NULL, NULL, NULL},
+	{"429", "refused; Retry-After says VALUE", NS_PER_S, 429, -1, refuse, NULL, NULL, NULL,
 	 NULL},
-	{"500", "refused", 500, 0, -1, refuse, NULL, NULL, NULL, NULL},
-	{"503", "refused", 503, 0, -1, refuse, NULL, NULL, NULL, NULL},
-	{"slow_accept", "the request is not looked at for VALUE", 0, NS_PER_S, -1, delay, NULL,
+	{"500", "refused", 0, 500, -1, refuse, NULL, NULL, NULL, NULL},
+	{"503", "refused", 0, 503, -1, refuse, NULL, NULL, NULL, NULL},
+	{"slow_accept", "the request is not looked at for VALUE", NS_PER_S, 0, -1, delay, NULL,
 	 NULL, NULL, NULL},
-	{"slow_headers", "a stream's head comes late by VALUE", 0, NS_PER_S, -1, NULL, head_late,
+	{"slow_headers", "a stream's head comes late by VALUE", NS_PER_S, 0, -1, NULL, head_late,
 	 NULL, NULL, NULL},
 	{"no_answer", "the connection closes in the place of a stream", 0, 0, -1, NULL, no_head,
 	 NULL, NULL, NULL},
@@ -362,7 +362,7 @@ static const struct fault_kind kinds[] = {
 	{"cut_rst", "the connection is reset", 0, 0, 3, NULL, NULL, NULL, cut_rst, NULL},
 	{"half_chunk", "the connection closes in the middle of a chunk", 0, 0, 3, NULL, NULL, NULL,
 	 half_chunk, NULL},
-	{"stall", "nothing comes for VALUE", 0, NS_PER_S, 3, NULL, NULL, NULL, stall, NULL},
+	{"stall", "nothing comes for VALUE", NS_PER_S, 0, 3, NULL, NULL, NULL, stall, NULL},
 	{"error_event", "an error comes as an event, and the stream ends", 0, 0, 3, NULL, NULL,
 	 NULL, error_event, NULL},
 	{"split_utf8", "a character is torn between two chunks", 0, 0, 3, NULL, NULL, NULL,
