@@ -107,7 +107,7 @@ void preflight(struct evloop *loop, const struct target *t, const struct dialect
 	       const volatile sig_atomic_t *interrupted, struct preflight_answer *out)
 {
 	static const struct xfer_handler handler = {on_connected, on_written, on_head, on_body,
-						    on_end};
+						    on_end,	  NULL,	      NULL};
 	struct look k = {.loop = loop, .out = out};
 	struct buf path, headers;
 	struct xfer_spec spec = {.method = "GET", .keep_alive = false};
@@ -127,7 +127,7 @@ void preflight(struct evloop *loop, const struct target *t, const struct dialect
 	spec.path = buf_cstr(&path);
 	spec.headers = buf_cstr(&headers);
 	k.patience.fn = on_patience;
-	evloop_timer(loop, &k.patience, monotonic_now_ns() + PATIENCE_NS);
+	evloop_timer(loop, &k.patience, evloop_now_ns(loop) + PATIENCE_NS);
 	x = type->start(transport, &spec, &handler, &k);
 	while (!k.ended && !k.late && !*interrupted)
 		evloop_run(loop);
