@@ -54,7 +54,10 @@ struct request {
 
 void request_name(char out[32], int64_t request_id)
 {
-	snprintf(out, 32, "req-%lld", (long long)request_id);
+	if (request_id >= 0)
+		snprintf(out, 32, "req-%lld", (long long)request_id);
+	else
+		snprintf(out, 32, "preflight");
 }
 
 static bool wants_stream(const struct request_env *env)

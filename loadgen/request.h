@@ -50,7 +50,7 @@ struct record request_take_record(struct request *q);
 const char *request_answer(struct request *q);
 
 /* "req-" + id: the X-Request-Id that request `request_id` of a run carries; engines echo it in
- * --truth files. */
+ * --truth files. "preflight" without a number. */
 void request_name(char out[32], int64_t request_id);
 
 #endif
