@@ -65,7 +65,11 @@ run_ctest() {
 	local preset=$1 junit counts
 	junit="$PWD/build/$preset/junit.xml"
 	rm -f "$junit"
-	build "$preset"
+	if ! (build "$preset"); then
+		failed=$((failed + 1))
+		echo "FAIL $preset: it does not build"
+		return
+	fi
 	ctest --test-dir "build/$preset" --output-on-failure --no-tests=error --timeout 300 -j "$(nproc)" \
 		--output-junit "$junit" || true
 	if [ ! -s "$junit" ]; then
