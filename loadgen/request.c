@@ -21,6 +21,7 @@
 #define MAX_REQUEST_BYTES  (256u << 20)
 #define MAX_ANSWER_BYTES   (16u << 20) /* of an answer that is no stream */
 #define MAX_FIRST_EVENTS   4096	       /* token events that get room before the first has come */
+#define MAX_MORE_EVENTS	   (1 << 18)   /* beyond four times what was asked: it will never end */
 #define CONTAINER(p, T, m) ((T *)((char *)(p)-offsetof(T, m)))
 
 enum request_state { /* each may go to any below it, but STREAM and BODY exclude each other */
@@ -45,7 +46,7 @@ struct request {
 	int32_t token_events;
 	int32_t running_tokens; /* after the last token event */
 	int64_t usage_tokens;	/* the last usage said; -1 = none */
-	int32_t cap_events;
+	int32_t cap_events, max_events;
 
 	struct timer limit;
 	int64_t last_byte_ns;
@@ -223,7 +224,10 @@ static bool on_event(const struct sse_event *ev, void *arg)
 		return false;
 	}
 	take_reading(q, &r, q->read_ns);
-	if (r.is_error)
+	if (q->token_events > q->max_events)
+		finish(q, OUTCOME_PROTOCOL, q->read_ns, "more than %d events with tokens, of %d asked",
+		       q->max_events, q->rec.planned_output_tokens);
+	else if (r.is_error)
 		finish(q, OUTCOME_IN_BAND_ERROR, q->read_ns, "%s", r.error);
 	else if (r.done && q->token_events > 0)
 		finish(q, OUTCOME_OK, q->read_ns, "%s", "");
@@ -467,6 +471,7 @@ struct request *request_start(const struct request_env *env, const struct planne
 	q->rec.send_ns = now_ns;
 	q->rec.stamp_source = env->transport_type->stamps;
 	q->usage_tokens = -1;
+	q->max_events = MAX_MORE_EVENTS + 4 * plan->output_tokens;
 	q->limit.fn = on_limit;
 	q->sweep.fn = on_sweep;
 	sse_in_init(&q->sse);
