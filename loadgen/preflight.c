@@ -210,10 +210,10 @@ static bool leave_out(struct preflight_found *f, const char *name)
 
 /* What to do without next time, by what the refusal says. A 400 that says nothing comes of
  * X-Request-Id: llama-cpp-python takes only UUIDs there. */
-static bool learn(const struct dialect *d, const struct probe *p, struct preflight_found *f)
+static bool learn(const struct dialect *d, struct probe *p, struct preflight_found *f)
 {
 	bool is_news = false;
-	const char *text = buf_head(&p->answer);
+	const char *text = buf_cstr(&p->answer);
 	int status = p->rec.http_status;
 
 	if (p->rec.outcome != OUTCOME_HTTP_4XX || (status != 400 && status != 422))

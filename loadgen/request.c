@@ -225,8 +225,9 @@ static bool on_event(const struct sse_event *ev, void *arg)
 	}
 	take_reading(q, &r, q->read_ns);
 	if (q->token_events > q->max_events)
-		finish(q, OUTCOME_PROTOCOL, q->read_ns, "more than %d events with tokens, of %d asked",
-		       q->max_events, q->rec.planned_output_tokens);
+		finish(q, OUTCOME_PROTOCOL, q->read_ns,
+		       "more than %d events with tokens, of %d asked", q->max_events,
+		       q->rec.planned_output_tokens);
 	else if (r.is_error)
 		finish(q, OUTCOME_IN_BAND_ERROR, q->read_ns, "%s", r.error);
 	else if (r.done && q->token_events > 0)

@@ -47,9 +47,14 @@ struct answer {
 	enum then then;
 };
 
-static int hex_digit(char c)
+static unsigned hex_digit(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	static const char digits[] = "0123456789abcdef";
+	const char *at = strchr(digits, c);
+
+	if (!c || !at)
+		die("\\x wants two digits 0-9, a-f in a case");
+	return (unsigned)(at - digits);
 }
 
 /* The line's bytes, then `end` unless a last backslash takes it away. */

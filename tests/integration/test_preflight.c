@@ -405,8 +405,8 @@ static void test_run(void **state)
 	char dir[] = "/tmp/test_preflight.XXXXXX", *run_dir, *path, *yaml;
 	struct run_opts opts = {.progress = PROGRESS_NONE, .preflight = true};
 	struct scripted_server s;
-	struct scenario *scenario;
-	struct run_done done;
+	struct scenario *scenario = NULL;
+	struct run_done done = {0};
 	struct buf run_json;
 	struct err e = {0};
 	pid_t child;
