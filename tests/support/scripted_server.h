@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,18 +28,21 @@ struct scripted_server {
 	scripted_answer *answer;
 	int fd, port, requests;
 	struct event *acceptable;
+	LIST_HEAD(, scripted_peer) peers;
 };
 
 struct scripted_peer {
 	struct scripted_server *s;
 	struct event *readable, *writable;
 	struct buf in, out;
+	LIST_ENTRY(scripted_peer) next;
 };
 
 static inline void scripted_hang_up(struct scripted_peer *p)
 {
 	int fd = event_get_fd(p->readable);
 
+	LIST_REMOVE(p, next);
 	event_free(p->readable);
 	event_free(p->writable);
 	close(fd);
@@ -98,6 +102,7 @@ static inline void scripted_on_acceptable(evutil_socket_t fd, short what, void *
 	(void)what;
 	CHECK(peer >= 0);
 	p->s = s;
+	LIST_INSERT_HEAD(&s->peers, p, next);
 	buf_init(&p->in, 1u << 24);
 	buf_init(&p->out, 1u << 24);
 	p->readable = event_new(evloop_base(s->loop), peer, EV_READ | EV_PERSIST,
@@ -134,6 +139,8 @@ static inline void scripted_serve(struct scripted_server *s, struct evloop *loop
 
 static inline void scripted_close(struct scripted_server *s)
 {
+	while (!LIST_EMPTY(&s->peers))
+		scripted_hang_up(LIST_FIRST(&s->peers));
 	event_free(s->acceptable);
 	close(s->fd);
 }
