@@ -352,6 +352,47 @@ static void on_body(void *owner, const char *bytes, size_t n, int64_t t_ns)
 	}
 }
 
+/* ---- without a wire ---- */
+
+static void on_tokens(void *owner, const int64_t *t_ns, int32_t n)
+{
+	static const struct reading one = {.is_chunk = true,
+					   .has_token = true,
+					   .has_output = true,
+					   .prompt_tokens = -1,
+					   .output_tokens = -1};
+	struct request *q = owner;
+
+	if (q->state == REQUEST_OVER)
+		return;
+	if (q->rec.byte1_ns < 0)
+		q->rec.byte1_ns = t_ns[0];
+	q->last_byte_ns = t_ns[n - 1];
+	for (int32_t i = 0; i < n; i++)
+		take_reading(q, &one, t_ns[i]);
+}
+
+/* A stream's tokens have all been told; a whole answer comes now. */
+static void on_answered(void *owner, const struct xfer_answer *a, int64_t t_ns)
+{
+	struct request *q = owner;
+	struct reading r = {.is_chunk = true,
+			    .prompt_tokens = a->prompt_tokens,
+			    .output_tokens = a->output_tokens};
+
+	if (q->state == REQUEST_OVER)
+		return;
+	if (q->state == REQUEST_BODY) {
+		q->rec.byte1_ns = t_ns;
+		r.has_token = r.has_output = true;
+	}
+	record_set_text(r.finish_reason, sizeof(r.finish_reason), a->finish_reason);
+	take_reading(q, &r, t_ns);
+	finish(q, OUTCOME_OK, t_ns, "%s", "");
+}
+
+/* ---- the end of the bytes ---- */
+
 static void end_of_stream(struct request *q, enum xfer_end how, const char *why, int64_t t_ns)
 {
 	bool finished = q->rec.finish_reason[0] != '\0';
@@ -429,8 +470,8 @@ static void on_end(void *owner, enum xfer_end how, const char *why, int64_t t_ns
 
 static void send_request(struct request *q, const struct planned_request *plan)
 {
-	static const struct xfer_handler handler = {on_connected, on_written, on_head, on_body,
-						    on_end};
+	static const struct xfer_handler handler = {on_connected, on_written, on_head,	  on_body,
+						    on_end,	  on_tokens,  on_answered};
 	const struct request_env *env = q->env;
 	const struct target *t = env->target;
 	struct ask ask = {env->model,	       plan->text,  plan->len,
