@@ -67,7 +67,8 @@ paste -d, <(column a/requests.csv target) <(column a/requests.csv send_ns) <(col
 	END { exit n != 7 || bad }' || fail "seed-vllm is not its closed form"
 
 # Over HTTP: the same rows, and to the nanosecond the same timeline by the engine's own account.
-expect 0 "http" loadgen run http.yaml --out h --progress none
+# The look before a load is a request like others, and its steps would have their share of the noise.
+expect 0 "http" loadgen run http.yaml --out h --progress none --no-preflight
 for c in prompt_id prompt_tokens output_tokens planned_output_tokens finish_reason outcome http_status streamed; do
 	diff <(paste <(column a/requests.csv request_id) <(column a/requests.csv $c) | sort) \
 		<(paste <(column h/requests.csv request_id) <(column h/requests.csv $c) | sort) >diff || fail "$c differs: $(head -3 diff)"

@@ -93,7 +93,11 @@ static void test_build(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(asks); i++) {
-		struct ask a = {"m", asks[i].prompt, strlen(asks[i].prompt), 128, &asks[i].opts};
+		struct ask a = {.model = "m",
+				.prompt = asks[i].prompt,
+				.prompt_len = strlen(asks[i].prompt),
+				.output_tokens = 128,
+				.opts = &asks[i].opts};
 		struct buf out;
 		cJSON *root;
 
@@ -110,7 +114,11 @@ static void test_build(void **state)
 static void test_build_at_the_cap(void **state)
 {
 	struct request_opts opts = {.stream = true};
-	struct ask a = {"m", "prompt", 6, 128, &opts};
+	struct ask a = {.model = "m",
+			.prompt = "prompt",
+			.prompt_len = 6,
+			.output_tokens = 128,
+			.opts = &opts};
 	struct buf out;
 
 	(void)state;
