@@ -11,15 +11,23 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "message.h"
 #include "scenario.h"
 #include "sse_in.h"
 
 struct ask {
 	const char *model;
-	const char *prompt;
+	const char *prompt; /* the user's */
 	size_t prompt_len;
 	int32_t output_tokens;
 	const struct request_opts *opts;
+	/* Said before the prompt, oldest first: messages of their roles where a dialect has such,
+	 * else text in front of the prompt with an empty line behind each. */
+	const struct message *before;
+	size_t n_before;
+	/* More prompts in the same request; only where the dialect says that it `batches`. */
+	const struct message *also;
+	size_t n_also;
 };
 
 /* What one event, or one whole answer, said. Zeroed by the caller before each reading. */
@@ -39,6 +47,7 @@ struct dialect {
 	const char *name;
 	const char *path;	 /* "/v1/chat/completions"; joined to the target's prefix */
 	const char *models_path; /* "/v1/models", or NULL */
+	bool batches;		 /* one request may carry many prompts */
 
 	/* The JSON body. False at the cap of out. */
 	bool (*build)(const struct ask *a, struct buf *out);

@@ -40,10 +40,53 @@ static bool begin_member(struct writing *w, const char *key)
 	return w->ok;
 }
 
+static void write_string(struct writing *w, const char *s, size_t len)
+{
+	w->ok = w->ok && buf_putc(w->out, '"') && json_escape(w->out, s, len) &&
+		buf_putc(w->out, '"');
+}
+
+static void write_message(struct writing *w, const char *role, const char *text, size_t len)
+{
+	w->ok = w->ok && buf_printf(w->out, "{\"role\":\"%s\",\"content\":", role);
+	write_string(w, text, len);
+	write_text(w, "}");
+}
+
+static void write_messages(struct writing *w, const struct ask *a)
+{
+	write_text(w, "[");
+	for (size_t i = 0; i < a->n_before; i++) {
+		write_message(w, a->before[i].role, a->before[i].text, a->before[i].len);
+		write_text(w, ",");
+	}
+	write_message(w, "user", a->prompt, a->prompt_len);
+	write_text(w, "]");
+}
+
 static void write_prompt(struct writing *w, const struct ask *a)
 {
-	w->ok = w->ok && buf_putc(w->out, '"') && json_escape(w->out, a->prompt, a->prompt_len) &&
-		buf_putc(w->out, '"');
+	write_text(w, "\"");
+	for (size_t i = 0; i < a->n_before; i++) {
+		w->ok = w->ok && json_escape(w->out, a->before[i].text, a->before[i].len);
+		write_text(w, "\\n\\n");
+	}
+	w->ok = w->ok && json_escape(w->out, a->prompt, a->prompt_len);
+	write_text(w, "\"");
+}
+
+/* A string, or an array of them when there are several. */
+static void write_prompts(struct writing *w, const struct ask *a)
+{
+	if (a->n_also)
+		write_text(w, "[");
+	write_prompt(w, a);
+	for (size_t i = 0; i < a->n_also; i++) {
+		write_text(w, ",");
+		write_string(w, a->also[i].text, a->also[i].len);
+	}
+	if (a->n_also)
+		write_text(w, "]");
 }
 
 static void write_options(struct writing *w, const struct ask *a)
@@ -84,13 +127,10 @@ static bool build(const struct ask *a, struct buf *out, bool chat)
 	write_text(&w, "{");
 	if (begin_member(&w, "model"))
 		w.ok = json_quote(out, a->model);
-	if (chat && begin_member(&w, "messages")) {
-		write_text(&w, "[{\"role\":\"user\",\"content\":");
-		write_prompt(&w, a);
-		write_text(&w, "}]");
-	}
+	if (chat && begin_member(&w, "messages"))
+		write_messages(&w, a);
 	if (!chat && begin_member(&w, "prompt"))
-		write_prompt(&w, a);
+		write_prompts(&w, a);
 	write_options(&w, a);
 	write_extra(&w);
 	write_text(&w, "}");
@@ -281,6 +321,7 @@ const struct dialect dialect_openai_completions = {
 	.name = "openai-completions",
 	.path = "/v1/completions",
 	.models_path = "/v1/models",
+	.batches = true,
 	.build = build_completions,
 	.read_event = read_event,
 	.read_body = read_body,

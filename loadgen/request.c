@@ -444,7 +444,15 @@ static void send_request(struct request *q, const struct planned_request *plan)
 						    on_end};
 	const struct request_env *env = q->env;
 	const struct target *t = env->target;
-	struct ask ask = {env->model, plan->text, plan->len, plan->output_tokens, &t->request};
+	struct ask ask = {
+		.model = env->model,
+		.prompt = plan->text,
+		.prompt_len = plan->len,
+		.before = plan->before,
+		.n_before = plan->n_before,
+		.output_tokens = plan->output_tokens,
+		.opts = &t->request,
+	};
 	struct buf path, headers, body;
 	struct xfer_spec spec = {.method = "POST", .keep_alive = true};
 

@@ -80,7 +80,16 @@ struct target {
 	double published_tokens_per_s; /* single stream, as in the source; 0 = none */
 };
 
-enum prompt_format { PROMPTS_AUTO, PROMPTS_LIMA, PROMPTS_PLAIN };
+enum prompt_format {
+	PROMPTS_AUTO, /* by what the file holds; prompts.h says how each looks */
+	PROMPTS_LIMA,
+	PROMPTS_SHAREGPT,
+	PROMPTS_MT_BENCH,
+	PROMPTS_OPENAI_BATCH,
+	PROMPTS_CUSTOM,
+	PROMPTS_CSV,
+	PROMPTS_PLAIN,
+};
 enum prompt_pick { PICK_SHUFFLE, PICK_SEQUENTIAL };
 
 struct workload_spec {

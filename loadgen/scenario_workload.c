@@ -168,8 +168,10 @@ static READER(read_synthetic)
 	return read_map(r, n, fields, out, e);
 }
 
-static const char *const format_names[] = {"auto", "lima", "plain", NULL}; /* enum prompt_format */
-static const char *const pick_names[] = {"shuffle", "sequential", NULL};   /* enum prompt_pick */
+/* enum prompt_format */
+static const char *const format_names[] = {"auto",   "lima", "sharegpt", "mt-bench", "openai-batch",
+					   "custom", "csv",  "plain",	 NULL};
+static const char *const pick_names[] = {"shuffle", "sequential", NULL}; /* enum prompt_pick */
 
 /* Only the first user turn is asked; other values come with conversations. */
 static READER(read_turns)

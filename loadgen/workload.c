@@ -12,7 +12,9 @@
 #include "base/check.h"
 #include "base/die.h"
 #include "base/dist.h"
+#include "base/log.h"
 #include "base/rng.h"
+#include "prompts.h"
 
 #define MAX_SET_BYTES	 (1u << 30)
 #define MAX_PROMPT_BYTES (256u << 20)
@@ -40,8 +42,8 @@ static const char *const words[128] = {
 struct workload {
 	const struct workload_spec *spec; /* the scenario's, which outlives this */
 	uint64_t seed;
-	struct prompt *prompt;
-	size_t n_prompts;
+	struct prompt_set set;
+	size_t n_prompts; /* the first so many of the set are used */
 
 	/* The order in use. Requests of a level ask for one order many times, so one is kept. */
 	uint32_t *order;
@@ -72,15 +74,14 @@ static enum rc read_file(struct workload *w, struct err *e)
 	rc = (enum rc)buf_read_file(&b, spec->file, e);
 	if (!rc && format == PROMPTS_AUTO)
 		rc = prompts_detect(spec->file, buf_head(&b), buf_size(&b), &format, e);
-	if (!rc && format == PROMPTS_LIMA)
-		rc = prompts_parse_lima(spec->file, buf_head(&b), buf_size(&b), &w->prompt,
-					&w->n_prompts, e);
-	else if (!rc)
-		rc = prompts_parse_plain(spec->file, buf_head(&b), buf_size(&b), &w->prompt,
-					 &w->n_prompts, e);
+	if (!rc)
+		rc = prompts_parse(&w->set, format, spec->file, buf_head(&b), buf_size(&b), e);
 	buf_release(&b);
-	if (!rc && !w->n_prompts)
+	if (!rc && !w->set.n)
 		return err_set(e, RC_INPUT, "%s: holds no prompts", spec->file);
+	if (!rc && w->set.skipped)
+		log_info("%s: %zu conversations without a human's words are left out of %zu",
+			 spec->file, w->set.skipped, w->set.skipped + w->set.n);
 	return rc;
 }
 
@@ -90,24 +91,15 @@ static void copy_text(struct workload *w)
 
 	while (w->spec->text[n])
 		n++;
-	w->prompt = xcalloc(n, sizeof(*w->prompt));
-	for (; w->n_prompts < n; w->n_prompts++) {
-		struct prompt *p = &w->prompt[w->n_prompts];
+	w->set.v = xcalloc(n, sizeof(*w->set.v));
+	for (; w->set.n < n; w->set.n++) {
+		struct prompt *p = &w->set.v[w->set.n];
 
-		p->text = xstrdup(w->spec->text[w->n_prompts]);
-		p->len = strlen(p->text);
+		p->n_turns = 1;
+		p->turn = xcalloc(1, sizeof(*p->turn));
+		p->turn[0].text = xstrdup(w->spec->text[w->set.n]);
+		p->turn[0].len = strlen(p->turn[0].text);
 	}
-}
-
-static void apply_limit(struct workload *w)
-{
-	size_t limit = (size_t)w->spec->limit;
-
-	if (!limit || limit >= w->n_prompts)
-		return;
-	for (size_t i = limit; i < w->n_prompts; i++)
-		free(w->prompt[i].text);
-	w->n_prompts = limit;
 }
 
 static enum rc check_references(const struct workload *w, struct err *e)
@@ -115,7 +107,7 @@ static enum rc check_references(const struct workload *w, struct err *e)
 	if (!w->spec->output_reference)
 		return RC_OK;
 	for (size_t i = 0; i < w->n_prompts; i++)
-		if (!w->prompt[i].reference_tokens)
+		if (!w->set.v[i].turn[0].reference_tokens)
 			return err_set(e, RC_INPUT,
 				       "%s: record %zu has no answer, and workload.output_tokens: "
 				       "reference asks for its length",
@@ -138,7 +130,9 @@ enum rc workload_new(struct workload **out, const struct scenario *s, struct err
 	else if (w->spec->text)
 		copy_text(w);
 	if (!rc) {
-		apply_limit(w);
+		w->n_prompts = w->spec->limit && (size_t)w->spec->limit < w->set.n
+				       ? (size_t)w->spec->limit
+				       : w->set.n;
 		rc = check_references(w, e);
 	}
 	if (rc) {
@@ -154,7 +148,7 @@ void workload_free(struct workload *w)
 {
 	if (!w)
 		return;
-	prompts_free(w->prompt, w->n_prompts);
+	prompts_release(&w->set);
 	free(w->order);
 	buf_release(&w->text);
 	free(w);
@@ -210,6 +204,8 @@ static void plan_synthetic(struct workload *w, uint64_t stream, int64_t k,
 	write_words(&w->text, &text, out->input_tokens);
 	out->text = buf_cstr(&w->text);
 	out->len = buf_size(&w->text);
+	out->before = NULL;
+	out->n_before = 0;
 }
 
 static int32_t output_tokens(const struct workload *w, uint64_t stream, int32_t reference)
@@ -230,11 +226,13 @@ static int32_t plan_from_set(struct workload *w, int level, int repeat, int64_t 
 	const struct prompt *p;
 
 	out->prompt_id = (int64_t)pick(w, level, repeat, k);
-	p = &w->prompt[out->prompt_id];
-	out->text = p->text;
-	out->len = p->len;
+	p = &w->set.v[out->prompt_id];
+	out->text = p->turn[0].text;
+	out->len = p->turn[0].len;
+	out->before = p->lead;
+	out->n_before = p->n_lead;
 	out->input_tokens = -1;
-	return p->reference_tokens;
+	return p->turn[0].reference_tokens;
 }
 
 void workload_plan(struct workload *w, int level, int repeat, int64_t k,

@@ -10,32 +10,10 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "message.h"
 #include "scenario.h"
 
-struct prompt {
-	char *text; /* the first user turn, UTF-8 */
-	size_t len;
-	int32_t reference_tokens; /* length of the set's own answer: `reference_tokens` of the
-				   * record, else the words of the answer * 1.35 rounded; 0 = the
-				   * set has none */
-};
-
 struct workload;
-
-/* A LIMA-style file: {"conversations": [...], "source": ...} a line. Pure: bytes in; `name` and the
- * line number stand in messages. Appends to an array of *n (realloc'd); on error what was appended
- * stays the caller's to free. */
-enum rc prompts_parse_lima(const char *name, const char *text, size_t len, struct prompt **out,
-			   size_t *n, struct err *e);
-/* Plain text: a prompt a line, empty lines skipped. */
-enum rc prompts_parse_plain(const char *name, const char *text, size_t len, struct prompt **out,
-			    size_t *n, struct err *e);
-/* What `format: auto` is: a first non-blank byte '{' and the key "conversations" make a LIMA file;
- * text that is no JSON is plain; any other JSON is RC_INPUT, for nobody wants braces asked by
- * accident. */
-enum rc prompts_detect(const char *name, const char *text, size_t len, enum prompt_format *out,
-		       struct err *e);
-void prompts_free(struct prompt *p, size_t n);
 
 /* Reads the file, or makes the inline or synthetic set. RC_INPUT also for a set without prompts,
  * and for `output_tokens: reference` with a record that has no answer. */
@@ -45,8 +23,10 @@ size_t workload_prompts(const struct workload *w); /* records in the set; 0 for 
 
 struct planned_request {
 	int64_t prompt_id; /* index in the set; for synthetic k */
-	const char *text;  /* valid until the next call */
+	const char *text;  /* the user's; valid until the next call */
 	size_t len;
+	const struct message *before; /* said before it: a system prompt, a history */
+	size_t n_before;
 	int32_t input_tokens;  /* synthetic: as drawn; else -1 (the server counts) */
 	int32_t output_tokens; /* max_tokens to ask for, >= 1 */
 };

@@ -1,6 +1,7 @@
 /*
- * What is asked: prompt files and their mistakes, the draw of prompts and lengths, and that it is a
- * function of (seed, level, repeat, k) alone. And the shipped set, held to what it claims to be.
+ * What is asked: the draw of prompts and lengths, and that it is a function of (seed, level,
+ * repeat, k) alone. And the shipped set, held to what it claims to be. Prompt files themselves are
+ * in test_prompts.c.
  */
 #include <ctype.h>
 #include <math.h>
@@ -22,128 +23,6 @@
 #include "loadgen/workload.h"
 
 #define SET SOURCE_DIR "/scenarios/prompts/lima_style.jsonl"
-
-/* ---- prompt files ---- */
-
-static void test_lima(void **state)
-{
-	static const char text[] =
-		"\xef\xbb\xbf{\"conversations\": [\"What is 1+1?\", \"Two, of course.\"]}\r\n"
-		"\n"
-		"{\"conversations\": [\"Gr\\u00fc\\u00dfe \\ud83d\\ude00\"], \"source\": \"x\"}\n"
-		"  {\"conversations\": [\"q\", \"a\", \"q2\", \"a2\"], \"reference_tokens\": 900, "
-		"\"more\": {}}";
-	struct prompt *p = NULL;
-	size_t n = 0;
-	struct err e;
-
-	(void)state;
-	assert_int_equal(prompts_parse_lima("f", text, sizeof(text) - 1, &p, &n, &e), RC_OK);
-	assert_int_equal(n, 3);
-	assert_string_equal(p[0].text, "What is 1+1?");
-	assert_int_equal(p[0].len, 12);
-	assert_int_equal(p[0].reference_tokens, 4); /* 3 words * 1.35 */
-	assert_string_equal(p[1].text, "Grüße 😀");
-	assert_int_equal(p[1].reference_tokens, 0);
-	assert_string_equal(p[2].text, "q");
-	assert_int_equal(p[2].reference_tokens, 900);
-	prompts_free(p, n);
-}
-
-static void test_lima_mistakes(void **state)
-{
-	static const struct {
-		const char *text, *message;
-	} row[] = {
-		{"{\"conversations\": [\"a\"]}\n{\"conversations\": [\"b\"}\n",
-		 "f:2: line 1, column 23: "},
-		{"[1]", "f:1: want an object {\"conversations\": [...]}"},
-		{"{}",
-		 "f:1: conversations: want a list of strings, the first of which is the user's"},
-		{"{\"conversations\": []}",
-		 "f:1: conversations: want a list of strings, the first of which is the user's"},
-		{"{\"conversations\": \"a\"}", "f:1: conversations: got "},
-		{"{\"conversations\": [{\"from\": \"human\", \"value\": \"hi\"}]}",
-		 "f:1: conversations: want strings, user and assistant in turn"},
-		{"{\"conversations\": [\"a\", 5]}",
-		 "f:1: conversations: want strings, user and assistant in turn"},
-		{"{\"conversations\": [\" \\n\", \"x\"]}",
-		 "f:1: conversations[0]: an empty prompt"},
-		{"{\"conversations\": [\"a\"], \"reference_tokens\": 0}",
-		 "f:1: reference_tokens: "},
-		{"{\"conversations\": [\"a\"], \"reference_tokens\": \"9\"}",
-		 "f:1: reference_tokens: "},
-		{"\n{\"conversations\": [\"\xff\"]}", "f:2: not UTF-8 text"},
-		{"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
-		 "f:1: "},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
-		struct prompt *p = NULL;
-		size_t n = 0;
-		struct err e = {.msg = ""};
-
-		assert_int_not_equal(
-			prompts_parse_lima("f", row[i].text, strlen(row[i].text), &p, &n, &e),
-			RC_OK);
-		if (strncmp(e.msg, row[i].message, strlen(row[i].message)) != 0)
-			fail_msg("%s\ngot:  %s\nwant: %s", row[i].text, e.msg, row[i].message);
-		prompts_free(p, n);
-	}
-}
-
-static void test_plain(void **state)
-{
-	static const char text[] = "one\r\n\n   \n two \nthree";
-	struct prompt *p = NULL;
-	size_t n = 0;
-	struct err e;
-
-	(void)state;
-	assert_int_equal(prompts_parse_plain("f", text, sizeof(text) - 1, &p, &n, &e), RC_OK);
-	assert_int_equal(n, 3);
-	assert_string_equal(p[0].text, "one");
-	assert_string_equal(p[1].text, " two ");
-	assert_string_equal(p[2].text, "three");
-	assert_int_equal(p[2].reference_tokens, 0);
-	prompts_free(p, n);
-	p = NULL;
-	n = 0;
-	assert_int_equal(prompts_parse_plain("f", "ok\na\0b", 6, &p, &n, &e), RC_INPUT);
-	assert_string_equal(e.msg, "f:2: not UTF-8 text");
-	prompts_free(p, n);
-}
-
-static void test_detect(void **state)
-{
-	static const struct {
-		const char *text;
-		enum rc rc;
-		enum prompt_format format;
-	} row[] = {
-		{"\n  {\"conversations\": [\"a\"]}\n", RC_OK, PROMPTS_LIMA},
-		{"\xef\xbb\xbf{\"conversations\": [\"a\"]}", RC_OK, PROMPTS_LIMA},
-		{"Explain {\"conversations\"}", RC_OK, PROMPTS_PLAIN},
-		{"", RC_OK, PROMPTS_PLAIN},
-		{"{\"prompt\": \"a\"}", RC_INPUT, PROMPTS_AUTO},
-		{"[{\"conversations\": []}]", RC_INPUT, PROMPTS_AUTO},
-		{"{not json", RC_INPUT, PROMPTS_AUTO},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
-		enum prompt_format format;
-		struct err e;
-
-		assert_int_equal(prompts_detect("f", row[i].text, strlen(row[i].text), &format, &e),
-				 row[i].rc);
-		if (row[i].rc == RC_OK)
-			assert_int_equal(format, row[i].format);
-		else
-			assert_non_null(strstr(e.msg, "say format: plain"));
-	}
-}
 
 /* ---- the draw ---- */
 
@@ -359,7 +238,7 @@ static void test_file_mistakes(void **state)
 	} row[] = {
 		{"", "", "holds no prompts"},
 		{"\n \n", "format: lima", "holds no prompts"},
-		{"{\"a\": 1}\n", "", "1: JSON, but no LIMA record"},
+		{"{\"a\": 1}\n", "", "1: JSON, but no record of a kind that is known"},
 		{"hello\n", "format: lima", "1: line 1, column 1: "},
 		{"{\"conversations\": [\"a\", \"b\"]}\n{\"conversations\": [\"a\"]}\n",
 		 "}, output_tokens: reference, request: {", "record 2 has no answer"},
@@ -511,10 +390,6 @@ static void test_shipped_lengths(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_lima),
-		cmocka_unit_test(test_lima_mistakes),
-		cmocka_unit_test(test_plain),
-		cmocka_unit_test(test_detect),
 		cmocka_unit_test(test_shuffle),
 		cmocka_unit_test(test_sequential),
 		cmocka_unit_test(test_pure),
