@@ -45,6 +45,9 @@ struct record {
 	int level;	    /* index in scenario.levels; -1 = warm-up */
 	int repeat;	    /* from 0 */
 	int64_t index;	    /* k-th of its level: with the seed it fixes prompt and arrival */
+	int32_t session;    /* of its level, and which turn of it, from 0; -1 = no session */
+	int32_t turn;
+	int32_t user; /* who held it, from 0; -1 = no session, or never sent */
 
 	int64_t sched_ns;     /* planned start */
 	int64_t send_ns;      /* slot granted, before connect or write */

@@ -77,7 +77,7 @@ static bool put_load(struct buf *out, const struct level *l)
 	if (l->kind != LOAD_OPEN || l->concurrency > 0)
 		if (!put_count(out, "Maximum request concurrency:", l->concurrency))
 			return false;
-	return l->kind != LOAD_OPEN || isinf(l->rate_per_s) ||
+	return l->kind != LOAD_OPEN || !isfinite(l->rate_per_s) ||
 	       put_value(out, "Request rate configured (RPS):", l->rate_per_s);
 }
 

@@ -38,6 +38,7 @@ struct request {
 
 	struct sse_in sse;
 	struct buf body;
+	struct buf answer; /* with keep_text */
 	char content_type[64], retry_after[32];
 	int64_t read_ns; /* stamp of the read in progress */
 
@@ -75,6 +76,7 @@ static void on_sweep(struct deferred *d)
 	env->on_end(q, env->arg);
 	sse_in_release(&q->sse);
 	buf_release(&q->body);
+	buf_release(&q->answer);
 	record_release(&q->rec);
 	free(q);
 }
@@ -196,13 +198,18 @@ static void take_reading(struct request *q, const struct reading *r, int64_t t_n
 		take_token(q, r, t_ns);
 }
 
+static struct buf *answer_of(struct request *q)
+{
+	return q->env->keep_text ? &q->answer : NULL;
+}
+
 static bool on_event(const struct sse_event *ev, void *arg)
 {
 	struct request *q = arg;
 	struct reading r = {0};
 	struct err e;
 
-	if (q->env->dialect->read_event(ev, &r, NULL, &e) != RC_OK) {
+	if (q->env->dialect->read_event(ev, &r, answer_of(q), &e) != RC_OK) {
 		finish(q, OUTCOME_PROTOCOL, q->read_ns, "an event that is %s: \"%.*s\"", e.msg,
 		       ev->len < 60 ? (int)ev->len : 60, ev->data);
 		return false;
@@ -363,7 +370,7 @@ static void end_of_body(struct request *q, int64_t t_ns)
 		finish(q, OUTCOME_EMPTY, t_ns, "HTTP %d without a body", q->rec.http_status);
 		return;
 	}
-	if (q->env->dialect->read_body(body, len, &r, NULL, &e) != RC_OK) {
+	if (q->env->dialect->read_body(body, len, &r, answer_of(q), &e) != RC_OK) {
 		finish(q, OUTCOME_PROTOCOL, t_ns, "the answer (%s) is %s: \"%.60s\"",
 		       q->content_type[0] ? q->content_type : "no content type", e.msg, body);
 		return;
@@ -488,6 +495,7 @@ struct request *request_start(const struct request_env *env, const struct planne
 	q->sweep.fn = on_sweep;
 	sse_in_init(&q->sse);
 	buf_init(&q->body, MAX_ANSWER_BYTES);
+	buf_init(&q->answer, MAX_ANSWER_BYTES);
 	if (env->keep_events) {
 		/* One more than asked for: the last event often carries no token of its own. */
 		q->cap_events = plan->output_tokens < MAX_FIRST_EVENTS ? plan->output_tokens + 1
@@ -512,4 +520,10 @@ struct record request_take_record(struct request *q)
 	q->rec.event = NULL;
 	q->rec.n_events = 0;
 	return rec;
+}
+
+const char *request_text(struct request *q, size_t *len)
+{
+	*len = buf_size(&q->answer);
+	return buf_cstr(&q->answer);
 }

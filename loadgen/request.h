@@ -29,6 +29,7 @@ struct request_env {
 	struct transport *transport;
 	const struct limits *limits;
 	bool keep_events; /* fill record.event */
+	bool keep_text;	  /* what request_text() gives: costs a JSON tree an event */
 	/* Takes the record with request_take_record(); q is gone after it. */
 	void (*on_end)(struct request *q, void *arg);
 	void *arg;
@@ -42,6 +43,9 @@ struct request *request_start(const struct request_env *env, const struct planne
 /* Ends it with this outcome (OUTCOME_CANCELLED, OUTCOME_TIMEOUT) and message; on_end follows at the
  * end of the turn. */
 void request_abort(struct request *q, enum outcome why, const char *error, int64_t now_ns);
+
+/* Inside on_end, with keep_text: the answer, valid until it returns. */
+const char *request_text(struct request *q, size_t *len);
 
 struct record request_take_record(struct request *q); /* inside on_end */
 

@@ -24,6 +24,8 @@
 #include "base/evloop.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "conversation.h"
+#include "curve.h"
 #include "deployment.h"
 #include "driver.h"
 #include "phases.h"
@@ -47,6 +49,7 @@ struct lane {
 
 	/* this phase */
 	struct driver *driver;
+	struct conversation *talk; /* sessions: one a user */
 	struct timer next_start, grace;
 	struct request **in_flight;
 	size_t n_in_flight, cap_in_flight;
@@ -152,13 +155,20 @@ static void on_notify(void *arg)
 }
 
 /* Who it is and what it asks for, which nothing that happens to it can change. */
-static void plan_record(const struct lane *l, int64_t index, int64_t sched_ns, struct record *rec,
-			struct planned_request *plan)
+static void plan_record(const struct lane *l, int64_t index, int64_t session, int turn,
+			int64_t sched_ns, struct record *rec, struct planned_request *plan)
 {
 	const struct run *r = l->run;
 
-	workload_plan(r->workload, r->phase->level, r->phase->repeat, index, plan);
 	record_init(rec);
+	if (r->level.kind == LOAD_SESSIONS) {
+		rec->session = (int32_t)session;
+		rec->turn = turn;
+		workload_plan_turn(r->workload, r->phase->level, r->phase->repeat, session, turn,
+				   index, plan);
+	} else {
+		workload_plan(r->workload, r->phase->level, r->phase->repeat, index, plan);
+	}
 	rec->request_id = phase_request_id(r->s, r->phase, l->index, index);
 	rec->target = l->index;
 	rec->point = l->point;
@@ -172,29 +182,51 @@ static void plan_record(const struct lane *l, int64_t index, int64_t sched_ns, s
 
 static void start_request(struct lane *l, const struct driver_step *step, int64_t now_ns)
 {
+	const struct run *r = l->run;
 	struct planned_request plan;
 	struct record rec;
 
-	plan_record(l, step->index, step->sched_ns, &rec, &plan);
+	plan_record(l, step->index, step->session, step->turn, step->sched_ns, &rec, &plan);
+	if (r->level.kind == LOAD_SESSIONS) {
+		struct conversation *c = &l->talk[step->user];
+
+		rec.user = step->user;
+		if (step->turn == 0)
+			conversation_begin(c, plan.before, plan.n_before);
+		plan.before = c->said;
+		plan.n_before = c->n;
+	}
 	if (l->n_in_flight == l->cap_in_flight) {
 		l->cap_in_flight = l->cap_in_flight ? 2 * l->cap_in_flight : 64;
 		l->in_flight =
 			xreallocarray(l->in_flight, l->cap_in_flight, sizeof(struct request *));
 	}
 	l->in_flight[l->n_in_flight++] = request_start(&l->env, &plan, &rec, now_ns);
+	if (r->level.kind == LOAD_SESSIONS)
+		conversation_add(&l->talk[step->user], "user", plan.text, plan.len);
 }
 
 /* Rows for what was planned and never sent. */
 static void record_dropped(struct lane *l)
 {
-	for (int64_t k = driver_started(l->driver); k < driver_planned(l->driver); k++) {
-		struct planned_request plan;
-		struct record rec;
+	bool sessions = l->run->level.kind == LOAD_SESSIONS;
 
-		plan_record(l, k, driver_sched_ns(l->driver, k), &rec, &plan);
+	for (int64_t k = 0; k < driver_planned(l->driver); k++) {
+		struct planned_request plan;
+		int64_t session = -1;
+		struct record rec;
+		int turn = -1;
+
+		if (driver_was_started(l->driver, k))
+			continue;
+		if (sessions)
+			driver_find_turn(l->driver, k, &session, &turn);
+		plan_record(l, k, session, turn, driver_sched_ns(l->driver, k), &rec, &plan);
 		rec.outcome = OUTCOME_DROPPED;
 		snprintf(rec.error, sizeof(rec.error), "never sent: %s",
-			 l->run->ended ? l->run->ended : "the level's time was over");
+			 l->run->ended ? l->run->ended
+			 : sessions    ? "an earlier turn of its conversation failed"
+				       : "the level's time was over");
 		keep_record(l->run, &rec);
 	}
 }
@@ -248,6 +280,35 @@ static void on_grace(struct timer *t, int64_t now_ns)
 			      "still running when limits.grace was over", now_ns);
 }
 
+/* What was answered is part of what is asked next. */
+static void end_turn(struct lane *l, struct request *q, const struct record *rec)
+{
+	bool ok = rec->outcome == OUTCOME_OK;
+
+	if (ok) {
+		size_t len;
+		const char *text = request_text(q, &len);
+
+		conversation_add(&l->talk[rec->user], "assistant", text, len);
+	}
+	driver_turn_ended(l->driver, rec->user, ok, rec->done_ns);
+}
+
+static int turns_of(void *arg, int64_t session)
+{
+	const struct run *r = arg;
+
+	return workload_turns(r->workload, r->phase->level, r->phase->repeat, session,
+			      r->level.turns);
+}
+
+static int64_t think_ns_behind(void *arg, int64_t index)
+{
+	const struct run *r = arg;
+
+	return arrival_think_ns(&r->level, r->s->seed, r->phase->level, r->phase->repeat, index);
+}
+
 static void on_request_end(struct request *q, void *arg)
 {
 	struct lane *l = arg;
@@ -269,7 +330,10 @@ static void on_request_end(struct request *q, void *arg)
 	} else if (rec.token1_ns >= 0) {
 		hist_record(r->ttft_us, (rec.token1_ns - rec.send_ns) / NS_PER_US);
 	}
-	driver_ended(l->driver, now_ns);
+	if (r->level.kind == LOAD_SESSIONS)
+		end_turn(l, q, &rec);
+	else
+		driver_ended(l->driver, now_ns);
 	if (r->s->limits.max_failures > 0 && r->failures >= r->s->limits.max_failures)
 		end_early(r, "max_failures", now_ns);
 	lane_pump(l, now_ns);
@@ -292,18 +356,16 @@ static void on_flush(struct timer *t, int64_t now_ns)
 static void describe_level(const struct run *r, char *out, size_t cap)
 {
 	const struct level *v = &r->level;
-	char repeat[32] = "";
+	char repeat[32] = "", label[64];
 
 	if (r->s->repeats > 1)
 		snprintf(repeat, sizeof(repeat), " #%d", r->phase->repeat + 1);
 	if (r->phase->level < 0)
 		snprintf(out, cap, "warm-up");
-	else if (v->kind == LOAD_CLOSED)
-		snprintf(out, cap, "closed %d%s", v->concurrency, repeat);
-	else if (v->kind == LOAD_OPEN)
-		snprintf(out, cap, "open %.4g/s%s", v->rate_per_s, repeat);
-	else
-		snprintf(out, cap, "%s%s", load_kind_name(v->kind), repeat);
+	else {
+		level_label(v, label, sizeof(label));
+		snprintf(out, cap, "%s%s", label, repeat);
+	}
 }
 
 static void on_show(struct timer *t, int64_t now_ns)
@@ -324,7 +386,9 @@ static void on_show(struct timer *t, int64_t now_ns)
 		now.done += l->done;
 		now.failed += l->failed;
 		now.running += driver_in_flight(l->driver);
-		now.planned += r->level.requests == 0 ? 0 : driver_planned(l->driver);
+		if (r->level.requests > 0 || r->level.conversations > 0 ||
+		    r->level.kind == LOAD_OPEN)
+			now.planned += driver_planned(l->driver);
 	}
 	if (now.planned > 0)
 		share = (double)now.done / (double)now.planned;
@@ -391,7 +455,15 @@ static void lane_begin(struct lane *l, const int64_t *arrivals, int64_t n_arriva
 	l->at.transport_type->stats(l->at.transport, &stats);
 	if (stats.receive_lag_ns)
 		hist_reset(stats.receive_lag_ns);
-	l->driver = driver_new(&r->level, r->level_start_ns, arrivals, n_arrivals);
+	l->env.keep_text = r->level.kind == LOAD_SESSIONS;
+	if (r->level.kind == LOAD_SESSIONS) {
+		struct session_source source = {turns_of, think_ns_behind, r};
+
+		l->talk = xcalloc((size_t)r->level.concurrency, sizeof(*l->talk));
+		l->driver = driver_new_sessions(&r->level, r->level_start_ns, &source);
+	} else {
+		l->driver = driver_new(&r->level, r->level_start_ns, arrivals, n_arrivals);
+	}
 	l->point = r->phase->level < 0 ? -1 : r->phase->first_point + (int)(l - r->active);
 	l->done = l->failed = 0;
 	l->over = false;
@@ -403,6 +475,10 @@ static void lane_end(struct lane *l, const struct self_watch_point *self, int64_
 	record_dropped(l);
 	if (l->point >= 0)
 		compute_point(l, *self, end_ns);
+	for (int i = 0; l->talk && i < l->run->level.concurrency; i++)
+		conversation_release(&l->talk[i]);
+	free(l->talk);
+	l->talk = NULL;
 	driver_free(l->driver);
 	l->driver = NULL;
 	deployment_tell_death(&l->at, l->failed > 0);
@@ -416,8 +492,8 @@ static void run_phase(struct run *r)
 
 	r->level = phase_level(r->s, r->phase);
 	if (r->level.kind == LOAD_OPEN)
-		arrivals = arrival_times(&r->level, r->s->seed, r->phase->level, r->phase->repeat,
-					 &n_arrivals);
+		arrivals = arrival_times(&r->level, workload_trace(r->workload), r->s->seed,
+					 r->phase->level, r->phase->repeat, &n_arrivals);
 	r->first_record = r->n_records;
 	hist_reset(r->ttft_us);
 	r->level_start_ns = monotonic_now_ns();

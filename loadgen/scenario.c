@@ -159,6 +159,35 @@ static enum rc check_size(const struct scenario *s, struct err *e)
 	return RC_OK;
 }
 
+/* Requests as a trace has them are there for its own levels only. */
+static enum rc check_trace(const struct scenario *s, struct err *e)
+{
+	const struct ynode *prompts =
+		ynode_get(ynode_get(ydoc_root(s->doc), "workload"), "prompts");
+
+	if (!s->workload.from_trace)
+		return RC_OK;
+	for (int i = 0; i < s->n_levels; i++)
+		if (s->levels[i].arrival != ARRIVAL_TRACE)
+			return ynode_err(prompts, e,
+					 "trace takes its lengths from load.open.trace, which has "
+					 "to be the only load");
+	return RC_OK;
+}
+
+static enum rc check_sessions(const struct scenario *s, struct err *e)
+{
+	const struct ynode *load = ynode_get(ydoc_root(s->doc), "load");
+
+	for (int i = 0; i < s->n_levels; i++)
+		if (s->levels[i].kind == LOAD_SESSIONS && s->levels[i].turns == 0 &&
+		    s->workload.synthetic)
+			return ynode_err(load, e,
+					 "sessions of synthetic prompts have no end of their own, "
+					 "want turns: N");
+	return RC_OK;
+}
+
 static enum rc apply_sets(struct ydoc *doc, const struct opt_list *sets, struct err *e)
 {
 	enum rc rc = RC_OK;
@@ -227,6 +256,10 @@ static enum rc build(struct scenario **out, struct ydoc *doc, const char *path,
 		rc = check_name(s, e);
 	if (!rc)
 		rc = check_size(s, e);
+	if (!rc)
+		rc = check_trace(s, e);
+	if (!rc)
+		rc = check_sessions(s, e);
 	free(r.request.extra_json);
 	if (rc)
 		scenario_free(s);
@@ -276,6 +309,7 @@ void scenario_free(struct scenario *s)
 	free(s->folder);
 	free(s->name);
 	free(s->description);
+	free(s->trace_file);
 	free(s->workload.file);
 	strings_free(s->workload.text);
 	strings_free(s->output.plots);

@@ -15,23 +15,38 @@
 #include "base/opt.h"
 #include "base/yamlx.h"
 
-enum load_kind { LOAD_CLOSED, LOAD_OPEN, LOAD_SERIAL };
+enum load_kind { LOAD_CLOSED, LOAD_OPEN, LOAD_SERIAL, LOAD_SESSIONS };
 const char *load_kind_name(enum load_kind k); /* "closed" ... as in requests.csv */
 
-enum arrival_kind { ARRIVAL_CONSTANT, ARRIVAL_POISSON, ARRIVAL_GAMMA };
+enum arrival_kind {
+	ARRIVAL_CONSTANT,
+	ARRIVAL_POISSON,
+	ARRIVAL_GAMMA,
+	ARRIVAL_RAMP,  /* Poisson, of a rate that goes evenly from one to another */
+	ARRIVAL_TRACE, /* as recorded */
+};
 
 /* One load level: what every target is put through once a repeat. */
 struct level {
 	enum load_kind kind;
-	int concurrency;   /* closed; serial has 1; open: cap on requests in flight, 0 = none */
-	double rate_per_s; /* open; HUGE_VAL = all at once */
+	/* closed; serial has 1; sessions: users; open: cap on requests in flight, 0 = none */
+	int concurrency;
+	double rate_per_s; /* open; HUGE_VAL = all at once; of a ramp its mean, of a trace NaN */
 	double burstiness; /* gamma shape as vLLM has it; 1 = Poisson */
 	enum arrival_kind arrival;
+	double from_per_s, to_per_s; /* ramp */
+	double speed;		     /* trace: twice as fast is 2 */
+	int64_t span_ns;   /* trace: only the first so much, in the trace's own time; 0 = all */
+	int64_t spread_ns; /* trace: stamps are whole multiples of so much; 0 = they are exact */
 	/* true: a plain renewal process; false: gaps rescaled, so that the last of N comes at
 	 * N/rate */
 	bool renewal;
-	int64_t requests;    /* 0 = by duration */
-	int64_t duration_ns; /* 0 = by requests; with both, what comes first */
+	int64_t conversations; /* sessions, instead of requests; 0 = by duration */
+	int64_t turns;	       /* sessions: at most so many of a conversation; 0 = all it has */
+	struct dist think_ns;  /* sessions: from the end of an answer to the user's next request */
+	int64_t requests;      /* 0 = by duration */
+	int64_t duration_ns;   /* 0 = by requests; with both, what comes first; a trace may have
+				* neither and ends with its last row */
 };
 
 enum url_scheme { URL_HTTP, URL_HTTPS, URL_UNIX };
@@ -93,13 +108,17 @@ enum prompt_format {
 enum prompt_pick { PICK_SHUFFLE, PICK_SEQUENTIAL };
 
 struct workload_spec {
-	char *file; /* one of file, text, synthetic */
+	char *file; /* one of file, text, synthetic, from_trace */
 	enum prompt_format format;
 	enum prompt_pick pick;
 	int64_t limit; /* use only the first so many records; 0 = all */
 	char **text;   /* NULL-terminated, or NULL */
 	bool synthetic;
-	struct dist input_tokens;  /* synthetic only */
+	struct dist input_tokens;  /* synthetic only: of the words behind the shared prefix */
+	int64_t prefix_tokens;	   /* synthetic only: what each prompt begins with; 0 = nothing */
+	int64_t prefix_groups;	   /* so many different ones, drawn alike often */
+	bool from_trace;	   /* `prompts: trace`: as long as load.open.trace has them */
+	bool output_trace;	   /* and no output_tokens: answers too */
 	bool output_reference;	   /* output_tokens: reference */
 	int64_t output_cap;	   /* `output_tokens: {reference: {max: N}}`; 0 = none */
 	struct dist output_tokens; /* otherwise; default 128, as vLLM's bench has it */
@@ -133,6 +152,7 @@ struct scenario {
 	struct workload_spec workload;
 	struct level *levels;
 	int n_levels;
+	char *trace_file;	 /* load.open.trace, absolute; or NULL */
 	bool interleave;	 /* all targets at once, level by level, with equal arrivals */
 	int64_t warmup_requests; /* one at a time per target; recorded as "warmup", in no figure */
 	int repeats;

@@ -49,6 +49,8 @@ struct workload {
 	uint32_t *order;
 	uint64_t order_of; /* stream index of `order`; ORDER_NONE at first */
 
+	struct trace trace; /* n 0: none */
+
 	struct buf text; /* of the last synthetic prompt */
 };
 
@@ -85,6 +87,18 @@ static enum rc read_file(struct workload *w, struct err *e)
 	return rc;
 }
 
+static enum rc read_trace(struct workload *w, const char *file, struct err *e)
+{
+	enum rc rc = trace_read(&w->trace, file, e);
+
+	if (!rc && w->spec->from_trace && w->spec->output_reference)
+		rc = err_set(e, RC_INPUT, "%s: a trace has no answers of its own", file);
+	if (!rc && w->trace.skipped)
+		log_info("%s: %zu failed requests (0 tokens) are left out of %zu", file,
+			 w->trace.skipped, w->trace.skipped + w->trace.n);
+	return rc;
+}
+
 static void copy_text(struct workload *w)
 {
 	size_t n = 0;
@@ -102,16 +116,37 @@ static void copy_text(struct workload *w)
 	}
 }
 
-static enum rc check_references(const struct workload *w, struct err *e)
+/* Of a conversation, how many turns some level asks at most. */
+static size_t turns_asked(const struct scenario *s)
 {
+	size_t most = 1;
+
+	for (int i = 0; i < s->n_levels; i++) {
+		const struct level *l = &s->levels[i];
+
+		if (l->kind == LOAD_SESSIONS && !l->turns)
+			return SIZE_MAX;
+		if (l->kind == LOAD_SESSIONS && (size_t)l->turns > most)
+			most = (size_t)l->turns;
+	}
+	return most;
+}
+
+static enum rc check_references(const struct workload *w, const struct scenario *s, struct err *e)
+{
+	size_t asked = turns_asked(s);
+
 	if (!w->spec->output_reference)
 		return RC_OK;
 	for (size_t i = 0; i < w->n_prompts; i++)
-		if (!w->set.v[i].turn[0].reference_tokens)
-			return err_set(e, RC_INPUT,
-				       "%s: record %zu has no answer, and workload.output_tokens: "
-				       "reference asks for its length",
-				       w->spec->file, i + 1);
+		for (size_t k = 0; k < w->set.v[i].n_turns && k < asked; k++)
+			if (!w->set.v[i].turn[k].reference_tokens)
+				return err_set(e, RC_INPUT,
+					       "%s: record %zu has no answer%s, and "
+					       "workload.output_tokens: reference asks for its "
+					       "length",
+					       w->spec->file, i + 1,
+					       k ? " to one of its later turns" : "");
 	return RC_OK;
 }
 
@@ -125,15 +160,17 @@ enum rc workload_new(struct workload **out, const struct scenario *s, struct err
 	w->seed = s->seed;
 	w->order_of = ORDER_NONE;
 	buf_init(&w->text, MAX_PROMPT_BYTES);
-	if (w->spec->file)
+	if (s->trace_file)
+		rc = read_trace(w, s->trace_file, e);
+	if (!rc && w->spec->file)
 		rc = read_file(w, e);
-	else if (w->spec->text)
+	else if (!rc && w->spec->text)
 		copy_text(w);
 	if (!rc) {
 		w->n_prompts = w->spec->limit && (size_t)w->spec->limit < w->set.n
 				       ? (size_t)w->spec->limit
 				       : w->set.n;
-		rc = check_references(w, e);
+		rc = check_references(w, s, e);
 	}
 	if (rc) {
 		workload_free(w);
@@ -149,6 +186,7 @@ void workload_free(struct workload *w)
 	if (!w)
 		return;
 	prompts_release(&w->set);
+	trace_release(&w->trace);
 	free(w->order);
 	buf_release(&w->text);
 	free(w);
@@ -157,6 +195,11 @@ void workload_free(struct workload *w)
 size_t workload_prompts(const struct workload *w)
 {
 	return w->n_prompts;
+}
+
+const struct trace *workload_trace(const struct workload *w)
+{
+	return w->trace.n ? &w->trace : NULL;
 }
 
 /* Place k of the orders of this level, one behind the other. */
@@ -178,72 +221,146 @@ static size_t pick(struct workload *w, int level, int repeat, int64_t k)
 	return w->order[k % n];
 }
 
-static void write_words(struct buf *b, struct rng *r, int64_t n)
+/* Appends n words of a stream. */
+static void write_words(struct workload *w, const char *purpose, uint64_t stream, int64_t n)
 {
 	uint32_t bits = 0;
+	struct rng r;
 
-	buf_clear(b);
+	rng_init(&r, w->seed, purpose, stream);
 	for (int64_t i = 0; i < n; i++, bits >>= 7) {
 		if (i % 4 == 0)
-			bits = rng_u32(r);
-		if (i)
-			buf_putc(b, ' ');
-		buf_puts(b, words[bits & 127]);
+			bits = rng_u32(&r);
+		if (buf_size(&w->text))
+			buf_putc(&w->text, ' ');
+		buf_puts(&w->text, words[bits & 127]);
 	}
 }
 
-static void plan_synthetic(struct workload *w, uint64_t stream, int64_t k,
-			   struct planned_request *out)
+static void give_text(struct workload *w, struct planned_request *out)
 {
-	struct rng lengths, text;
-
-	rng_init(&lengths, w->seed, "input lengths", stream);
-	rng_init(&text, w->seed, "input words", stream);
-	out->prompt_id = k;
-	out->input_tokens = (int32_t)dist_sample_count(&w->spec->input_tokens, &lengths, 1);
-	write_words(&w->text, &text, out->input_tokens);
 	out->text = buf_cstr(&w->text);
 	out->len = buf_size(&w->text);
-	out->before = NULL;
-	out->n_before = 0;
 }
 
-static int32_t output_tokens(const struct workload *w, uint64_t stream, int32_t reference)
+static void plan_synthetic(struct workload *w, int level, int repeat, int64_t k,
+			   struct planned_request *out)
+{
+	const struct workload_spec *spec = w->spec;
+	uint64_t stream = stream_index(level, repeat, k);
+	int64_t own;
+	struct rng r;
+
+	rng_init(&r, w->seed, "input lengths", stream);
+	own = dist_sample_count(&spec->input_tokens, &r, 1);
+	buf_clear(&w->text);
+	if (spec->prefix_tokens) {
+		int64_t group;
+
+		rng_init(&r, w->seed, "prefix groups", stream);
+		group = (int64_t)rng_below(&r, (uint64_t)spec->prefix_groups);
+		write_words(w, "shared prefixes", stream_index(level, repeat, group),
+			    spec->prefix_tokens);
+	}
+	write_words(w, "input words", stream, own);
+	out->prompt_id = k;
+	out->input_tokens = (int32_t)(spec->prefix_tokens + own);
+	give_text(w, out);
+}
+
+/* Returns the length of the recorded answer. */
+static int32_t plan_from_trace(struct workload *w, int level, int repeat, int64_t k,
+			       struct planned_request *out)
+{
+	const struct trace *t = &w->trace;
+	size_t i = (size_t)k % t->n, at = level < 0 ? t->n - 1 - i : i;
+	const struct trace_row *row = &t->row[at];
+	int64_t left = row->input_tokens;
+
+	out->prompt_id = (int64_t)at;
+	if (row->prompt) {
+		out->text = row->prompt;
+		out->len = strlen(row->prompt);
+		out->input_tokens = -1;
+		return row->output_tokens;
+	}
+	buf_clear(&w->text);
+	for (size_t b = 0; b < row->n_blocks; b++) {
+		int64_t n = left < t->block_tokens ? left : t->block_tokens;
+
+		write_words(w, "trace blocks",
+			    stream_index(level, repeat, t->block[row->first_block + b]), n);
+		left -= n;
+	}
+	write_words(w, "input words", stream_index(level, repeat, k), left);
+	out->input_tokens = row->input_tokens;
+	give_text(w, out);
+	return row->output_tokens;
+}
+
+/* own: how long the answer is that stands in the set or the trace; 0 = none stands there. */
+static int32_t output_tokens(const struct workload *w, uint64_t stream, int32_t own)
 {
 	int64_t cap = w->spec->output_cap;
 	struct rng r;
 
-	if (w->spec->output_reference)
-		return cap && reference > cap ? (int32_t)cap : reference;
+	if (w->spec->output_reference || w->spec->output_trace)
+		return cap && own > cap ? (int32_t)cap : own;
 	rng_init(&r, w->seed, "output lengths", stream);
 	return (int32_t)dist_sample_count(&w->spec->output_tokens, &r, 1);
 }
 
-/* Returns the length of the set's own answer. */
-static int32_t plan_from_set(struct workload *w, int level, int repeat, int64_t k,
+/* Turn of the k-th conversation of the set. Returns the length of the set's own answer. */
+static int32_t plan_from_set(struct workload *w, int level, int repeat, int64_t k, int turn,
 			     struct planned_request *out)
 {
 	const struct prompt *p;
 
 	out->prompt_id = (int64_t)pick(w, level, repeat, k);
 	p = &w->set.v[out->prompt_id];
-	out->text = p->turn[0].text;
-	out->len = p->turn[0].len;
+	out->text = p->turn[turn].text;
+	out->len = p->turn[turn].len;
 	out->before = p->lead;
 	out->n_before = p->n_lead;
 	out->input_tokens = -1;
-	return p->turn[0].reference_tokens;
+	return p->turn[turn].reference_tokens;
+}
+
+int workload_turns(struct workload *w, int level, int repeat, int64_t session, int64_t at_most)
+{
+	int64_t n =
+		w->n_prompts ? (int64_t)w->set.v[pick(w, level, repeat, session)].n_turns : at_most;
+
+	CHECK(n > 0);
+	return (int)(at_most && at_most < n ? at_most : n);
+}
+
+void workload_plan_turn(struct workload *w, int level, int repeat, int64_t session, int turn,
+			int64_t k, struct planned_request *out)
+{
+	int32_t own = 0;
+
+	out->before = NULL;
+	out->n_before = 0;
+	if (w->spec->synthetic)
+		plan_synthetic(w, level, repeat, k, out);
+	else
+		own = plan_from_set(w, level, repeat, session, turn, out);
+	out->output_tokens = output_tokens(w, stream_index(level, repeat, k), own);
 }
 
 void workload_plan(struct workload *w, int level, int repeat, int64_t k,
 		   struct planned_request *out)
 {
-	uint64_t stream = stream_index(level, repeat, k);
-	int32_t reference = 0; /* synthetic prompts have no answers, and the scenario knows it */
+	int32_t own = 0;
 
+	out->before = NULL;
+	out->n_before = 0;
 	if (w->spec->synthetic)
-		plan_synthetic(w, stream, k, out);
+		plan_synthetic(w, level, repeat, k, out);
+	else if (w->spec->from_trace)
+		own = plan_from_trace(w, level, repeat, k, out);
 	else
-		reference = plan_from_set(w, level, repeat, k, out);
-	out->output_tokens = output_tokens(w, stream, reference);
+		own = plan_from_set(w, level, repeat, k, 0, out);
+	out->output_tokens = output_tokens(w, stream_index(level, repeat, k), own);
 }

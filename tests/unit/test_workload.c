@@ -166,6 +166,46 @@ static void test_streams_apart(void **state)
 	scenario_free(t);
 }
 
+/* All turns of a conversation are one record's; it has a level's as many as are asked. */
+static void test_turns(void **state)
+{
+	static const char records[] =
+		"{\"turns\": [\"a1\", \"a2\", \"a3\"]}\n{\"turns\": [\"b1\"]}\n";
+	char path[] = "/tmp/test_workload.XXXXXX", *keys;
+	struct planned_request r;
+	struct scenario *s;
+	struct workload *w;
+	int fd = mkstemp(path), long_ones = 0;
+
+	(void)state;
+	assert_int_equal(write(fd, records, sizeof(records) - 1), sizeof(records) - 1);
+	close(fd);
+	keys = xasprintf("prompts: {file: \"%s\"}", path);
+	s = scenario(keys);
+	w = workload(s);
+	for (int64_t c = 0; c < 10; c++) {
+		int n = workload_turns(w, 0, 0, c, 0);
+
+		workload_plan_turn(w, 0, 0, c, n - 1, 77, &r);
+		assert_string_equal(r.text, n == 3 ? "a3" : "b1");
+		assert_int_equal(workload_turns(w, 0, 0, c, 2), n == 3 ? 2 : 1);
+		long_ones += n == 3;
+	}
+	assert_int_equal(long_ones, 5);
+	workload_free(w);
+	scenario_free(s);
+	free(keys);
+	remove(path);
+
+	s = scenario("prompts: {synthetic: {input_tokens: 9}}");
+	w = workload(s);
+	assert_int_equal(workload_turns(w, 0, 0, 3, 4), 4);
+	workload_plan_turn(w, 0, 0, 3, 2, 14, &r);
+	assert_string_equal(r.text, plan(w, 0, 0, 14).text);
+	workload_free(w);
+	scenario_free(s);
+}
+
 static int64_t words_of(const char *s)
 {
 	int64_t n = 0;
@@ -204,6 +244,108 @@ static void test_synthetic(void **state)
 	assert_true(fabs(out / 4000 - 100 * (1 - exp(-4))) < 6);
 	workload_free(w);
 	scenario_free(s);
+}
+
+/* How many words the two begin with alike. */
+static int64_t common_words(const char *a, const char *b)
+{
+	int64_t n = 0;
+
+	for (size_t i = 0;; i++) {
+		n += (a[i] == ' ' || !a[i]) && (b[i] == ' ' || !b[i]);
+		if (a[i] != b[i] || !a[i])
+			return n;
+	}
+}
+
+static void test_shared_prefix(void **state)
+{
+	struct scenario *s = scenario("prompts: {synthetic: {input_tokens: 20, shared_prefix: "
+				      "{tokens: 100, groups: 4}}}");
+	struct workload *w = workload(s);
+	char *seen[4] = {NULL}, *other;
+	int count[4] = {0}, groups = 0;
+
+	(void)state;
+	for (int64_t k = 0; k < 400; k++) {
+		struct planned_request r = plan(w, 0, 0, k);
+		int g = 0;
+
+		assert_int_equal(r.input_tokens, 120);
+		assert_int_equal(words_of(r.text), 120);
+		while (g < groups && common_words(seen[g], r.text) < 100)
+			g++;
+		assert_true(g < 4);
+		if (g == groups)
+			seen[groups++] = xstrdup(r.text);
+		else
+			assert_true(common_words(seen[g], r.text) < 108); /* then their own */
+		count[g]++;
+	}
+	assert_int_equal(groups, 4);
+	for (int g = 0; g < 4; g++)
+		assert_true(count[g] > 60 && count[g] < 140);
+	/* Another level or repeat has other prefixes: it starts with a cold cache. */
+	other = xstrdup(plan(w, 1, 0, 0).text);
+	for (int g = 0; g < 4; g++) {
+		assert_true(common_words(seen[g], other) < 10);
+		assert_true(common_words(seen[g], plan(w, 0, 1, 0).text) < 10);
+		free(seen[g]);
+	}
+	free(other);
+	workload_free(w);
+	scenario_free(s);
+}
+
+/* Prompts as long as a trace's, of its blocks, with its answers. */
+static void test_from_trace(void **state)
+{
+	static const char rows[] = "{\"timestamp\": 0, \"input_length\": 1030, \"output_length\": "
+				   "7, \"hash_ids\": [0, 1, "
+				   "2]}\n"
+				   "{\"timestamp\": 9, \"input_length\": 1100, \"output_length\": "
+				   "8, \"hash_ids\": [0, 1, "
+				   "3]}\n"
+				   "{\"timestamp\": 9, \"input_length\": 600, \"output_length\": "
+				   "9, \"hash_ids\": [0]}\n";
+	static const int32_t input[] = {1030, 1100, 600}, output[] = {7, 8, 9};
+	char path[] = "/tmp/test_workload.XXXXXX", *text, *prompt[3];
+	struct scenario *s = NULL;
+	struct workload *w;
+	struct err e = {.msg = ""};
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_int_equal(write(fd, rows, sizeof(rows) - 1), sizeof(rows) - 1);
+	close(fd);
+	text = xasprintf("targets: [{name: a, url: \"http://h\"}]\n"
+			 "load: {open: {trace: \"%s\"}}\nworkload: {prompts: trace}\n",
+			 path);
+	if (scenario_parse(&s, "s.yaml", text, strlen(text), NULL, NULL, &e) != RC_OK)
+		fail_msg("%s", e.msg);
+	w = workload(s);
+	assert_int_equal(workload_trace(w)->n, 3);
+	for (int i = 0; i < 3; i++) {
+		struct planned_request r = plan(w, 0, 0, i);
+
+		assert_int_equal(r.prompt_id, i);
+		assert_int_equal(r.input_tokens, input[i]);
+		assert_int_equal(r.output_tokens, output[i]);
+		assert_int_equal(words_of(r.text), input[i]);
+		prompt[i] = xstrdup(r.text);
+	}
+	assert_int_equal(common_words(prompt[0], prompt[1]) / 1024, 1);
+	assert_true(common_words(prompt[0], prompt[1]) < 1030);
+	assert_true(common_words(prompt[0], prompt[2]) >= 512);
+	assert_true(common_words(prompt[0], prompt[2]) < 520);
+	assert_true(common_words(prompt[0], plan(w, 1, 0, 0).text) < 10);
+	assert_int_equal(plan(w, -1, 0, 0).prompt_id, 2); /* a warm-up comes from the end */
+	for (int i = 0; i < 3; i++)
+		free(prompt[i]);
+	workload_free(w);
+	scenario_free(s);
+	free(text);
+	remove(path);
 }
 
 static void test_reference(void **state)
@@ -390,15 +532,12 @@ static void test_shipped_lengths(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_shuffle),
-		cmocka_unit_test(test_sequential),
-		cmocka_unit_test(test_pure),
-		cmocka_unit_test(test_streams_apart),
-		cmocka_unit_test(test_synthetic),
-		cmocka_unit_test(test_reference),
-		cmocka_unit_test(test_file_mistakes),
-		cmocka_unit_test(test_shipped_set),
-		cmocka_unit_test(test_shipped_lengths),
+		cmocka_unit_test(test_shuffle),	      cmocka_unit_test(test_sequential),
+		cmocka_unit_test(test_pure),	      cmocka_unit_test(test_streams_apart),
+		cmocka_unit_test(test_synthetic),     cmocka_unit_test(test_turns),
+		cmocka_unit_test(test_shared_prefix), cmocka_unit_test(test_from_trace),
+		cmocka_unit_test(test_reference),     cmocka_unit_test(test_file_mistakes),
+		cmocka_unit_test(test_shipped_set),   cmocka_unit_test(test_shipped_lengths),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
