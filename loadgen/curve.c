@@ -113,7 +113,9 @@ enum metric headline_e2el(const struct level *l)
 
 void level_label(const struct level *l, char *out, size_t cap)
 {
-	if (l->kind == LOAD_SESSIONS)
+	if (l->kind == LOAD_BATCH)
+		snprintf(out, cap, "batch %d", l->batch);
+	else if (l->kind == LOAD_SESSIONS)
 		snprintf(out, cap, "%d user%s", l->concurrency, l->concurrency > 1 ? "s" : "");
 	else if (l->kind == LOAD_CLOSED)
 		snprintf(out, cap, "closed %d", l->concurrency);
@@ -132,7 +134,9 @@ void level_label(const struct level *l, char *out, size_t cap)
 double level_load(const struct level *l)
 {
 	if (l->kind != LOAD_OPEN)
-		return l->kind == LOAD_SERIAL ? 1 : l->concurrency;
+		return l->kind == LOAD_SERIAL  ? 1
+		       : l->kind == LOAD_BATCH ? l->batch
+					       : l->concurrency;
 	return l->arrival == ARRIVAL_TRACE ? l->speed : l->rate_per_s;
 }
 

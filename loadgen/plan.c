@@ -1,5 +1,5 @@
 /*
- * Owns the two printed forms of a timetable. Main thread; reads prompts, opens no socket.
+ * Owns the printed forms of a timetable. Main thread; reads prompts, opens no socket.
  */
 #include "plan.h"
 
@@ -10,12 +10,16 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/csv.h"
+#include "base/jsonx.h"
 #include "base/units.h"
 #include "curve.h"
+#include "dialect.h"
 #include "phases.h"
+#include "request.h"
 #include "workload.h"
 
 #define PROMPT_COLUMNS 56
+#define MAX_LINE_BYTES (1u << 30)
 
 /* One phase's requests, in order; n 0: as many as fit in its time. */
 struct timetable {
@@ -46,6 +50,10 @@ static struct timetable timetable_of(const struct scenario *s, const struct phas
 static void timetable_next(struct timetable *t, const struct phase *p, struct workload *w,
 			   int64_t k, struct planned_request *out)
 {
+	if (t->level.batch) {
+		workload_plan_batch(w, p->level, p->repeat, k, t->level.batch, out);
+		return;
+	}
 	if (t->level.kind != LOAD_SESSIONS) {
 		workload_plan(w, p->level, p->repeat, k, out);
 		return;
@@ -220,4 +228,83 @@ enum rc plan_csv(const struct scenario *s, const char *path, struct err *e)
 	free(phases);
 	workload_free(w);
 	return rc ? rc : closed;
+}
+
+static enum rc batch_line(const struct target *t, int64_t request_id,
+			  const struct planned_request *r, struct buf *line, struct err *e)
+{
+	const struct dialect *d = dialect_find(t->dialect);
+	struct request_opts opts = t->request;
+	struct ask ask = {
+		.model = t->model,
+		.prompt = r->text,
+		.prompt_len = r->len,
+		.output_tokens = r->output_tokens,
+		.opts = &opts,
+		.before = r->before,
+		.n_before = r->n_before,
+		.also = r->also,
+		.n_also = r->n_also,
+	};
+	char name[32];
+	bool ok;
+
+	opts.stream = false;
+	request_name(name, request_id);
+	buf_clear(line);
+	ok = buf_printf(line, "{\"custom_id\":\"%s\",\"method\":\"POST\",\"url\":", name) &&
+	     json_quote(line, t->endpoint ? t->endpoint : d->path) &&
+	     buf_puts(line, ",\"body\":") && d->build(&ask, line) && buf_puts(line, "}\n");
+	return ok ? RC_OK : err_set(e, RC_LIMIT, "%s: more than 1 GiB", name);
+}
+
+static enum rc batch_phase(const struct scenario *s, const struct phase *p, struct workload *w,
+			   struct buf *line, FILE *out, int64_t *lines, struct err *e)
+{
+	struct timetable t = timetable_of(s, p, w);
+	enum rc rc = RC_OK;
+
+	for (int64_t k = 0; k < t.n && !rc; k++) {
+		struct planned_request r;
+
+		timetable_next(&t, p, w, k, &r);
+		if (t.turn > 0)
+			continue;
+		rc = batch_line(&s->targets[0], phase_request_id(s, p, 0, k), &r, line, e);
+		if (!rc)
+			fwrite(buf_head(line), 1, buf_size(line), out);
+		++*lines;
+	}
+	free(t.arrival_ns);
+	return rc;
+}
+
+enum rc plan_openai_batch(const struct scenario *s, FILE *out, struct err *e)
+{
+	struct workload *w = NULL;
+	struct phase *phases = NULL;
+	int64_t lines = 0;
+	int n_phases = 0;
+	struct buf line;
+	enum rc rc;
+
+	buf_init(&line, MAX_LINE_BYTES);
+	if (!s->targets[0].model)
+		rc = err_set(e, RC_INPUT, "target %s: model is missing: a batch file names it",
+			     s->targets[0].name);
+	else
+		rc = workload_new(&w, s, e);
+	if (!rc)
+		phases = phases_new(s, &n_phases);
+	for (int i = 0; i < n_phases && !rc; i++)
+		if (phases[i].level >= 0 && phases[i].first_target == 0)
+			rc = batch_phase(s, &phases[i], w, &line, out, &lines, e);
+	if (!rc && !lines)
+		rc = err_set(
+			e, RC_INPUT,
+			"no request is known before the run: give the load an end by requests");
+	free(phases);
+	workload_free(w);
+	buf_release(&line);
+	return rc;
 }

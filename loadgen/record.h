@@ -70,9 +70,10 @@ struct record {
 	bool streamed; /* the answer came as a stream: else TTFT is the whole latency */
 	int32_t merged_events;
 	enum outcome outcome;
-	int http_status;	/* 0 = none */
-	char error[160];	/* one line, "" if ok */
-	char finish_reason[24]; /* as sent, "" if none */
+	bool cancelled_as_planned; /* load.cancel asked for it: no failure (outcome is cancelled) */
+	int http_status;	   /* 0 = none */
+	char error[160];	   /* one line, "" if ok */
+	char finish_reason[24];	   /* as sent, "" if none */
 
 	struct token_event *event; /* n_events of them; owned by the record, may be NULL */
 	int32_t n_events;

@@ -211,7 +211,7 @@ static struct request_list requests_of(const struct report_input *in, const stru
 	struct request_list list = {xcalloc(in->n_records + 1, sizeof(struct record *)), 0};
 
 	for (size_t i = 0; i < in->n_records; i++)
-		if (in->records[i].point == p->id)
+		if (in->records[i].point == p->id && !in->records[i].cancelled_as_planned)
 			list.v[list.n++] = &in->records[i];
 	qsort(list.v, list.n, sizeof(struct record *), by_index);
 	return list;

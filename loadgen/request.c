@@ -46,6 +46,8 @@ struct request {
 	int32_t running_tokens; /* after the last token event */
 	int64_t usage_tokens;	/* the last usage said; -1 = none */
 	int32_t cap_events;
+	int32_t cancel_after_tokens;  /* 0 = not on purpose */
+	size_t n_prompts, n_finished; /* a batch has several; events that told a finish reason */
 
 	struct timer limit;
 	int64_t last_byte_ns;
@@ -192,10 +194,19 @@ static void take_reading(struct request *q, const struct reading *r, int64_t t_n
 		rec->prompt_tokens = (int32_t)r->prompt_tokens;
 	if (r->output_tokens >= 0)
 		q->usage_tokens = r->output_tokens;
+	q->n_finished += r->finish_reason[0] != '\0';
 	if (r->finish_reason[0])
 		memcpy(rec->finish_reason, r->finish_reason, sizeof(rec->finish_reason));
 	if (r->has_token)
 		take_token(q, r, t_ns);
+}
+
+/* The user has seen enough: the connection is closed in mid-answer. */
+static void cancel_as_planned(struct request *q)
+{
+	q->rec.cancelled_as_planned = true;
+	finish(q, OUTCOME_CANCELLED, q->read_ns, "given up after %d tokens, as load.cancel asks",
+	       q->running_tokens);
 }
 
 static struct buf *answer_of(struct request *q)
@@ -222,6 +233,9 @@ static bool on_event(const struct sse_event *ev, void *arg)
 	else if (r.done)
 		finish(q, OUTCOME_EMPTY, q->read_ns, "HTTP %d, and [DONE] without a token",
 		       q->rec.http_status);
+	else if (q->cancel_after_tokens && q->running_tokens >= q->cancel_after_tokens &&
+		 !r.finish_reason[0])
+		cancel_as_planned(q);
 	return q->state != REQUEST_OVER;
 }
 
@@ -341,7 +355,7 @@ static void on_body(void *owner, const char *bytes, size_t n, int64_t t_ns)
 
 static void end_of_stream(struct request *q, enum xfer_end how, const char *why, int64_t t_ns)
 {
-	bool finished = q->rec.finish_reason[0] != '\0';
+	bool finished = q->n_finished >= q->n_prompts;
 
 	if (finished && q->token_events > 0)
 		finish(q, OUTCOME_OK, t_ns, "%s", "");
@@ -457,6 +471,8 @@ static void send_request(struct request *q, const struct planned_request *plan)
 		.prompt_len = plan->len,
 		.before = plan->before,
 		.n_before = plan->n_before,
+		.also = plan->also,
+		.n_also = plan->n_also,
 		.output_tokens = plan->output_tokens,
 		.opts = &t->request,
 	};
@@ -491,6 +507,8 @@ struct request *request_start(const struct request_env *env, const struct planne
 	q->rec.send_ns = now_ns;
 	q->rec.stamp_source = env->transport_type->stamps;
 	q->usage_tokens = -1;
+	q->cancel_after_tokens = plan->cancel_after_tokens;
+	q->n_prompts = 1 + plan->n_also;
 	q->limit.fn = on_limit;
 	q->sweep.fn = on_sweep;
 	sse_in_init(&q->sse);

@@ -47,4 +47,5 @@ const struct request_column request_columns[N_REQUEST_COLUMNS] = {
 	FIELD("session", COL_COUNT, session),
 	FIELD("turn", COL_COUNT, turn),
 	FIELD("user", COL_COUNT, user),
+	FIELD("cancelled_as_planned", COL_BOOL, cancelled_as_planned),
 };

@@ -41,7 +41,7 @@ struct request_column {
 	size_t offset, size; /* in struct record */
 };
 
-#define N_REQUEST_COLUMNS 36
+#define N_REQUEST_COLUMNS 37
 extern const struct request_column request_columns[N_REQUEST_COLUMNS];
 
 #define EVENTS_MAGIC   "LGEVENTS"

@@ -166,6 +166,9 @@ static void plan_record(const struct lane *l, int64_t index, int64_t session, in
 		rec->turn = turn;
 		workload_plan_turn(r->workload, r->phase->level, r->phase->repeat, session, turn,
 				   index, plan);
+	} else if (r->level.batch) {
+		workload_plan_batch(r->workload, r->phase->level, r->phase->repeat, index,
+				    r->level.batch, plan);
 	} else {
 		workload_plan(r->workload, r->phase->level, r->phase->repeat, index, plan);
 	}
@@ -177,7 +180,7 @@ static void plan_record(const struct lane *l, int64_t index, int64_t session, in
 	rec->index = index;
 	rec->sched_ns = sched_ns;
 	rec->prompt_id = (int32_t)plan->prompt_id;
-	rec->planned_output_tokens = plan->output_tokens;
+	rec->planned_output_tokens = (int32_t)(1 + plan->n_also) * plan->output_tokens;
 }
 
 static void start_request(struct lane *l, const struct driver_step *step, int64_t now_ns)
@@ -283,7 +286,8 @@ static void on_grace(struct timer *t, int64_t now_ns)
 /* What was answered is part of what is asked next. */
 static void end_turn(struct lane *l, struct request *q, const struct record *rec)
 {
-	bool ok = rec->outcome == OUTCOME_OK;
+	/* Who gives up an answer has read its beginning, and goes on. */
+	bool ok = rec->outcome == OUTCOME_OK || rec->cancelled_as_planned;
 
 	if (ok) {
 		size_t len;
@@ -324,7 +328,7 @@ static void on_request_end(struct request *q, void *arg)
 	}
 	keep_record(r, &rec);
 	l->done++;
-	if (rec.outcome != OUTCOME_OK) {
+	if (rec.outcome != OUTCOME_OK && !rec.cancelled_as_planned) {
 		l->failed++;
 		r->failures++;
 	} else if (rec.token1_ns >= 0) {

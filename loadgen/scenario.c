@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/die.h"
+#include "dialect.h"
 #include "scenario_read.h"
 
 #define MAX_POINTS 1000000
@@ -188,6 +189,29 @@ static enum rc check_sessions(const struct scenario *s, struct err *e)
 	return RC_OK;
 }
 
+/* What some kinds of load ask of every target. */
+static enum rc check_targets(const struct scenario *s, struct err *e)
+{
+	bool batch = false;
+
+	for (int i = 0; i < s->n_levels; i++)
+		batch |= s->levels[i].kind == LOAD_BATCH;
+	for (int i = 0; i < s->n_targets; i++) {
+		const struct target *t = &s->targets[i];
+
+		if (batch && !dialect_find(t->dialect)->batches)
+			return ynode_err(t->node, e,
+					 "load.batch puts many prompts into one request, which %s "
+					 "cannot carry; want dialect: openai-completions",
+					 t->dialect);
+		if (s->cancel.share > 0 && !t->request.stream)
+			return ynode_err(t->node, e,
+					 "load.cancel counts tokens as they come, and this target "
+					 "does not stream");
+	}
+	return RC_OK;
+}
+
 static enum rc apply_sets(struct ydoc *doc, const struct opt_list *sets, struct err *e)
 {
 	enum rc rc = RC_OK;
@@ -260,6 +284,8 @@ static enum rc build(struct scenario **out, struct ydoc *doc, const char *path,
 		rc = check_trace(s, e);
 	if (!rc)
 		rc = check_sessions(s, e);
+	if (!rc)
+		rc = check_targets(s, e);
 	free(r.request.extra_json);
 	if (rc)
 		scenario_free(s);

@@ -15,7 +15,7 @@
 #include "base/opt.h"
 #include "base/yamlx.h"
 
-enum load_kind { LOAD_CLOSED, LOAD_OPEN, LOAD_SERIAL, LOAD_SESSIONS };
+enum load_kind { LOAD_CLOSED, LOAD_OPEN, LOAD_SERIAL, LOAD_SESSIONS, LOAD_BATCH };
 const char *load_kind_name(enum load_kind k); /* "closed" ... as in requests.csv */
 
 enum arrival_kind {
@@ -24,6 +24,12 @@ enum arrival_kind {
 	ARRIVAL_GAMMA,
 	ARRIVAL_RAMP,  /* Poisson, of a rate that goes evenly from one to another */
 	ARRIVAL_TRACE, /* as recorded */
+};
+
+/* Requests that are given up on purpose, as impatient users do. */
+struct cancel_spec {
+	double share;		  /* of all but warm-ups; 0 = none */
+	struct dist after_tokens; /* so many have come when one is cancelled */
 };
 
 /* One load level: what every target is put through once a repeat. */
@@ -41,6 +47,7 @@ struct level {
 	/* true: a plain renewal process; false: gaps rescaled, so that the last of N comes at
 	 * N/rate */
 	bool renewal;
+	int batch;	       /* batch: prompts a request, one request at a time; else 0 */
 	int64_t conversations; /* sessions, instead of requests; 0 = by duration */
 	int64_t turns;	       /* sessions: at most so many of a conversation; 0 = all it has */
 	struct dist think_ns;  /* sessions: from the end of an answer to the user's next request */
@@ -152,7 +159,8 @@ struct scenario {
 	struct workload_spec workload;
 	struct level *levels;
 	int n_levels;
-	char *trace_file;	 /* load.open.trace, absolute; or NULL */
+	char *trace_file; /* load.open.trace, absolute; or NULL */
+	struct cancel_spec cancel;
 	bool interleave;	 /* all targets at once, level by level, with equal arrivals */
 	int64_t warmup_requests; /* one at a time per target; recorded as "warmup", in no figure */
 	int repeats;

@@ -15,12 +15,14 @@
 
 #define MAX_LEVELS	10000
 #define MAX_CONCURRENCY 1000000
+#define MAX_BATCH	100000
 /* Of one level: a request's id has seven digits for its place in a level (phases.h). */
 #define MAX_REQUESTS 9999999
 
 /* enum load_kind */
-static const char *const kind_names[] = {"closed", "open", "serial", "sessions", NULL};
-static const char *const load_keys[] = {"closed", "open", "serial", "sessions", "interleave", NULL};
+static const char *const kind_names[] = {"closed", "open", "serial", "sessions", "batch", NULL};
+static const char *const load_keys[] = {"closed", "open",   "serial",	  "sessions",
+					"batch",  "cancel", "interleave", NULL};
 
 const char *load_kind_name(enum load_kind k)
 {
@@ -149,6 +151,23 @@ static const struct field session_fields[] = {
 	{0},
 };
 
+static const struct field batch_fields[] = {
+	FIELD("size", field_node, offsetof(struct kind_spec, each), .required = true),
+	FIELD("requests", field_count, offsetof(struct kind_spec, level.requests), .min = 1,
+	      .max = MAX_REQUESTS),
+	FIELD("duration", field_duration, offsetof(struct kind_spec, level.duration_ns),
+	      .min = NS_PER_MS, .max = MAX_TIME_NS),
+	{0},
+};
+
+static const struct field cancel_fields[] = {
+	FIELD("share", field_num, offsetof(struct cancel_spec, share), .min = 1e-6, .max = 1,
+	      .required = true),
+	FIELD("after_tokens", read_token_dist, offsetof(struct cancel_spec, after_tokens),
+	      .required = true),
+	{0},
+};
+
 static enum rc add_level(struct scenario *s, const struct ynode *n, const struct level *l,
 			 struct err *e)
 {
@@ -220,6 +239,22 @@ static enum rc check_open(const struct ynode *n, const struct level *l, struct e
 	return RC_OK;
 }
 
+static enum rc one_batch(const struct ynode *n, const struct kind_spec *k, struct level *l,
+			 struct err *e)
+{
+	int64_t size;
+	enum rc rc = ynode_count(n, 1, MAX_BATCH, &size, e);
+
+	(void)k;
+	l->concurrency = 1;
+	if (!rc && l->requests > UINT32_MAX / size)
+		return ynode_err(n, e, "%lld requests of %lld prompts are more than 2^32 prompts",
+				 (long long)l->requests, (long long)size);
+	if (!rc)
+		l->batch = (int)size;
+	return rc;
+}
+
 static enum rc check_rate(const struct ynode *n, const struct level *l, struct err *e)
 {
 	double seconds = (double)l->duration_ns / 1e9;
@@ -271,7 +306,7 @@ static enum rc read_kind(struct reader *r, enum load_kind kind, const struct yno
 			 struct err *e)
 {
 	static const struct field *const fields[] = {closed_fields, open_fields, serial_fields,
-						     session_fields};
+						     session_fields, batch_fields};
 	struct kind_spec k = {.level = {.kind = kind, .arrival = ARRIVAL_POISSON, .burstiness = 1}};
 	enum rc rc = read_map(r, n, fields[kind], &k, e);
 
@@ -289,6 +324,8 @@ static enum rc read_kind(struct reader *r, enum load_kind kind, const struct yno
 		return expand(r->s, &k, one_closed, e);
 	case LOAD_OPEN:
 		return add_open(r->s, n, &k, e);
+	case LOAD_BATCH:
+		return expand(r->s, &k, one_batch, e);
 	case LOAD_SERIAL:
 		break;
 	}
@@ -309,11 +346,13 @@ READER(read_load)
 			kind++;
 		if (kind_names[kind])
 			rc = read_kind(r, (enum load_kind)kind, child, e);
+		else if (strcmp(child->key, "cancel") == 0)
+			rc = read_map(r, child, cancel_fields, &s->cancel, e);
 		else
 			rc = ynode_bool(child, &s->interleave, e);
 	}
 	if (!rc && !s->n_levels)
-		return ynode_err(n, e, "no load, want closed, open, serial or sessions");
+		return ynode_err(n, e, "no load, want closed, open, serial, sessions or batch");
 	return rc;
 }
 

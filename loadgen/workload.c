@@ -41,6 +41,7 @@ static const char *const words[128] = {
 
 struct workload {
 	const struct workload_spec *spec; /* the scenario's, which outlives this */
+	const struct cancel_spec *cancel;
 	uint64_t seed;
 	struct prompt_set set;
 	size_t n_prompts; /* the first so many of the set are used */
@@ -51,7 +52,9 @@ struct workload {
 
 	struct trace trace; /* n 0: none */
 
-	struct buf text; /* of the last synthetic prompt */
+	struct buf text;      /* of the last synthetic prompt */
+	struct message *also; /* of the last batch; texts owned */
+	size_t n_also;
 };
 
 #define ORDER_NONE UINT64_MAX
@@ -157,6 +160,7 @@ enum rc workload_new(struct workload **out, const struct scenario *s, struct err
 
 	*out = NULL;
 	w->spec = &s->workload;
+	w->cancel = &s->cancel;
 	w->seed = s->seed;
 	w->order_of = ORDER_NONE;
 	buf_init(&w->text, MAX_PROMPT_BYTES);
@@ -181,12 +185,20 @@ enum rc workload_new(struct workload **out, const struct scenario *s, struct err
 	return RC_OK;
 }
 
+static void drop_batch(struct workload *w)
+{
+	while (w->n_also)
+		free(w->also[--w->n_also].text);
+}
+
 void workload_free(struct workload *w)
 {
 	if (!w)
 		return;
 	prompts_release(&w->set);
 	trace_release(&w->trace);
+	drop_batch(w);
+	free(w->also);
 	free(w->order);
 	buf_release(&w->text);
 	free(w);
@@ -335,32 +347,85 @@ int workload_turns(struct workload *w, int level, int repeat, int64_t session, i
 	return (int)(at_most && at_most < n ? at_most : n);
 }
 
+static int32_t cancel_after(const struct workload *w, int level, uint64_t stream)
+{
+	struct rng r;
+
+	rng_init(&r, w->seed, "cancellations", stream);
+	if (level < 0 || rng_unit(&r) >= w->cancel->share)
+		return 0;
+	return (int32_t)dist_sample_count(&w->cancel->after_tokens, &r, 1);
+}
+
+/* Turn of a session's k-th request; of any other session is k and turn 0. Returns what the set or
+ * the trace has as the length of the answer. */
+static int32_t plan_prompt(struct workload *w, int level, int repeat, int64_t session, int turn,
+			   int64_t k, struct planned_request *out)
+{
+	*out = (struct planned_request){0};
+	if (w->spec->from_trace)
+		return plan_from_trace(w, level, repeat, k, out);
+	if (!w->spec->synthetic)
+		return plan_from_set(w, level, repeat, session, turn, out);
+	plan_synthetic(w, level, repeat, k, out);
+	return 0;
+}
+
+static void plan_lengths(struct workload *w, int level, int repeat, int64_t k, int32_t own,
+			 struct planned_request *out)
+{
+	uint64_t stream = stream_index(level, repeat, k);
+
+	out->output_tokens = output_tokens(w, stream, own);
+	out->cancel_after_tokens = cancel_after(w, level, stream);
+}
+
 void workload_plan_turn(struct workload *w, int level, int repeat, int64_t session, int turn,
 			int64_t k, struct planned_request *out)
 {
-	int32_t own = 0;
+	int32_t own = plan_prompt(w, level, repeat, session, turn, k, out);
 
-	out->before = NULL;
-	out->n_before = 0;
-	if (w->spec->synthetic)
-		plan_synthetic(w, level, repeat, k, out);
-	else
-		own = plan_from_set(w, level, repeat, session, turn, out);
-	out->output_tokens = output_tokens(w, stream_index(level, repeat, k), own);
+	plan_lengths(w, level, repeat, k, own, out);
 }
 
 void workload_plan(struct workload *w, int level, int repeat, int64_t k,
 		   struct planned_request *out)
 {
-	int32_t own = 0;
+	workload_plan_turn(w, level, repeat, k, 0, k, out);
+}
 
-	out->before = NULL;
-	out->n_before = 0;
-	if (w->spec->synthetic)
-		plan_synthetic(w, level, repeat, k, out);
-	else if (w->spec->from_trace)
-		own = plan_from_trace(w, level, repeat, k, out);
-	else
-		own = plan_from_set(w, level, repeat, k, 0, out);
-	out->output_tokens = output_tokens(w, stream_index(level, repeat, k), own);
+/* The prompt as one text, with what the set has in front of it. */
+static void add_to_batch(struct workload *w, const struct planned_request *r)
+{
+	struct buf flat;
+
+	buf_init(&flat, MAX_PROMPT_BYTES);
+	for (size_t i = 0; i < r->n_before; i++)
+		buf_printf(&flat, "%s\n\n", r->before[i].text);
+	buf_append(&flat, r->text, r->len);
+	w->also[w->n_also].len = buf_size(&flat);
+	w->also[w->n_also++].text = buf_take(&flat);
+	buf_release(&flat);
+}
+
+void workload_plan_batch(struct workload *w, int level, int repeat, int64_t k, int size,
+			 struct planned_request *out)
+{
+	int32_t own, longest = 0, input_tokens = 0;
+	struct planned_request r;
+
+	drop_batch(w);
+	w->also = xreallocarray(w->also, (size_t)size, sizeof(*w->also));
+	for (int i = size - 1; i >= 0; i--) { /* the first last: its text is still to be valid */
+		own = plan_prompt(w, level, repeat, k * size + i, 0, k * size + i, &r);
+		longest = own > longest ? own : longest;
+		input_tokens += r.input_tokens;
+		if (i > 0)
+			add_to_batch(w, &r);
+	}
+	*out = r;
+	out->input_tokens = r.input_tokens < 0 ? -1 : input_tokens;
+	out->also = w->also;
+	out->n_also = w->n_also;
+	plan_lengths(w, level, repeat, k, longest, out);
 }

@@ -30,7 +30,10 @@ struct planned_request {
 	const struct message *before; /* said before it: a system prompt, a history */
 	size_t n_before;
 	int32_t input_tokens;  /* synthetic, trace: as drawn; else -1 (the server counts) */
-	int32_t output_tokens; /* max_tokens to ask for, >= 1 */
+	int32_t output_tokens; /* max_tokens to ask for, >= 1; of a batch for each of its prompts */
+	const struct message *also; /* a batch: its other prompts, without a role */
+	size_t n_also;
+	int32_t cancel_after_tokens; /* it is given up when so many have come; 0 = it is not */
 };
 
 /* Request k of a repeat of a level; level -1 = warm-up; k < 2^32.
@@ -48,6 +51,11 @@ struct planned_request {
  * with words of its own. */
 void workload_plan(struct workload *w, int level, int repeat, int64_t k,
 		   struct planned_request *out);
+
+/* A batch: request k carries the prompts of requests k * size and on. Its length to ask for is
+ * drawn once; `reference` is the longest answer's. */
+void workload_plan_batch(struct workload *w, int level, int repeat, int64_t k, int size,
+			 struct planned_request *out);
 
 /* A session's k-th request: turn of conversation `session` of a level, whose prompts are picked as
  * those of requests are. `before` holds what the set has in front of the conversation; what was

@@ -59,3 +59,47 @@ cp talk/summary.json summary.json
 expect 0 "report of sessions" loadgen report talk --no-plots
 cmp -s talk/summary.json summary.json || fail "report makes another summary.json"
 grep -q '2 users' out || fail "the report does not name the load"
+
+# Batches: one request carries many prompts, and its tokens are those of all.
+small_scenario 'load: {batch: {size: [1, 3], requests: 4}}' |
+	sed 's/- name: fake/- name: fake\n    model: fake-model\n    dialect: openai-completions/' >batch.yaml
+expect 0 "batch" loadgen run batch.yaml --out batch --progress none
+[ "$(outcomes batch)" = "8 ok" ] || fail "batch: $(outcomes batch)"
+[ "$(column batch/requests.csv output_tokens | sort -n | uniq -c | awk '{ print $1, $2 }' | xargs)" = "4 10 4 30" ] ||
+	fail "batch: not the tokens of all prompts"
+grep -q 'batch 3' out || fail "the report does not name the load"
+small_scenario 'load: {batch: {size: 2, requests: 1}}' >s.yaml
+expect 2 "batch of a chat" loadgen run s.yaml --out none --progress none
+says "s.yaml:4:"
+says "openai-completions"
+
+# Cancellations: rows of their own kind, neither ok nor failed, and no reason to exit with 1.
+small_scenario 'load: {closed: {concurrency: 4, requests: 60}, cancel: {share: 0.3, after_tokens: 4}}' >cancel.yaml
+expect 0 "cancel" loadgen run cancel.yaml --out cancel --progress none
+cancelled=$(column cancel/requests.csv outcome | grep -c '^cancelled$')
+[ "$cancelled" -gt 8 ] && [ "$cancelled" -lt 30 ] || fail "cancelled $cancelled of 60 at a share of 0.3"
+[ "$(column cancel/points.csv cancelled)" = "$cancelled" ] || fail "points.csv counts other cancellations"
+[ "$(column cancel/points.csv planned)" = $((60 - cancelled)) ] || fail "planned holds those to be cancelled"
+[ "$(column cancel/points.csv ok)" = $((60 - cancelled)) ] || fail "not all others are ok"
+[ "$(column cancel/points.csv failed)" = 0 ] || fail "a planned cancellation counts as a failure"
+paste <(column cancel/requests.csv outcome) <(column cancel/requests.csv output_tokens) |
+	awk '$1 == "cancelled" && ($2 < 4 || $2 > 6) { bad = 1 } $1 == "ok" && $2 != 10 { bad = 1 } END { exit bad }' ||
+	fail "cancelled at another token"
+cp cancel/summary.json summary.json
+expect 0 "report of cancellations" loadgen report cancel --no-plots
+cmp -s cancel/summary.json summary.json || fail "report makes another summary.json"
+grep -q "beside them $cancelled were cancelled" out || fail "the report does not tell of them"
+
+# A batch file, and that it is a prompt set again.
+small_scenario 'load: {serial: {requests: 3}}' | sed 's/- name: fake/- name: fake\n    model: m/' >serial.yaml
+expect 0 "openai batch" loadgen plan serial.yaml --openai-batch
+[ "$(wc -l <out)" = 3 ] || fail "not a line a request"
+grep -q '^{"custom_id":"req-10000000","method":"POST","url":"/v1/chat/completions","body":{"model":"m","messages":\[{"role":"user",' out ||
+	fail "not an OpenAI batch line: $(head -1 out)"
+cp out set.jsonl
+sed 's/^  prompts: .*/  prompts: {file: set.jsonl, pick: sequential}/' serial.yaml >again.yaml
+expect 0 "the batch file asked" loadgen plan again.yaml --openai-batch
+cmp -s out set.jsonl || fail "a batch file read and written is another one"
+small_scenario 'load: {serial: {requests: 3}}' >s.yaml
+expect 2 "batch file without a model" loadgen plan s.yaml --openai-batch
+says "model is missing"
