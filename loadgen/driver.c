@@ -267,6 +267,14 @@ void driver_stop(struct driver *d)
 	d->stopped = true;
 }
 
+void driver_cut(struct driver *d, int64_t now_ns)
+{
+	if (now_ns < d->deadline_ns)
+		d->deadline_ns = now_ns;
+	while (d->n_arrivals > d->started && d->arrival_ns[d->n_arrivals - 1] > now_ns)
+		d->n_arrivals--;
+}
+
 int64_t driver_planned(const struct driver *d)
 {
 	if (d->level.kind == LOAD_OPEN)

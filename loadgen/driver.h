@@ -55,6 +55,9 @@ void driver_ended(struct driver *d, int64_t now_ns); /* one of the started reque
 void driver_turn_ended(struct driver *d, int user, bool ok, int64_t now_ns); /* so of a session */
 void driver_stop(struct driver *d); /* start no more: what was planned and not started is dropped */
 
+/* The level's time is over now, whatever it was: later arrivals are no more planned. */
+void driver_cut(struct driver *d, int64_t now_ns);
+
 /* Closed and serial by requests: planned = requests. By duration: what was started; also with both
  * ends, once the time was over first. Open: the arrivals; those that max_concurrency held back
  * until the time was over are dropped. Sessions by conversations: all their turns; by duration as

@@ -33,6 +33,7 @@
 #include "results.h"
 #include "scrape.h"
 #include "self_watch.h"
+#include "stop_rule.h"
 #include "transport.h"
 #include "workload.h"
 
@@ -56,6 +57,11 @@ struct lane {
 	int point;
 	int64_t done, failed;
 	bool over;
+
+	struct stop_rule stop_rule;
+	/* The level that was given up in this repeat: higher ones of its kind are not tried. */
+	const struct level *gave_up;
+	int gave_up_repeat;
 };
 
 struct run {
@@ -283,6 +289,31 @@ static void on_grace(struct timer *t, int64_t now_ns)
 			      "still running when limits.grace was over", now_ns);
 }
 
+/* Nothing new starts at this level; what is in flight ends within the grace period. */
+static void give_up(struct lane *l, const char *why, int64_t now_ns)
+{
+	struct run *r = l->run;
+	char label[64];
+
+	if (r->phase->level < 0 || l->over || l->gave_up == &r->s->levels[r->phase->level])
+		return;
+	l->gave_up = &r->s->levels[r->phase->level];
+	l->gave_up_repeat = r->phase->repeat;
+	level_label(l->gave_up, label, sizeof(label));
+	log_warn("target %s, %s: given up after %.1f s: %s; higher levels are not tried",
+		 l->at.target->name, label, ns_to_s(now_ns - r->level_start_ns), why);
+	driver_cut(l->driver, now_ns);
+	evloop_timer(r->loop, &l->next_start, now_ns);
+}
+
+static bool is_given_up(const struct lane *l)
+{
+	const struct run *r = l->run;
+
+	return l->gave_up && r->phase->level >= 0 && l->gave_up_repeat == r->phase->repeat &&
+	       l->gave_up->kind == r->level.kind && level_load(&r->level) > level_load(l->gave_up);
+}
+
 /* What was answered is part of what is asked next. */
 static void end_turn(struct lane *l, struct request *q, const struct record *rec)
 {
@@ -319,6 +350,7 @@ static void on_request_end(struct request *q, void *arg)
 	struct run *r = l->run;
 	struct record rec = request_take_record(q);
 	int64_t now_ns = monotonic_now_ns();
+	char why[96];
 
 	for (size_t k = 0; k < l->n_in_flight; k++) {
 		if (l->in_flight[k] == q) {
@@ -338,6 +370,8 @@ static void on_request_end(struct request *q, void *arg)
 		end_turn(l, q, &rec);
 	else
 		driver_ended(l->driver, now_ns);
+	if (stop_rule_ended(&l->stop_rule, &r->s->stop_when, &rec, why))
+		give_up(l, why, now_ns);
 	if (r->s->limits.max_failures > 0 && r->failures >= r->s->limits.max_failures)
 		end_early(r, "max_failures", now_ns);
 	lane_pump(l, now_ns);
@@ -389,6 +423,8 @@ static void on_show(struct timer *t, int64_t now_ns)
 	for (int i = 0; i < r->n_active; i++) {
 		const struct lane *l = &r->active[i];
 
+		if (!l->driver)
+			continue;
 		now.done += l->done;
 		now.failed += l->failed;
 		now.running += driver_in_flight(l->driver);
@@ -420,7 +456,12 @@ static void on_scraped(void *arg, int64_t t_ns, const char *name, double value)
 {
 	struct lane *l = arg;
 
+	char why[96];
+
 	results_add_server(l->run->results, l->index, l->point, t_ns, name, value);
+	if (l->driver && strcmp(name, "waiting") == 0 &&
+	    stop_rule_waiting(&l->run->s->stop_when, value, why))
+		give_up(l, why, monotonic_now_ns());
 }
 
 /* The point of a lane that has just gone through a phase. */
@@ -473,12 +514,14 @@ static void lane_begin(struct lane *l, const int64_t *arrivals, int64_t n_arriva
 	}
 	l->point = r->phase->level < 0 ? -1 : r->phase->first_point + (int)(l - r->active);
 	l->done = l->failed = 0;
-	l->over = false;
+	l->stop_rule = (struct stop_rule){0};
 }
 
 /* What has started has ended: the lane's rows become its point. */
 static void lane_end(struct lane *l, const struct self_watch_point *self, int64_t end_ns)
 {
+	if (!l->driver) /* it was not tried */
+		return;
 	record_dropped(l);
 	if (l->point >= 0)
 		compute_point(l, *self, end_ns);
@@ -504,9 +547,16 @@ static void run_phase(struct run *r)
 	r->first_record = r->n_records;
 	hist_reset(r->ttft_us);
 	r->level_start_ns = monotonic_now_ns();
-	r->n_open = r->n_active;
-	for (int i = 0; i < r->n_active; i++)
-		lane_begin(&r->active[i], arrivals, n_arrivals);
+	r->n_open = 0;
+	for (int i = 0; i < r->n_active; i++) {
+		struct lane *l = &r->active[i];
+
+		l->over = is_given_up(l);
+		if (l->over)
+			continue;
+		lane_begin(l, arrivals, n_arrivals);
+		r->n_open++;
+	}
 	free(arrivals);
 	self_watch_start(r->watch, r->level_start_ns);
 	if (progress_interval_ns(r->progress) > 0)

@@ -32,6 +32,12 @@ struct cancel_spec {
 	struct dist after_tokens; /* so many have come when one is cancelled */
 };
 
+/* A level ends early, and higher ones are not tried, when a target has more to do than it can. */
+struct stop_spec {
+	int64_t ttft_ns; /* first tokens later than this, several in a row; 0 = not asked */
+	int64_t waiting; /* more in the engine's own queue, by its metrics; 0 = not asked */
+};
+
 /* One load level: what every target is put through once a repeat. */
 struct level {
 	enum load_kind kind;
@@ -161,6 +167,7 @@ struct scenario {
 	int n_levels;
 	char *trace_file; /* load.open.trace, absolute; or NULL */
 	struct cancel_spec cancel;
+	struct stop_spec stop_when;
 	bool interleave;	 /* all targets at once, level by level, with equal arrivals */
 	int64_t warmup_requests; /* one at a time per target; recorded as "warmup", in no figure */
 	int repeats;

@@ -21,8 +21,8 @@
 
 /* enum load_kind */
 static const char *const kind_names[] = {"closed", "open", "serial", "sessions", "batch", NULL};
-static const char *const load_keys[] = {"closed", "open",   "serial",	  "sessions",
-					"batch",  "cancel", "interleave", NULL};
+static const char *const load_keys[] = {"closed", "open",      "serial",     "sessions", "batch",
+					"cancel", "stop_when", "interleave", NULL};
 
 const char *load_kind_name(enum load_kind k)
 {
@@ -165,6 +165,13 @@ static const struct field cancel_fields[] = {
 	      .required = true),
 	FIELD("after_tokens", read_token_dist, offsetof(struct cancel_spec, after_tokens),
 	      .required = true),
+	{0},
+};
+
+static const struct field stop_fields[] = {
+	FIELD("ttft", field_duration, offsetof(struct stop_spec, ttft_ns), .min = NS_PER_MS,
+	      .max = MAX_TIME_NS),
+	FIELD("waiting", field_count, offsetof(struct stop_spec, waiting), .min = 1, .max = 1e9),
 	{0},
 };
 
@@ -348,6 +355,8 @@ READER(read_load)
 			rc = read_kind(r, (enum load_kind)kind, child, e);
 		else if (strcmp(child->key, "cancel") == 0)
 			rc = read_map(r, child, cancel_fields, &s->cancel, e);
+		else if (strcmp(child->key, "stop_when") == 0)
+			rc = read_map(r, child, stop_fields, &s->stop_when, e);
 		else
 			rc = ynode_bool(child, &s->interleave, e);
 	}

@@ -103,3 +103,17 @@ cmp -s out set.jsonl || fail "a batch file read and written is another one"
 small_scenario 'load: {serial: {requests: 3}}' >s.yaml
 expect 2 "batch file without a model" loadgen plan s.yaml --openai-batch
 says "model is missing"
+
+# Given up when saturated: eight clients of an engine with one slot. The level ends early, the higher one is not
+# tried, the lower one is whole; what was not sent is neither planned nor dropped.
+small_scenario 'load: {closed: {concurrency: [1, 8, 16], requests: 20}, stop_when: {ttft: 400ms}}' |
+	sed 's/^    launch: .*/    profile: kind-vllm-a100\n    set: {scheduler.max_num_seqs: 1}/' >stop.yaml
+expect 0 "stop_when" loadgen run stop.yaml --out stop --progress none
+says "target fake, closed 8: given up after"
+[ "$(column stop/points.csv concurrency | xargs)" = "1 8" ] || fail "another level was tried: $(column stop/points.csv concurrency | xargs)"
+set -- $(column stop/points.csv planned)
+[ "$1" = 20 ] && [ "$2" -lt 20 ] && [ "$2" -ge 12 ] || fail "stop_when: planned $1 and $2"
+[ "$(column stop/points.csv ok | xargs)" = "$1 $2" ] || fail "stop_when: what had started was not finished"
+cp stop/summary.json summary.json
+expect 0 "report of what was given up" loadgen report stop --no-plots
+cmp -s stop/summary.json summary.json || fail "report makes another summary.json"

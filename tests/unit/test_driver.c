@@ -175,6 +175,34 @@ static void test_nothing_to_do(void **state)
 	driver_free(NULL);
 }
 
+/* Cut short: what was due by then is planned, what was to come is not. */
+static void test_cut(void **state)
+{
+	static const int64_t at[] = {10, 20, 30, 1000};
+	struct level open = {.kind = LOAD_OPEN, .rate_per_s = 1, .requests = 4, .concurrency = 1};
+	struct level closed = {.kind = LOAD_CLOSED, .concurrency = 1, .requests = 50};
+	struct driver *d = driver_new(&open, 0, at, 4);
+
+	(void)state;
+	expect_start(d, 10, 0, 10);
+	driver_cut(d, 25);
+	assert_int_equal(driver_deadline_ns(d), 25);
+	expect(d, 25, DRIVER_DRAIN);
+	driver_ended(d, 40);
+	expect(d, 40, DRIVER_OVER);
+	assert_int_equal(driver_planned(d), 2); /* the second was held back by the cap: dropped */
+	assert_int_equal(driver_started(d), 1);
+	driver_free(d);
+
+	d = driver_new(&closed, 0, NULL, 0);
+	expect_start(d, 0, 0, 0);
+	driver_cut(d, 25);
+	driver_ended(d, 40);
+	expect(d, 40, DRIVER_OVER);
+	assert_int_equal(driver_planned(d), 1);
+	driver_free(d);
+}
+
 /* ---- sessions by hand ---- */
 
 static int two_turns(void *arg, int64_t session)
@@ -521,6 +549,7 @@ int main(void)
 		cmocka_unit_test(test_open),
 		cmocka_unit_test(test_open_cap),
 		cmocka_unit_test(test_nothing_to_do),
+		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_sessions),
 		cmocka_unit_test(test_sessions_failure),
 		cmocka_unit_test(test_sessions_by_duration),

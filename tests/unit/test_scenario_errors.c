@@ -320,7 +320,7 @@ static const struct mistake {
 	{WITH_LOAD("interleave: 1"), "3:20: load.interleave: got \"1\", want true or false"},
 	{WITH_LOAD("ramp: {}"),
 	 "3:8: load.ramp: unknown key, want closed, open, serial, sessions, batch, "
-	 "cancel or interleave"},
+	 "cancel, stop_when or interleave"},
 	{WITH_LOAD("sessions: {users: 1}"),
 	 "3:18: load.sessions: conversations or duration is missing: when does a level end?"},
 	{WITH_LOAD("sessions: {users: 0, conversations: 1}"),
@@ -342,6 +342,8 @@ static const struct mistake {
 	 "3:15: load.batch: requests or duration is missing: when does a level end?"},
 	{WITH_LOAD("serial: {requests: 1}, cancel: {share: 2, after_tokens: 1}"),
 	 "3:47: load.cancel.share: 2 is out of range: 1e-06 to 1 is allowed"},
+	{WITH_LOAD("serial: {requests: 1}, stop_when: {itl: 5ms}"),
+	 "3:43: load.stop_when.itl: unknown key, want ttft or waiting"},
 	{WITH_LOAD("serial: {requests: 1}, cancel: {share: 0.5}"),
 	 "3:39: load.cancel: after_tokens is missing"},
 	{"targets: [{name: a, url: \"http://h:1\", request: {stream: false}}]\n" WORKLOAD
@@ -353,7 +355,7 @@ static const struct mistake {
 	 "3:7: load: sessions of synthetic prompts have no end of their own, want turns: N"},
 	{WITH_LOAD("concurrency: 3"),
 	 "3:8: load.concurrency: unknown key, want closed, open, serial, sessions, batch, "
-	 "cancel or interleave"},
+	 "cancel, stop_when or interleave"},
 	{WITH_LOAD("closed: {concurrency: 1}"),
 	 "3:16: load.closed: requests or duration is missing: when does a level end?"},
 	{WITH_LOAD("closed: {requests: 5}"), "3:16: load.closed: concurrency is missing"},
