@@ -267,11 +267,11 @@ static enum rc read_sharegpt(const cJSON *record, struct prompt *p, struct err *
 		rc = json_get_str(said, "conversations[]", "from", &from, e);
 		if (!rc)
 			rc = json_get_str(said, "conversations[]", "value", &value, e);
-		if (!rc && (!from || !value))
-			rc = err_set(e, RC_INPUT, "conversations[]: %s is missing",
-				     from ? "value" : "from");
 		if (rc)
 			return rc;
+		if (!from || !value)
+			return err_set(e, RC_INPUT, "conversations[]: %s is missing",
+				       from ? "value" : "from");
 		if (is_blank(value, strlen(value)))
 			continue;
 		if (strcmp(from, "human") == 0 || strcmp(from, "user") == 0)
@@ -358,13 +358,13 @@ static enum rc read_messages(const cJSON *messages, struct prompt *p, struct err
 			return err_set(e, RC_INPUT, "body.messages[%d]: want an object", i);
 		rc = json_get_str(m, "body.messages[]", "role", &name, e);
 		role = role_of(name);
-		if (!rc && !role)
-			rc = err_set(e, RC_INPUT,
-				     "body.messages[%d].role: want user, system, developer or "
-				     "assistant",
-				     i);
 		if (rc)
 			return rc;
+		if (!role)
+			return err_set(e, RC_INPUT,
+				       "body.messages[%d].role: want user, system, developer or "
+				       "assistant",
+				       i);
 		buf_init(&text, 256u << 20);
 		if (content_text(cJSON_GetObjectItemCaseSensitive(m, "content"), &text, e) != RC_OK)
 			rc = err_prefix(e, "body.messages[%d].content: ", i);
@@ -420,11 +420,12 @@ static enum rc read_custom(const cJSON *record, struct prompt *p, struct err *e)
 
 	if (!rc)
 		rc = json_get_int(record, "", "output_tokens", 1, MAX_REFERENCE_TOKENS, &tokens, e);
-	if (!rc && (!prompt || is_blank(prompt, strlen(prompt))))
-		rc = err_set(e, RC_INPUT, "prompt: %s", prompt ? "an empty prompt" : "missing");
-	if (!rc)
-		add_turn(p, prompt, strlen(prompt))->reference_tokens = (int32_t)tokens;
-	return rc;
+	if (rc)
+		return rc;
+	if (!prompt || is_blank(prompt, strlen(prompt)))
+		return err_set(e, RC_INPUT, "prompt: %s", prompt ? "an empty prompt" : "missing");
+	add_turn(p, prompt, strlen(prompt))->reference_tokens = (int32_t)tokens;
+	return RC_OK;
 }
 
 /* ---- the formats ---- */

@@ -412,7 +412,7 @@ void workload_plan_batch(struct workload *w, int level, int repeat, int64_t k, i
 			 struct planned_request *out)
 {
 	int32_t own, longest = 0, input_tokens = 0;
-	struct planned_request r;
+	struct planned_request r = {0};
 
 	drop_batch(w);
 	w->also = xreallocarray(w->also, (size_t)size, sizeof(*w->also));

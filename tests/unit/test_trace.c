@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -173,16 +174,15 @@ static struct trace shared(const char *file)
 {
 	struct trace t = {0};
 	struct err e = {.msg = ""};
-	char *path = xasprintf(SHARED_DIR "/data/traces/%s", file);
+	char path[512];
 
+	snprintf(path, sizeof(path), SHARED_DIR "/data/traces/%s", file);
 	if (access(path, R_OK) != 0) {
-		free(path);
 		print_message("skipped: no ../shared/data\n");
 		skip();
 	}
 	if (trace_read(&t, path, &e) != RC_OK)
 		fail_msg("%s", e.msg);
-	free(path);
 	return t;
 }
 
