@@ -255,10 +255,12 @@ static void give_text(struct workload *w, struct planned_request *out)
 	out->len = buf_size(&w->text);
 }
 
-static void plan_synthetic(struct workload *w, int level, int repeat, int64_t k,
+/* A later turn of a session has what was shared in its history. */
+static void plan_synthetic(struct workload *w, int level, int repeat, int turn, int64_t k,
 			   struct planned_request *out)
 {
 	const struct workload_spec *spec = w->spec;
+	int64_t shared = turn ? 0 : spec->prefix_tokens;
 	uint64_t stream = stream_index(level, repeat, k);
 	int64_t own;
 	struct rng r;
@@ -266,17 +268,16 @@ static void plan_synthetic(struct workload *w, int level, int repeat, int64_t k,
 	rng_init(&r, w->seed, "input lengths", stream);
 	own = dist_sample_count(&spec->input_tokens, &r, 1);
 	buf_clear(&w->text);
-	if (spec->prefix_tokens) {
+	if (shared) {
 		int64_t group;
 
 		rng_init(&r, w->seed, "prefix groups", stream);
 		group = (int64_t)rng_below(&r, (uint64_t)spec->prefix_groups);
-		write_words(w, "shared prefixes", stream_index(level, repeat, group),
-			    spec->prefix_tokens);
+		write_words(w, "shared prefixes", stream_index(level, repeat, group), shared);
 	}
 	write_words(w, "input words", stream, own);
 	out->prompt_id = k;
-	out->input_tokens = (int32_t)(spec->prefix_tokens + own);
+	out->input_tokens = (int32_t)(shared + own);
 	give_text(w, out);
 }
 
@@ -367,7 +368,7 @@ static int32_t plan_prompt(struct workload *w, int level, int repeat, int64_t se
 		return plan_from_trace(w, level, repeat, k, out);
 	if (!w->spec->synthetic)
 		return plan_from_set(w, level, repeat, session, turn, out);
-	plan_synthetic(w, level, repeat, k, out);
+	plan_synthetic(w, level, repeat, turn, k, out);
 	return 0;
 }
 

@@ -210,6 +210,8 @@ static void test_plain_nul(void **state)
 static void test_not_detected(void **state)
 {
 	static const char *const texts[] = {"{\"a\": \"b\"}", "{not json", "[1, 2]", "[", "[[[["};
+	static const char *const plain[] = {"Explain {\"conversations\"}", "a prompt, perhaps", "",
+					    "\n \n"};
 	enum prompt_format format;
 	struct err e;
 
@@ -219,13 +221,11 @@ static void test_not_detected(void **state)
 				 RC_INPUT);
 		assert_non_null(strstr(e.msg, "say format: plain"));
 	}
-	assert_int_equal(prompts_detect("f", "Explain {\"conversations\"}", 27, &format, &e),
-			 RC_OK);
-	assert_int_equal(format, PROMPTS_PLAIN);
-	assert_int_equal(prompts_detect("f", "a prompt, perhaps", 17, &format, &e), RC_OK);
-	assert_int_equal(format, PROMPTS_PLAIN);
-	assert_int_equal(prompts_detect("f", "", 0, &format, &e), RC_OK);
-	assert_int_equal(format, PROMPTS_PLAIN);
+	for (size_t i = 0; i < ARRAY_LEN(plain); i++) {
+		assert_int_equal(prompts_detect("f", plain[i], strlen(plain[i]), &format, &e),
+				 RC_OK);
+		assert_int_equal(format, PROMPTS_PLAIN);
+	}
 }
 
 /* ---- the sets that people use ---- */
