@@ -14,6 +14,7 @@
 #include "base/dist.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "phases.h"
 #include "prompts.h"
 
 #define MAX_SET_BYTES	 (1u << 30)
@@ -153,6 +154,28 @@ static enum rc check_references(const struct workload *w, const struct scenario 
 	return RC_OK;
 }
 
+/* All turns of a level's conversations need ids of their own. Told by the longest conversation. */
+static enum rc check_sessions(const struct workload *w, const struct scenario *s, struct err *e)
+{
+	for (int i = 0; i < s->n_levels; i++) {
+		const struct level *l = &s->levels[i];
+		int64_t longest = w->n_prompts ? 1 : l->turns;
+
+		for (size_t k = 0; k < w->n_prompts; k++)
+			if (w->set.v[k].n_turns > (size_t)longest)
+				longest = (int64_t)w->set.v[k].n_turns;
+		if (l->turns && l->turns < longest)
+			longest = l->turns;
+		if (l->conversations && longest >= PHASE_ID_STRIDE / l->conversations)
+			return err_set(e, RC_INPUT,
+				       "load.sessions: %lld conversations of up to %lld turns are "
+				       "more than the %lld requests that a level may have",
+				       (long long)l->conversations, (long long)longest,
+				       (long long)PHASE_ID_STRIDE - 1);
+	}
+	return RC_OK;
+}
+
 enum rc workload_new(struct workload **out, const struct scenario *s, struct err *e)
 {
 	struct workload *w = xcalloc(1, sizeof(*w));
@@ -175,6 +198,8 @@ enum rc workload_new(struct workload **out, const struct scenario *s, struct err
 				       ? (size_t)w->spec->limit
 				       : w->set.n;
 		rc = check_references(w, s, e);
+		if (!rc)
+			rc = check_sessions(w, s, e);
 	}
 	if (rc) {
 		workload_free(w);

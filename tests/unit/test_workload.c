@@ -375,6 +375,29 @@ static void test_reference(void **state)
 	scenario_free(t);
 }
 
+static void test_too_many_turns(void **state)
+{
+	static const char text[] =
+		"targets: [{name: a, url: \"http://h\"}]\nworkload: {prompts: {synthetic: "
+		"{input_tokens: 5}}}\nload: {sessions: {users: 1, turns: 1000, conversations: "
+		"10k}}\n";
+	struct scenario *s = NULL;
+	struct workload *w = NULL;
+	struct err e = {.msg = ""};
+
+	(void)state;
+	assert_int_equal(scenario_parse(&s, "s.yaml", text, sizeof(text) - 1, NULL, NULL, &e),
+			 RC_OK);
+	assert_int_equal(workload_new(&w, s, &e), RC_INPUT);
+	assert_string_equal(e.msg,
+			    "load.sessions: 10000 conversations of up to 1000 turns are more "
+			    "than the 9999999 requests that a level may have");
+	s->levels[0].conversations = 9999;
+	assert_int_equal(workload_new(&w, s, &e), RC_OK);
+	workload_free(w);
+	scenario_free(s);
+}
+
 /* Mistakes that only the content of a file shows. */
 static void test_file_mistakes(void **state)
 {
@@ -535,12 +558,13 @@ static void test_shipped_lengths(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_shuffle),	      cmocka_unit_test(test_sequential),
-		cmocka_unit_test(test_pure),	      cmocka_unit_test(test_streams_apart),
-		cmocka_unit_test(test_synthetic),     cmocka_unit_test(test_turns),
-		cmocka_unit_test(test_shared_prefix), cmocka_unit_test(test_from_trace),
-		cmocka_unit_test(test_reference),     cmocka_unit_test(test_file_mistakes),
-		cmocka_unit_test(test_shipped_set),   cmocka_unit_test(test_shipped_lengths),
+		cmocka_unit_test(test_too_many_turns),	cmocka_unit_test(test_shuffle),
+		cmocka_unit_test(test_sequential),	cmocka_unit_test(test_pure),
+		cmocka_unit_test(test_streams_apart),	cmocka_unit_test(test_synthetic),
+		cmocka_unit_test(test_turns),		cmocka_unit_test(test_shared_prefix),
+		cmocka_unit_test(test_from_trace),	cmocka_unit_test(test_reference),
+		cmocka_unit_test(test_file_mistakes),	cmocka_unit_test(test_shipped_set),
+		cmocka_unit_test(test_shipped_lengths),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
