@@ -166,7 +166,7 @@ static enum rc check_sessions(const struct workload *w, const struct scenario *s
 				longest = (int64_t)w->set.v[k].n_turns;
 		if (l->turns && l->turns < longest)
 			longest = l->turns;
-		if (l->conversations && longest >= PHASE_ID_STRIDE / l->conversations)
+		if (l->conversations && longest > (PHASE_ID_STRIDE - 1) / l->conversations)
 			return err_set(e, RC_INPUT,
 				       "load.sessions: %lld conversations of up to %lld turns are "
 				       "more than the %lld requests that a level may have",
