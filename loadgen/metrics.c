@@ -71,10 +71,13 @@ static double span_ms(int64_t from_ns, int64_t to_ns)
 	return from_ns < 0 || to_ns < 0 ? NAN : ns_to_ms(to_ns - from_ns);
 }
 
-/* Of an unstreamed answer all tokens come when it is there. */
+/* Of an unstreamed answer all tokens come when it is there, if it has any: an embedding has none.
+ */
 static int64_t first_token_ns(const struct record *r)
 {
-	return r->token1_ns >= 0 || r->streamed ? r->token1_ns : r->done_ns;
+	bool is_told = r->token1_ns >= 0 || r->streamed || r->token_source == TOKENS_NONE;
+
+	return is_told ? r->token1_ns : r->done_ns;
 }
 
 static int64_t last_token_ns(const struct record *r)
@@ -91,7 +94,7 @@ double record_metric_ms(const struct record *r, enum metric m)
 		return span_ms(r->sched_ns, first_token_ns(r));
 	case M_TTFT_VLLM:
 		return span_ms(r->send_ns,
-			       r->event1_ns >= 0 || r->streamed ? r->event1_ns : r->done_ns);
+			       r->event1_ns >= 0 || r->streamed ? r->event1_ns : first_token_ns(r));
 	case M_TTFO:
 		return span_ms(r->send_ns, r->output1_ns);
 	case M_TPOT:
@@ -200,9 +203,9 @@ static void add_ok(struct point *p, struct sums *z, const struct record *r)
 	p->ok++;
 	p->events += r->n_events;
 	p->merged_events += r->merged_events;
-	p->unstreamed += !r->streamed;
+	p->unstreamed += !r->streamed && r->token_source != TOKENS_NONE;
 	p->tokens_by_events |= r->token_source == TOKENS_EVENTS;
-	p->tokens_differ |= r->output_tokens != r->planned_output_tokens;
+	p->tokens_differ |= r->output_tokens >= 0 && r->output_tokens != r->planned_output_tokens;
 	add_metrics(z, r);
 	z->latency_s += latency_s;
 	if (r->prompt_tokens >= 0) {

@@ -21,6 +21,7 @@
 
 #include "base/err.h"
 #include "metrics.h"
+#include "preflight_found.h"
 #include "record.h"
 #include "scenario.h"
 
@@ -39,6 +40,9 @@ void results_add_record(struct results *r, const struct record *rec); /* request
 void results_add_point(struct results *r, const struct point *p, int64_t level_start_ns,
 		       int64_t level_end_ns);
 void results_flush(struct results *r); /* called a few times a second */
+
+/* What was found at a target before its load, for run.json, which is written anew. */
+void results_add_preflight(struct results *r, int target, const struct preflight_found *f);
 
 /* A scraped engine sample: server.csv, one row a sample and name. */
 void results_add_server(struct results *r, int target, int point, int64_t t_ns, const char *name,

@@ -33,6 +33,7 @@ struct results {
 	struct buf events;
 	struct point *done; /* what results_close() says of them */
 	size_t n_done;
+	cJSON *preflight;
 	struct err failed; /* the first write that failed; rc 0 = none */
 };
 
@@ -112,9 +113,9 @@ static char *default_folder(const struct scenario *s, int64_t wall_ns)
 
 static enum rc write_run_json(const struct results *r, const char *ended, struct err *e)
 {
-	struct run_story story = {r->s,	    r->start_ns,	r->wall_offset_ns,
-				  ended,    monotonic_now_ns(), r->done,
-				  r->n_done};
+	struct run_story story = {r->s,	     r->start_ns,	 r->wall_offset_ns,
+				  ended,     monotonic_now_ns(), r->done,
+				  r->n_done, r->preflight};
 	char *path = path_in(r, "run.json");
 	enum rc rc = run_json_write(path, &story, e);
 
@@ -363,6 +364,7 @@ static enum rc release(struct results *r, struct err *e)
 		*e = r->failed;
 	failed.rc = r->failed.rc;
 	buf_release(&r->events);
+	cJSON_Delete(r->preflight);
 	free(r->done);
 	free(r->dir);
 	free(r);
@@ -381,6 +383,7 @@ enum rc results_create(struct results **out, const char *dir, const struct scena
 	r->start_ns = start_ns;
 	r->wall_offset_ns = wall_minus_monotonic_ns();
 	r->events_fd = -1;
+	r->preflight = cJSON_CreateArray();
 	buf_init(&r->events, EVENTS_MAX_BYTES);
 	r->dir = dir ? xstrdup(dir) : default_folder(s, start_ns + r->wall_offset_ns);
 	run_json = path_in(r, "run.json");
@@ -400,6 +403,15 @@ enum rc results_create(struct results **out, const char *dir, const struct scena
 	else
 		*out = r;
 	return rc;
+}
+
+void results_add_preflight(struct results *r, int target, const struct preflight_found *f)
+{
+	struct err failed = {0};
+
+	cJSON_AddItemToArray(r->preflight, preflight_json(r->s->targets[target].name, f));
+	if (write_run_json(r, NULL, &failed) != RC_OK)
+		keep_failure(r, &failed);
 }
 
 enum rc results_close(struct results *r, const char *ended, struct err *e)

@@ -579,14 +579,14 @@ static void run_phase(struct run *r)
 	results_flush(r->results);
 }
 
-static enum rc lane_open(struct lane *l, bool look, bool *there, struct err *e)
+static enum rc lane_open(struct lane *l, bool look, bool *hopeless, struct err *e)
 {
 	const struct limits *limits = &l->run->s->limits;
 	enum rc rc = deployment_open(&l->at, limits->connect_ns, e);
 
-	*there = true;
+	*hopeless = false;
 	if (!rc && (look || (l->at.launched && !l->at.model)))
-		rc = deployment_look(&l->at, there, e);
+		rc = deployment_look(&l->at, limits, look, hopeless, e);
 	l->env = (struct request_env){
 		.loop = l->run->loop,
 		.target = l->at.target,
@@ -595,6 +595,7 @@ static enum rc lane_open(struct lane *l, bool look, bool *there, struct err *e)
 		.transport_type = l->at.transport_type,
 		.transport = l->at.transport,
 		.limits = limits,
+		.left_out = l->at.found.left_out,
 		.keep_events = true,
 		.on_end = on_request_end,
 		.on_token = on_token,
@@ -603,28 +604,28 @@ static enum rc lane_open(struct lane *l, bool look, bool *there, struct err *e)
 	return rc;
 }
 
-/* The targets whose engines somebody else runs, before anything is written or launched. With nobody
- * there at all nothing is sent: there is nothing to measure. */
+/* The targets whose engines somebody else runs, before anything is written or launched. If none of
+ * them would answer no load is sent: there is nothing to measure. */
 static enum rc look_at_deployed(struct run *r, bool look, struct err *e)
 {
-	int absent = 0;
+	int n_hopeless = 0;
 	enum rc rc;
 
 	for (int i = 0; i < r->s->n_targets && !interrupts; i++) {
-		bool there;
+		bool hopeless;
 
 		if (r->s->targets[i].launch)
 			continue;
-		rc = lane_open(&r->lanes[i], look, &there, e);
+		rc = lane_open(&r->lanes[i], look, &hopeless, e);
 		if (rc)
 			return rc;
-		absent += !there;
+		n_hopeless += hopeless;
 	}
-	if (absent == r->s->n_targets)
+	if (n_hopeless == r->s->n_targets)
 		return err_set(e, RC_IO,
-			       "nobody listens at any target, so nothing was sent; start an "
-			       "engine, let the scenario `launch:` one, or use --no-preflight to "
-			       "record the failures");
+			       "no target would answer, so no load was sent; start an engine, let "
+			       "the scenario `launch:` one, or use --no-preflight to record the "
+			       "failures");
 	return RC_OK;
 }
 
@@ -643,10 +644,10 @@ static enum rc lanes_launch(struct run *r, bool look, struct err *e)
 	for (int i = 0; i < r->n_active && !rc; i++)
 		rc = deployment_wait_ready(&r->active[i].at, e);
 	for (int i = 0; i < r->n_active && !rc && !interrupts; i++) {
-		bool there;
+		bool hopeless; /* a launched engine's failures are recorded */
 
 		if (r->active[i].at.launched)
-			rc = lane_open(&r->active[i], look, &there, e);
+			rc = lane_open(&r->active[i], look, &hopeless, e);
 	}
 	return rc;
 }
@@ -655,6 +656,10 @@ static enum rc lanes_prepare(struct run *r, bool look, struct err *e)
 {
 	enum rc rc = lanes_launch(r, look, e);
 
+	for (int i = 0; i < r->n_active && !rc; i++)
+		if (r->active[i].at.looked)
+			results_add_preflight(r->results, r->active[i].index,
+					      &r->active[i].at.found);
 	for (int i = 0; i < r->n_active && !rc && !interrupts && r->s->output.scrape_ns; i++) {
 		struct deployment *at = &r->active[i].at;
 

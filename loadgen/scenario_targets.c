@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/die.h"
+#include "dialect_names.h"
 #include "scenario_read.h"
 
 #define MAX_TARGETS 1000
@@ -129,7 +130,7 @@ static READER(read_profile_set)
 
 static READER(read_dialect)
 {
-	static const char *const names[] = {"openai-chat", "openai-completions", NULL};
+	static const char *const names[] = {DIALECTS(DIALECT_NAME) NULL};
 	char **dialect = out;
 	int i;
 	enum rc rc = ynode_choice(n, names, &i, e);

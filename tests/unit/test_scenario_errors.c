@@ -153,7 +153,9 @@ static const struct mistake {
 	{WITH_TARGET("url: \"${SCENARIO_TEST_BLANK}\""),
 	 "1:26: targets[0].url: no URL once the variables are filled in, " URLS},
 	{WITH_TARGET("url: \"http://h:1\", dialect: openai"),
-	 "1:49: targets[0].dialect: got \"openai\", want openai-chat or openai-completions"},
+	 "1:49: targets[0].dialect: got \"openai\", want openai-chat, "
+	 "openai-completions, openai-responses, openai-embeddings, anthropic-messages, "
+	 "sglang-generate, tgi-generate-stream or llamacpp-completion"},
 	{WITH_TARGET("url: \"http://h:1\", model: \"\""),
 	 "1:47: targets[0].model: got nothing, want a text"},
 	{WITH_TARGET("url: \"http://h:1\", model: \"${M}\""),
