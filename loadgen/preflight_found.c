@@ -60,7 +60,7 @@ static bool tell_tokens(const struct preflight_found *f, struct buf *out)
 	else if (f->tokens < PREFLIGHT_TOKENS && f->usage)
 		buf_printf(out, "; asked for %d, it ended early (%s)", PREFLIGHT_TOKENS,
 			   f->finish_reason[0] ? f->finish_reason : "no finish_reason");
-	return warns || f->tokens > PREFLIGHT_TOKENS;
+	return warns;
 }
 
 bool preflight_tell(const struct preflight_found *f, struct buf *out)
