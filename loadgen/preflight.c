@@ -47,6 +47,7 @@ static void on_head(void *owner, const struct xfer_head *h, int64_t t_ns)
 	struct look *k = owner;
 
 	(void)t_ns;
+	k->out->reachable = true; /* a transport without connections tells of none */
 	k->out->status = h->status;
 }
 
@@ -111,7 +112,7 @@ static void look_at_models(const struct request_env *env, const volatile sig_ato
 			   struct preflight_found *out)
 {
 	static const struct xfer_handler handler = {on_connected, on_written, on_head, on_body,
-						    on_end};
+						    on_end,	  NULL,	      NULL};
 	const struct target *t = env->target;
 	const char *page = env->dialect->models_path ? env->dialect->models_path : "/health";
 	struct look k = {.loop = env->loop, .out = out, .patience = {.fn = on_patience}};
@@ -126,7 +127,7 @@ static void look_at_models(const struct request_env *env, const volatile sig_ato
 	request_headers(&headers, t, env->dialect, false, false, NULL, NULL);
 	spec.path = buf_cstr(&path);
 	spec.headers = buf_cstr(&headers);
-	evloop_timer(env->loop, &k.patience, monotonic_now_ns() + PATIENCE_NS);
+	evloop_timer(env->loop, &k.patience, evloop_now_ns(env->loop) + PATIENCE_NS);
 	x = env->transport_type->start(env->transport, &spec, &handler, &k);
 	while (!k.ended && !k.late && !*interrupted)
 		evloop_run(env->loop);
@@ -172,11 +173,11 @@ static void ask_once(const struct request_env *env, const volatile sig_atomic_t 
 
 	record_init(&rec);
 	p->ended = false;
-	q = request_start(env, &plan, &rec, monotonic_now_ns());
+	q = request_start(env, &plan, &rec, evloop_now_ns(env->loop));
 	while (!p->ended && !*interrupted)
 		evloop_run(env->loop);
 	if (!p->ended)
-		request_abort(q, OUTCOME_CANCELLED, "interrupted", monotonic_now_ns());
+		request_abort(q, OUTCOME_CANCELLED, "interrupted", evloop_now_ns(env->loop));
 	while (!p->ended)
 		evloop_run(env->loop);
 }

@@ -57,7 +57,14 @@ const char *token_source_name(enum token_source s)
 
 const char *stamp_source_name(enum stamp_source s)
 {
-	return s == STAMP_KERNEL ? "kernel" : "user";
+	switch (s) {
+	case STAMP_KERNEL:
+		return "kernel";
+	case STAMP_VIRTUAL:
+		return "virtual";
+	default:
+		return "user";
+	}
 }
 
 void record_set_text(char *out, size_t cap, const char *s)

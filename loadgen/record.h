@@ -29,7 +29,8 @@ enum outcome {
 };
 
 enum token_source { TOKENS_NONE, TOKENS_USAGE, TOKENS_EVENTS };
-enum stamp_source { STAMP_USER, STAMP_KERNEL };
+/* Whose clock stamps what comes: ours after the read, the kernel's, or the model's. */
+enum stamp_source { STAMP_USER, STAMP_KERNEL, STAMP_VIRTUAL };
 
 /* One token-bearing event: when its read was stamped, and how many tokens had come by then. */
 struct token_event {
@@ -82,7 +83,7 @@ struct record {
 const char *outcome_name(enum outcome o); /* "ok", "connect", "http_4xx" ... as in requests.csv */
 bool outcome_parse(const char *name, enum outcome *out);
 const char *token_source_name(enum token_source s); /* "none", "usage", "events" */
-const char *stamp_source_name(enum stamp_source s); /* "user", "kernel" */
+const char *stamp_source_name(enum stamp_source s); /* "user", "kernel", "virtual" */
 
 /* One line of text for a field: control characters become '?', and what is too long is cut between
  * characters. */

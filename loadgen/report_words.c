@@ -112,6 +112,11 @@ static void say_client(struct body *b, const struct report_input *in)
 	if (bad > MAX_LINES)
 		body_say(b, BLOCK_WARNING, "and %zu more (points.csv, column verdict_text)",
 			 bad - MAX_LINES);
+	if (in->scenario->clock == RUN_CLOCK_VIRTUAL) {
+		body_say(b, BLOCK_LINE,
+			 "The run was simulated: nothing was sent, and no client could be late.");
+		return;
+	}
 	in_us(largest(in, POINT_FIELD(self.loop_lag_p99_us)), lag, sizeof(lag));
 	in_us(largest(in, POINT_FIELD(self.send_late_p99_us)), late, sizeof(late));
 	if (bad)

@@ -218,11 +218,14 @@ static void take_reading(struct request *q, const struct reading *r, int64_t t_n
 }
 
 /* The user has seen enough: the connection is closed in mid-answer. */
-static void cancel_as_planned(struct request *q)
+static bool give_up(struct request *q, int64_t t_ns)
 {
+	if (!q->cancel_after_tokens || q->running_tokens < q->cancel_after_tokens)
+		return false;
 	q->rec.cancelled_as_planned = true;
-	finish(q, OUTCOME_CANCELLED, q->read_ns, "given up after %d tokens, as load.cancel asks",
+	finish(q, OUTCOME_CANCELLED, t_ns, "given up after %d tokens, as load.cancel asks",
 	       q->running_tokens);
+	return true;
 }
 
 static struct buf *answer_of(struct request *q)
@@ -253,9 +256,8 @@ static bool on_event(const struct sse_event *ev, void *arg)
 	else if (r.done)
 		finish(q, OUTCOME_EMPTY, q->read_ns,
 		       "HTTP %d, and the stream is done without a token", q->rec.http_status);
-	else if (q->cancel_after_tokens && q->running_tokens >= q->cancel_after_tokens &&
-		 !r.finish_reason[0])
-		cancel_as_planned(q);
+	else if (!r.finish_reason[0])
+		give_up(q, q->read_ns);
 	return q->state != REQUEST_OVER;
 }
 
@@ -373,6 +375,53 @@ static void on_body(void *owner, const char *bytes, size_t n, int64_t t_ns)
 	}
 }
 
+/* ---- without a wire ---- */
+
+static void on_tokens(void *owner, const int64_t *t_ns, int32_t n)
+{
+	static const struct reading one = {.is_chunk = true,
+					   .has_token = true,
+					   .has_output = true,
+					   .prompt_tokens = -1,
+					   .output_tokens = -1};
+	struct request *q = owner;
+
+	if (q->state == REQUEST_OVER)
+		return;
+	if (q->rec.byte1_ns < 0)
+		q->rec.byte1_ns = t_ns[0];
+	q->last_byte_ns = t_ns[n - 1];
+	for (int32_t i = 0; i < n; i++) {
+		take_reading(q, &one, t_ns[i]);
+		if (give_up(q, t_ns[i]))
+			return;
+	}
+}
+
+/* A stream's tokens have all been told; a whole answer comes now. */
+static void on_answered(void *owner, const struct xfer_answer *a, int64_t t_ns)
+{
+	struct request *q = owner;
+	struct reading r = {.is_chunk = true,
+			    .prompt_tokens = a->prompt_tokens,
+			    .output_tokens = a->output_tokens};
+
+	if (q->state == REQUEST_OVER)
+		return;
+	if (q->state == REQUEST_BODY) {
+		q->rec.byte1_ns = t_ns;
+		r.has_token = r.has_output = true;
+	}
+	record_set_text(r.finish_reason, sizeof(r.finish_reason), a->finish_reason);
+	take_reading(q, &r, t_ns);
+	/* Nothing was dressed as text: as many words stand for it. */
+	for (int32_t i = 0; q->env->keep_text && i < a->output_tokens; i++)
+		buf_puts(&q->answer, i ? " so" : "so");
+	finish(q, OUTCOME_OK, t_ns, "%s", "");
+}
+
+/* ---- the end of the bytes ---- */
+
 static void end_of_stream(struct request *q, enum xfer_end how, const char *why, int64_t t_ns)
 {
 	bool finished = q->n_finished >= q->n_prompts;
@@ -450,8 +499,8 @@ static void on_end(void *owner, enum xfer_end how, const char *why, int64_t t_ns
 
 static void send_request(struct request *q, const struct planned_request *plan)
 {
-	static const struct xfer_handler handler = {on_connected, on_written, on_head, on_body,
-						    on_end};
+	static const struct xfer_handler handler = {on_connected, on_written, on_head,	  on_body,
+						    on_end,	  on_tokens,  on_answered};
 	const struct request_env *env = q->env;
 	const struct target *t = env->target;
 	struct ask ask = {

@@ -30,7 +30,7 @@ struct results;
 /* dir NULL: results/<scenario>-<UTC time> below the current folder. Creates it, proves that it can
  * be written, writes scenario.yaml and a first run.json (versions, seed, kernel, CPU, limits in
  * force, start, wall offset; not the host's name). RC_IO / RC_INPUT (a folder that already holds a
- * run is refused). start_ns: the run's zero on CLOCK_MONOTONIC. s outlives it. */
+ * run is refused). start_ns: the run's zero on its clock. s outlives it. */
 enum rc results_create(struct results **out, const char *dir, const struct scenario *s,
 		       int64_t start_ns, struct err *e);
 const char *results_dir(const struct results *r);

@@ -182,6 +182,7 @@ enum rc run_json_write(const char *path, const struct run_story *y, struct err *
 	cJSON_AddStringToObject(root, "description", s->description ? s->description : "");
 	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)s->seed);
 	cJSON_AddRawToObject(root, "seed", seed);
+	cJSON_AddStringToObject(root, "clock", s->clock == RUN_CLOCK_VIRTUAL ? "virtual" : "real");
 	add_versions(root);
 	add_host(root);
 	add_limits(root, &s->limits);

@@ -37,7 +37,8 @@
 #include "transport.h"
 #include "workload.h"
 
-#define FLUSH_NS (100 * NS_PER_MS)
+#define FLUSH_NS	 (100 * NS_PER_MS)
+#define LOOK_UP_REQUESTS 1024
 
 struct run;
 
@@ -92,6 +93,7 @@ struct run {
 	size_t first_record;
 	struct timer flush, show;
 	int64_t tokens_now, tokens_before, shown_ns;
+	int64_t looked_up_ns; /* virtual time: when the wall's clock was last looked at */
 	struct hist *ttft_us;
 };
 
@@ -157,7 +159,7 @@ static void on_notify(void *arg)
 	struct run *r = arg;
 
 	if (interrupts)
-		end_early(r, "interrupted", monotonic_now_ns());
+		end_early(r, "interrupted", evloop_now_ns(r->loop));
 }
 
 /* Who it is and what it asks for, which nothing that happens to it can change. */
@@ -251,8 +253,8 @@ static void lane_pump(struct lane *l, int64_t now_ns)
 		switch (step.what) {
 		case DRIVER_START:
 			start_request(l, &step, now_ns);
-			now_ns =
-				monotonic_now_ns(); /* the next send is stamped with its own time */
+			now_ns = evloop_now_ns(
+				r->loop); /* the next send is stamped with its own time */
 			break;
 		case DRIVER_WAIT:
 			evloop_timer(r->loop, &l->next_start, step.at_ns);
@@ -287,6 +289,100 @@ static void on_grace(struct timer *t, int64_t now_ns)
 	for (size_t k = 0; k < l->n_in_flight; k++)
 		request_abort(l->in_flight[k], OUTCOME_CANCELLED,
 			      "still running when limits.grace was over", now_ns);
+}
+
+static void on_token(void *arg, int64_t t_ns)
+{
+	(void)t_ns;
+	((struct lane *)arg)->run->tokens_now++;
+}
+
+static void on_flush(struct timer *t, int64_t now_ns)
+{
+	struct run *r = (struct run *)((char *)t - offsetof(struct run, flush));
+
+	results_flush(r->results);
+	evloop_timer(r->loop, t, now_ns + FLUSH_NS);
+}
+
+static void describe_level(const struct run *r, int64_t now_ns, char *out, size_t cap)
+{
+	const struct level *v = &r->level;
+	bool ending = v->duration_ns && now_ns - r->level_start_ns > v->duration_ns;
+	char repeat[16] = "", behind[32], label[64];
+
+	if (r->s->repeats > 1)
+		snprintf(repeat, sizeof(repeat), " #%d", r->phase->repeat + 1);
+	snprintf(behind, sizeof(behind), "%s%s", repeat, ending ? " (ending)" : "");
+	if (r->phase->level < 0)
+		snprintf(out, cap, "warm-up");
+	else {
+		level_label(v, label, sizeof(label));
+		snprintf(out, cap, "%s%s", label, behind);
+	}
+}
+
+static void show_progress(struct run *r, int64_t now_ns)
+{
+	int phases_done = (int)(r->phase - r->phases);
+	struct progress_now now = {.point = phases_done, .points = r->n_phases};
+	char target[64], level[64];
+	double share = 0; /* of this phase */
+
+	describe_level(r, now_ns, level, sizeof(level));
+	snprintf(target, sizeof(target), "%d targets", r->n_active);
+	now.target = r->n_active == 1 ? r->active[0].at.target->name : target;
+	now.level = level;
+	for (int i = 0; i < r->n_active; i++) {
+		const struct lane *l = &r->active[i];
+
+		if (!l->driver)
+			continue;
+		now.done += l->done;
+		now.failed += l->failed;
+		now.running += driver_in_flight(l->driver);
+		if (r->level.requests > 0 || r->level.conversations > 0 ||
+		    r->level.kind == LOAD_OPEN)
+			now.planned += driver_planned(l->driver);
+	}
+	if (now.planned > 0)
+		share = (double)now.done / (double)now.planned;
+	else if (r->level.duration_ns > 0)
+		share = fmin(1,
+			     (double)(now_ns - r->level_start_ns) / (double)r->level.duration_ns);
+	now.fraction = (phases_done + share) / r->n_phases;
+	now.output_tokens_per_s = r->shown_ns && now_ns > r->shown_ns
+					  ? (double)(r->tokens_now - r->tokens_before) * 1e9 /
+						    (double)(now_ns - r->shown_ns)
+					  : 0;
+	now.ttft_p50_ms =
+		hist_count(r->ttft_us) ? (double)hist_quantile(r->ttft_us, 0.5) / 1e3 : NAN;
+	if (now_ns - r->shown_ns >= NS_PER_S) {
+		r->shown_ns = now_ns;
+		r->tokens_before = r->tokens_now;
+	}
+	progress_show(r->progress, &now, monotonic_now_ns());
+}
+
+static void on_show(struct timer *t, int64_t now_ns)
+{
+	struct run *r = (struct run *)((char *)t - offsetof(struct run, show));
+
+	show_progress(r, now_ns);
+	evloop_timer(r->loop, t, now_ns + progress_interval_ns(r->progress));
+}
+
+/* In virtual time a timer a few times a second would be most of the work, and in the way of steps
+ * taken many at once. What people and disks want is looked after between requests instead. */
+static void look_up(struct run *r, int64_t now_ns)
+{
+	int64_t interval_ns = progress_interval_ns(r->progress), wall_ns = monotonic_now_ns();
+
+	results_flush(r->results);
+	if (interval_ns == 0 || wall_ns - r->looked_up_ns < interval_ns)
+		return;
+	r->looked_up_ns = wall_ns;
+	show_progress(r, now_ns);
 }
 
 /* Nothing new starts at this level; what is in flight ends within the grace period. */
@@ -349,7 +445,7 @@ static void on_request_end(struct request *q, void *arg)
 	struct lane *l = arg;
 	struct run *r = l->run;
 	struct record rec = request_take_record(q);
-	int64_t now_ns = monotonic_now_ns();
+	int64_t now_ns = evloop_now_ns(r->loop);
 	char why[96];
 
 	for (size_t k = 0; k < l->n_in_flight; k++) {
@@ -366,6 +462,8 @@ static void on_request_end(struct request *q, void *arg)
 	} else if (rec.token1_ns >= 0) {
 		hist_record(r->ttft_us, (rec.token1_ns - rec.send_ns) / NS_PER_US);
 	}
+	if (r->s->clock == RUN_CLOCK_VIRTUAL && r->n_records % LOOK_UP_REQUESTS == 0)
+		look_up(r, now_ns);
 	if (r->level.kind == LOAD_SESSIONS)
 		end_turn(l, q, &rec);
 	else
@@ -377,81 +475,6 @@ static void on_request_end(struct request *q, void *arg)
 	lane_pump(l, now_ns);
 }
 
-static void on_token(void *arg, int64_t t_ns)
-{
-	(void)t_ns;
-	((struct lane *)arg)->run->tokens_now++;
-}
-
-static void on_flush(struct timer *t, int64_t now_ns)
-{
-	struct run *r = (struct run *)((char *)t - offsetof(struct run, flush));
-
-	results_flush(r->results);
-	evloop_timer(r->loop, t, now_ns + FLUSH_NS);
-}
-
-static void describe_level(const struct run *r, int64_t now_ns, char *out, size_t cap)
-{
-	const struct level *v = &r->level;
-	bool ending = v->duration_ns && now_ns - r->level_start_ns > v->duration_ns;
-	char repeat[16] = "", behind[32], label[64];
-
-	if (r->s->repeats > 1)
-		snprintf(repeat, sizeof(repeat), " #%d", r->phase->repeat + 1);
-	snprintf(behind, sizeof(behind), "%s%s", repeat, ending ? " (ending)" : "");
-	if (r->phase->level < 0)
-		snprintf(out, cap, "warm-up");
-	else {
-		level_label(v, label, sizeof(label));
-		snprintf(out, cap, "%s%s", label, behind);
-	}
-}
-
-static void on_show(struct timer *t, int64_t now_ns)
-{
-	struct run *r = (struct run *)((char *)t - offsetof(struct run, show));
-	int phases_done = (int)(r->phase - r->phases);
-	struct progress_now now = {.point = phases_done, .points = r->n_phases};
-	char target[64], level[64];
-	double share = 0; /* of this phase */
-
-	describe_level(r, now_ns, level, sizeof(level));
-	snprintf(target, sizeof(target), "%d targets", r->n_active);
-	now.target = r->n_active == 1 ? r->active[0].at.target->name : target;
-	now.level = level;
-	for (int i = 0; i < r->n_active; i++) {
-		const struct lane *l = &r->active[i];
-
-		if (!l->driver)
-			continue;
-		now.done += l->done;
-		now.failed += l->failed;
-		now.running += driver_in_flight(l->driver);
-		if (r->level.requests > 0 || r->level.conversations > 0 ||
-		    r->level.kind == LOAD_OPEN)
-			now.planned += driver_planned(l->driver);
-	}
-	if (now.planned > 0)
-		share = (double)now.done / (double)now.planned;
-	else if (r->level.duration_ns > 0)
-		share = fmin(1,
-			     (double)(now_ns - r->level_start_ns) / (double)r->level.duration_ns);
-	now.fraction = (phases_done + share) / r->n_phases;
-	now.output_tokens_per_s = r->shown_ns && now_ns > r->shown_ns
-					  ? (double)(r->tokens_now - r->tokens_before) * 1e9 /
-						    (double)(now_ns - r->shown_ns)
-					  : 0;
-	now.ttft_p50_ms =
-		hist_count(r->ttft_us) ? (double)hist_quantile(r->ttft_us, 0.5) / 1e3 : NAN;
-	if (now_ns - r->shown_ns >= NS_PER_S) {
-		r->shown_ns = now_ns;
-		r->tokens_before = r->tokens_now;
-	}
-	progress_show(r->progress, &now, now_ns);
-	evloop_timer(r->loop, t, now_ns + progress_interval_ns(r->progress));
-}
-
 static void on_scraped(void *arg, int64_t t_ns, const char *name, double value)
 {
 	struct lane *l = arg;
@@ -461,7 +484,7 @@ static void on_scraped(void *arg, int64_t t_ns, const char *name, double value)
 	results_add_server(l->run->results, l->index, l->point, t_ns, name, value);
 	if (l->driver && strcmp(name, "waiting") == 0 &&
 	    stop_rule_waiting(&l->run->s->stop_when, value, why))
-		give_up(l, why, monotonic_now_ns());
+		give_up(l, why, evloop_now_ns(l->run->loop));
 }
 
 /* The point of a lane that has just gone through a phase. */
@@ -534,10 +557,28 @@ static void lane_end(struct lane *l, const struct self_watch_point *self, int64_
 	deployment_tell_death(&l->at, l->failed > 0);
 }
 
+/* What a person and a disk want a few times a second, and how well the client keeps up. In virtual
+ * time there is none to keep up, and look_up() does the rest. */
+static void begin_housekeeping(struct run *r)
+{
+	self_watch_start(r->watch, r->level_start_ns);
+	if (progress_interval_ns(r->progress) > 0)
+		evloop_timer(r->loop, &r->show,
+			     r->level_start_ns + progress_interval_ns(r->progress));
+	evloop_timer(r->loop, &r->flush, r->level_start_ns + FLUSH_NS);
+}
+
+static void end_housekeeping(struct run *r, int64_t end_ns, struct self_watch_point *self)
+{
+	evloop_timer_cancel(r->loop, &r->show);
+	evloop_timer_cancel(r->loop, &r->flush);
+	self_watch_stop(r->watch, end_ns, self);
+}
+
 /* One level, on all lanes of `active` at once. */
 static void run_phase(struct run *r)
 {
-	struct self_watch_point self;
+	struct self_watch_point self = {NAN, NAN, NAN, NAN};
 	int64_t *arrivals = NULL, n_arrivals = 0, end_ns;
 
 	r->level = phase_level(r->s, r->phase);
@@ -546,7 +587,7 @@ static void run_phase(struct run *r)
 					 r->phase->level, r->phase->repeat, &n_arrivals);
 	r->first_record = r->n_records;
 	hist_reset(r->ttft_us);
-	r->level_start_ns = monotonic_now_ns();
+	r->level_start_ns = evloop_now_ns(r->loop);
 	r->n_open = 0;
 	for (int i = 0; i < r->n_active; i++) {
 		struct lane *l = &r->active[i];
@@ -558,19 +599,15 @@ static void run_phase(struct run *r)
 		r->n_open++;
 	}
 	free(arrivals);
-	self_watch_start(r->watch, r->level_start_ns);
-	if (progress_interval_ns(r->progress) > 0)
-		evloop_timer(r->loop, &r->show,
-			     r->level_start_ns + progress_interval_ns(r->progress));
-	evloop_timer(r->loop, &r->flush, r->level_start_ns + FLUSH_NS);
+	if (r->s->clock == RUN_CLOCK_REAL)
+		begin_housekeeping(r);
 	for (int i = 0; i < r->n_active; i++)
-		lane_pump(&r->active[i], monotonic_now_ns());
+		lane_pump(&r->active[i], evloop_now_ns(r->loop));
 	while (r->n_open > 0)
 		evloop_run(r->loop);
-	end_ns = monotonic_now_ns();
-	evloop_timer_cancel(r->loop, &r->show);
-	evloop_timer_cancel(r->loop, &r->flush);
-	self_watch_stop(r->watch, end_ns, &self);
+	end_ns = evloop_now_ns(r->loop);
+	if (r->s->clock == RUN_CLOCK_REAL)
+		end_housekeeping(r, end_ns, &self);
 	for (int i = 0; i < r->n_active; i++)
 		lane_end(&r->active[i], &self, end_ns);
 	if (!r->s->output.events)
@@ -682,7 +719,7 @@ static enum rc run_phases(struct run *r, bool look, struct err *e)
 		if (r->phase->opens)
 			rc = lanes_prepare(r, look, e);
 		if (interrupts)
-			end_early(r, "interrupted", monotonic_now_ns());
+			end_early(r, "interrupted", evloop_now_ns(r->loop));
 		if (!rc && !r->ended)
 			run_phase(r);
 		for (int k = 0; k < r->n_active && (rc || r->ended || r->phase->closes); k++)
@@ -695,9 +732,10 @@ static void run_open(struct run *r, struct scenario *s, const struct run_opts *o
 {
 	memset(r, 0, sizeof(*r));
 	r->s = s;
-	r->loop = evloop_new();
+	r->loop = s->clock == RUN_CLOCK_VIRTUAL ? evloop_new_virtual(0) : evloop_new();
 	r->watch = self_watch_new(r->loop);
 	r->progress = progress_new(o->progress);
+	r->looked_up_ns = monotonic_now_ns();
 	r->ttft_us = hist_new();
 	r->flush.fn = on_flush;
 	r->show.fn = on_show;
@@ -759,7 +797,7 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 	if (!rc)
 		rc = look_at_deployed(&r, o->preflight, e);
 	if (!rc)
-		rc = results_create(&r.results, o->out_dir, s, monotonic_now_ns(), e);
+		rc = results_create(&r.results, o->out_dir, s, evloop_now_ns(r.loop), e);
 	if (!rc)
 		rc = run_phases(&r, o->preflight, e);
 	out->ended = rc ? "failed to start" : r.ended ? r.ended : "complete";

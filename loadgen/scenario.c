@@ -97,14 +97,18 @@ static const struct field matrix_fields[] = {
 	{0},
 };
 
-/* workload before targets, which start from its request; matrix before the targets that refer to
- * it. */
+static const char *const clock_names[] = {"real", "virtual", NULL}; /* as enum run_clock */
+
+/* Before the targets: clock, which says where they run; workload, whose request they start from;
+ * matrix, which they refer to; sweep, which multiplies them. */
 static const struct field scenario_fields[] = {
 	FIELD("name", field_str, offsetof(struct scenario, name)),
 	FIELD("description", field_text, offsetof(struct scenario, description)),
+	FIELD("clock", field_choice, offsetof(struct scenario, clock), .names = clock_names),
 	FIELD("seed", field_count, offsetof(struct scenario, seed), .min = 0, .max = 9e15),
 	FIELD("workload", read_workload, 0, .required = true),
 	FIELD("matrix", field_map, 0, .fields = matrix_fields),
+	FIELD("sweep", read_sweep, 0),
 	FIELD("targets", read_targets, 0, .required = true),
 	FIELD("load", read_load, 0, .required = true),
 	FIELD("warmup", field_map, 0, .fields = warmup_fields),
@@ -196,6 +200,9 @@ static enum rc check_targets(const struct scenario *s, struct err *e)
 
 	for (int i = 0; i < s->n_levels; i++)
 		batch |= s->levels[i].kind == LOAD_BATCH;
+	if (batch && s->clock == RUN_CLOCK_VIRTUAL)
+		return ynode_err(ynode_get(ydoc_root(s->doc), "load"), e,
+				 "in virtual time a request has one prompt: no batch");
 	for (int i = 0; i < s->n_targets; i++) {
 		const struct target *t = &s->targets[i];
 
@@ -262,6 +269,7 @@ static enum rc build(struct scenario **out, struct ydoc *doc, const char *path,
 		.only = only,
 		.files = !archived,
 		.environment = !archived,
+		.place = -1,
 		.request = {.stream = true, .ignore_eos = true},
 	};
 	enum rc rc;
@@ -330,6 +338,7 @@ void scenario_free(struct scenario *s)
 	for (int i = 0; i < s->n_targets; i++)
 		target_release(&s->targets[i]);
 	free(s->targets);
+	sweep_release(s);
 	free(s->levels);
 	free(s->path);
 	free(s->folder);

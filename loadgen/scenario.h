@@ -62,7 +62,11 @@ struct level {
 				* neither and ends with its last row */
 };
 
-enum url_scheme { URL_HTTP, URL_HTTPS, URL_UNIX };
+/* URL_PROFILE: no address but an engine that exists only as a profile, in process. */
+enum url_scheme { URL_HTTP, URL_HTTPS, URL_UNIX, URL_PROFILE };
+
+/* Whose time a run is in: the world's, or that of a simulation, which does not wait. */
+enum run_clock { RUN_CLOCK_REAL, RUN_CLOCK_VIRTUAL };
 
 struct header {
 	char *name, *value;
@@ -99,7 +103,11 @@ struct target {
 	char *api_key;	/* resolved from api_key_env or api_key_file; never written anywhere */
 	struct header *headers;
 	int n_headers;
-	struct launch_spec *launch;  /* or NULL; `profile:` becomes one of fakeengine --profile */
+	char *profile;	     /* or NULL: a built-in engine's name, or the path of a file */
+	char **profile_sets; /* "key=value", NULL-terminated, or NULL */
+	/* Or NULL. A profile becomes fakeengine --profile, but under the virtual clock it runs in
+	 * process (URL_PROFILE). */
+	struct launch_spec *launch;
 	struct request_opts request; /* the workload's, overridden by the target's own `request:` */
 	const struct ynode *node;    /* its place in scenario.doc */
 
@@ -155,13 +163,23 @@ struct output_spec {
 	int64_t scrape_ns; /* how often /metrics is read; 0 = not; default 500 ms */
 };
 
+/* `sweep:`: every target once for each value, or with several axes for each place of the grid. */
+struct sweep_axis {
+	char *key;     /* of the profile: "scheduler.max_num_seqs" */
+	char **values; /* n of them, as written */
+	int n;
+};
+
 struct scenario {
 	char *path;		  /* of the file; "command line" for a one-point run */
 	char *folder;		  /* of that file, absolute: relative paths start here */
 	char *name, *description; /* description "" when there is none */
 	uint64_t seed;
-	struct target *targets;
+	enum run_clock clock;
+	struct target *targets; /* the sweep's places of a target one after the other */
 	int n_targets;
+	struct sweep_axis *sweep;
+	int n_sweep;
 	struct workload_spec workload;
 	struct level *levels;
 	int n_levels;

@@ -49,7 +49,7 @@ static void patch_target(struct patches *p, const struct scenario *s, const stru
 		if (header_is_secret(headers->child[i]->key, headers->child[i]->text))
 			patch(p, headers->child[i], redacted);
 	if (profile)
-		patch(p, profile, t->launch->args[1]); /* --profile X */
+		patch(p, profile, t->profile);
 	else if (t->launch)
 		patch(p, ynode_get(ynode_get(t->node, "launch"), "program"), t->launch->program);
 	if (key_file) {

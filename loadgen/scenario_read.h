@@ -16,6 +16,7 @@
 
 #define MAX_TIME_NS (INT64_C(30) * 24 * 3600 * 1000000000) /* of any duration in a scenario */
 #define MAX_TOKENS  10000000				   /* of a prompt or an answer */
+#define MAX_TARGETS 1000
 
 /* What readers need beside the node they read. */
 struct reader {
@@ -23,6 +24,7 @@ struct reader {
 	const struct opt_list *only; /* names of --target; empty = all */
 	bool files;		     /* named files must be there: not so in an archived scenario */
 	bool environment; /* variables and key files are read: only for targets that are wanted */
+	int place;	  /* of the sweep: what the targets that are read become; -1 = no sweep */
 	struct request_opts request; /* workload.request, which targets start from */
 };
 
@@ -80,6 +82,13 @@ enum rc refuse_key(const struct ynode *map, const char *key, const char *beside,
 READER(read_workload);
 READER(read_targets);
 READER(read_load);
+READER(read_sweep);
+
+/* How many targets one becomes by the sweep (1 without one), and what it is at one of the places,
+ * from 0: its name and its profile's values. */
+int sweep_places(const struct scenario *s);
+void sweep_place(const struct scenario *s, int place, struct target *t);
+void sweep_release(struct scenario *s);
 
 /* `request:` of the workload and of a target: fills a struct request_opts. */
 extern const struct field request_fields[];

@@ -259,7 +259,7 @@ static void deliver_one(struct engine *g, const struct emission *m)
 		int64_t sent_ns;
 
 		f->sink->on_token(f->r, m->token, m->due_ns);
-		sent_ns = monotonic_now_ns();
+		sent_ns = evloop_now_ns(g->loop);
 		prom_hist_observe(&g->stats.lateness, ns_to_s(sent_ns - m->due_ns));
 		if (g->c.truth)
 			truth_token(g->c.truth, f->r->name, f->n_sent, m->due_ns, sent_ns);
@@ -276,7 +276,7 @@ static void deliver_one(struct engine *g, const struct emission *m)
 
 static void deliver(struct engine *g)
 {
-	int64_t now_ns = g->c.egress_ns > 0 ? monotonic_now_ns() : INT64_MAX;
+	int64_t now_ns = g->c.egress_ns > 0 ? evloop_now_ns(g->loop) : INT64_MAX;
 
 	while (g->out_head < g->out_n && g->out[g->out_head].due_ns <= now_ns) {
 		struct emission m =

@@ -117,3 +117,15 @@ set -- $(column stop/points.csv planned)
 cp stop/summary.json summary.json
 expect 0 "report of what was given up" loadgen report stop --no-plots
 cmp -s stop/summary.json summary.json || fail "report makes another summary.json"
+
+# In virtual time too: sessions grow, cancellations cancel.
+small_scenario 'load: {sessions: {users: 2, turns: 3, think_time: 50ms, conversations: 6}, cancel: {share: 0.5, after_tokens: 4}}' |
+	sed 's/^    launch: .*/    profile: kind-vllm-a100/; s/^  prompts: .*/  prompts: {synthetic: {input_tokens: 20}}/' >virtual.yaml
+expect 0 "virtual sessions" loadgen run virtual.yaml --clock virtual --out virtual --progress none
+[ "$(column virtual/requests.csv outcome | wc -l)" = 18 ] || fail "virtual sessions: not 18 requests"
+column virtual/requests.csv outcome | grep -q '^cancelled$' || fail "virtual: nothing was cancelled"
+paste <(column virtual/requests.csv outcome) <(column virtual/requests.csv output_tokens) |
+	awk '$1 == "cancelled" && $2 != 4 { exit 1 }' || fail "virtual: cancelled at another token"
+paste -d' ' <(column virtual/requests.csv session) <(column virtual/requests.csv turn) <(column virtual/requests.csv outcome) \
+	<(column virtual/requests.csv prompt_tokens) | sort -k1n -k2n |
+	awk '$3 == "ok" && $4 < 20 * ($2 + 1) { exit 1 }' || fail "virtual: a turn without its history"

@@ -19,6 +19,8 @@
 #define LOAD	 "load: {serial: {requests: 1}}\n"
 #define ALL	 TARGET WORKLOAD LOAD
 
+#define SIMULATED "clock: virtual\ntargets: [{name: a, profile: seed-vllm}]\n" WORKLOAD LOAD
+
 #define WITH_TARGET(keys)  "targets: [{name: a, " keys "}]\n" WORKLOAD LOAD
 #define WITH_PROMPTS(keys) TARGET LOAD "workload: {prompts: {" keys "}}\n"
 #define WITH_OUTPUT(value)                                                                         \
@@ -26,16 +28,17 @@
 #define WITH_LOAD(keys) TARGET WORKLOAD "load: {" keys "}\n"
 
 #define TOP_KEYS                                                                                   \
-	"want name, description, seed, workload, matrix, targets, load, warmup, repeats, slo, "    \
-	"limits or output"
+	"want name, description, clock, seed, workload, matrix, sweep, targets, load, warmup, "    \
+	"repeats, slo, limits or output"
 #define URLS "want http://host:port[/prefix], https://host[:port], or unix:/path.sock"
 
 static const struct mistake {
 	const char *text, *message;
 } mistakes[] = {
 	{"", "1:1: workload is missing"},
-	{"nothing\n", "1:1: got \"nothing\", want a map with name, description, seed, workload, "
-		      "matrix, targets, load, warmup, repeats, slo, limits or output"},
+	{"nothing\n",
+	 "1:1: got \"nothing\", want a map with name, description, clock, seed, workload, matrix, "
+	 "sweep, targets, load, warmup, repeats, slo, limits or output"},
 	{WORKLOAD LOAD, "1:1: targets is missing"},
 	{TARGET LOAD, "1:1: workload is missing"},
 	{TARGET WORKLOAD, "1:1: load is missing"},
@@ -53,6 +56,22 @@ static const struct mistake {
 	 "4:7: seed: 1.5 does not come out as a whole number, as 20 and 1.5k do"},
 	{ALL "seed: x\n",
 	 "4:7: seed: \"x\" is not a count, such as 20, 1.5k or 4Ki (k, M, G, Ki, Mi, Gi)"},
+	{ALL "clock: fast\n", "4:8: clock: got \"fast\", want real or virtual"},
+	{ALL "clock: virtual\n",
+	 "1:11: targets[0]: \"a\" is a real engine, and the clock is virtual; give it `profile:` "
+	 "(`fakeengine profiles` lists them), choose others with --target, or run it with --clock "
+	 "real"},
+	{ALL "sweep: {target.profile.x: [1]}\n",
+	 "4:8: sweep: engines are swept in virtual time only: run it with --clock virtual"},
+	{SIMULATED "sweep: [1]\n",
+	 "5:8: sweep: want a map, as in {target.profile.scheduler.max_num_seqs: [64, 128]}"},
+	{SIMULATED "sweep: {target.profile.x: 1}\n",
+	 "5:27: sweep.target.profile.x: want a list, as in [a, b]"},
+	{SIMULATED "sweep: {target.profile.x: []}\n",
+	 "5:27: sweep.target.profile.x: got an empty list, want a value or more"},
+	{SIMULATED "sweep: {load.rate: [1]}\n",
+	 "5:20: sweep.load.rate: want a key of the profiles, as in "
+	 "target.profile.scheduler.max_num_seqs: [64, 128]"},
 	{ALL "repeats: 0\n", "4:10: repeats: 0 is out of range: 1 to 1000 is allowed"},
 	{ALL "repeats: 1001\n", "4:10: repeats: 1001 is out of range: 1 to 1000 is allowed"},
 	{ALL "repeats: .nan\n",
