@@ -152,15 +152,15 @@ static void a_batch_waits_for_company(void **state)
 	}
 }
 
-/* A batch runs longer than the others may wait: at its end they are a batch at once, at that time;
- * with time left they wait on. Who left no longer waits. */
+/* A batch of ten steps, 100 ms, runs longer than the others may wait: at its end they are a batch
+ * at once, at that time; with time left they wait on. Who left no longer waits. */
 static void the_wait_runs_while_a_batch_does(void **state)
 {
 	static const struct {
 		int64_t arrival_ns, wake_ns, start_ns;
 	} row[] = {
-		{1 * STEP_NS / 10, 51 * STEP_NS / 10, 10 * STEP_NS},
-		{9 * STEP_NS, 14 * STEP_NS, 14 * STEP_NS},
+		{INT64_C(1) * NS_PER_MS, INT64_C(51) * NS_PER_MS, INT64_C(100) * NS_PER_MS},
+		{INT64_C(90) * NS_PER_MS, INT64_C(140) * NS_PER_MS, INT64_C(140) * NS_PER_MS},
 	};
 	static const struct set set[] = {{"batch_size", 2}, {"max_wait_ms", 50}, {0}};
 
