@@ -8,6 +8,7 @@
 
 #include "base/die.h"
 #include "base/log.h"
+#include "loadgen/expect.h"
 #include "loadgen/options.h"
 #include "loadgen/plan.h"
 #include "loadgen/report.h"
@@ -72,7 +73,14 @@ static int verdict_code(const struct run_done *d, bool strict)
 	return strict && !trusted ? EXIT_NOT_TRUSTED : 0;
 }
 
-static int run_and_report(struct scenario *s, const struct run_options *o)
+static void tell_missed(void *arg, const char *words)
+{
+	(void)arg;
+	log_warn("%s", words);
+}
+
+static int run_and_report(struct scenario *s, const struct expectations *x,
+			  const struct run_options *o)
 {
 	struct run_opts how = {o->out_dir, o->progress, o->preflight};
 	struct run_done done;
@@ -90,6 +98,9 @@ static int run_and_report(struct scenario *s, const struct run_options *o)
 		if (report(&in, o->vllm_console, o->detailed, o->plots, true, &e) != RC_OK)
 			code = complain(&e);
 		fprintf(stdout, "\nResults: %s\n", done.dir);
+		fflush(stdout);
+		if (expect_judge(x, done.points, done.n_points, tell_missed, NULL) && !code)
+			code = EXIT_FAILED;
 	}
 	run_done_release(&done);
 	return code;
@@ -97,6 +108,7 @@ static int run_and_report(struct scenario *s, const struct run_options *o)
 
 static int cmd_run(int argc, char **argv)
 {
+	struct expectations *x = NULL;
 	struct scenario *s = NULL;
 	struct run_options o;
 	struct err e;
@@ -110,7 +122,10 @@ static int cmd_run(int argc, char **argv)
 	else if (!rc && !help)
 		rc = scenario_parse(&s, "command line", buf_head(&o.one_point),
 				    buf_size(&o.one_point), &o.sets, &o.targets, &e);
-	code = rc ? complain(&e) : help ? 0 : run_and_report(s, &o);
+	if (!rc && !help)
+		rc = expect_new(&x, s, &e);
+	code = rc ? complain(&e) : help ? 0 : run_and_report(s, x, &o);
+	expect_free(x);
 	scenario_free(s);
 	run_options_release(&o);
 	return code;
@@ -118,6 +133,7 @@ static int cmd_run(int argc, char **argv)
 
 static int cmd_plan(int argc, char **argv)
 {
+	struct expectations *x = NULL;
 	struct scenario *s = NULL;
 	struct plan_options o;
 	struct err e;
@@ -128,7 +144,10 @@ static int cmd_plan(int argc, char **argv)
 	if (!rc && !help)
 		rc = scenario_load(&s, o.scenario, &o.sets, &(struct opt_list){0}, &e);
 	if (!rc && !help)
+		rc = expect_new(&x, s, &e);
+	if (!rc && !help)
 		rc = o.csv ? plan_csv(s, "/dev/stdout", &e) : plan_print(s, stdout, &e);
+	expect_free(x);
 	scenario_free(s);
 	plan_options_release(&o);
 	return rc ? complain(&e) : 0;

@@ -54,6 +54,7 @@ void body_init(struct body *b, const struct report_input *in)
 		 in->started_utc && *in->started_utc ? in->started_utc : "at an unknown time",
 		 in->ended ? in->ended : "killed");
 	body_tables(b, in);
+	body_judgement(b, in);
 	body_words(b, in);
 }
 

@@ -13,13 +13,10 @@
 #include "base/clock.h"
 #include "base/die.h"
 
-#define MAX_LEVELS	10000
-#define MAX_CONCURRENCY 1000000
-/* Of one level: a request's id has seven digits for its place in a level (phases.h). */
-#define MAX_REQUESTS 9999999
+#define MAX_LEVELS 10000
 
 static const char *const kind_names[] = {"closed", "open", "serial", NULL}; /* enum load_kind */
-static const char *const load_keys[] = {"closed", "open", "serial", "interleave", NULL};
+static const char *const load_keys[] = {"closed", "open", "serial", "interleave", "find", NULL};
 
 const char *load_kind_name(enum load_kind k)
 {
@@ -38,7 +35,7 @@ static const struct field gamma_fields[] = {
 	{0},
 };
 
-static READER(read_arrival)
+READER(read_arrival)
 {
 	static const struct field fields[] = {
 		FIELD("gamma", field_map, offsetof(struct level, burstiness),
@@ -90,8 +87,8 @@ static const struct field serial_fields[] = {
 	{0},
 };
 
-static enum rc add_level(struct scenario *s, const struct ynode *n, const struct level *l,
-			 struct err *e)
+enum rc scenario_add_level(struct scenario *s, const struct ynode *n, const struct level *l,
+			   struct err *e)
 {
 	if (s->n_levels == MAX_LEVELS)
 		return ynode_err(n, e, "more than %d levels", MAX_LEVELS);
@@ -151,7 +148,7 @@ static enum rc expand(struct scenario *s, const struct kind_spec *k,
 
 		rc = one(n, k, &l, e);
 		if (!rc)
-			rc = add_level(s, n, &l, e);
+			rc = scenario_add_level(s, n, &l, e);
 	}
 	return rc;
 }
@@ -176,7 +173,7 @@ static enum rc read_kind(struct reader *r, enum load_kind kind, const struct yno
 		break;
 	}
 	k.level.concurrency = 1;
-	return add_level(r->s, n, &k.level, e);
+	return scenario_add_level(r->s, n, &k.level, e);
 }
 
 READER(read_load)
@@ -192,11 +189,13 @@ READER(read_load)
 			kind++;
 		if (kind_names[kind])
 			rc = read_kind(r, (enum load_kind)kind, child, e);
+		else if (strcmp(child->key, "find") == 0)
+			rc = read_find(r, f, child, s, e);
 		else
 			rc = ynode_bool(child, &s->interleave, e);
 	}
 	if (!rc && !s->n_levels)
-		return ynode_err(n, e, "no load, want closed, open or serial");
+		return ynode_err(n, e, "no load, want closed, open, serial or find");
 	return rc;
 }
 

@@ -27,7 +27,7 @@
 
 #define TOP_KEYS                                                                                   \
 	"want name, description, seed, workload, matrix, targets, load, warmup, repeats, slo, "    \
-	"limits or output"
+	"limits, output or expect"
 #define URLS "want http://host:port[/prefix], https://host[:port], or unix:/path.sock"
 
 static const struct mistake {
@@ -35,7 +35,7 @@ static const struct mistake {
 } mistakes[] = {
 	{"", "1:1: workload is missing"},
 	{"nothing\n", "1:1: got \"nothing\", want a map with name, description, seed, workload, "
-		      "matrix, targets, load, warmup, repeats, slo, limits or output"},
+		      "matrix, targets, load, warmup, repeats, slo, limits, output or expect"},
 	{WORKLOAD LOAD, "1:1: targets is missing"},
 	{TARGET LOAD, "1:1: workload is missing"},
 	{TARGET WORKLOAD, "1:1: load is missing"},
@@ -43,7 +43,6 @@ static const struct mistake {
 	{ALL "targts: []\n", "4:1: targts: unknown key (did you mean targets?)"},
 	{ALL "batch: {}\n", "4:1: batch: unknown key, " TOP_KEYS},
 	{ALL "include: a.yaml\n", "4:1: include: unknown key, " TOP_KEYS},
-	{ALL "expect: {}\n", "4:1: expect: unknown key, " TOP_KEYS},
 	{ALL "name: a/b\n", "4:7: name: got \"a/b\", want a name of at most 100 characters without "
 			    "\"/\" and without a dot in front: the results folder has it"},
 	{ALL "name: \"\"\n", "4:7: name: got nothing, want a text"},
@@ -305,15 +304,15 @@ static const struct mistake {
 	 "3:71: workload.output_tokens.mean: unknown key, want reference"},
 	{WITH_OUTPUT("{dist: [a], mean: 3}"),
 	 "3:56: workload.output_tokens.dist: got a list, want a text"},
-	{WITH_LOAD(""), "3:7: load: no load, want closed, open or serial"},
-	{WITH_LOAD("interleave: true"), "3:7: load: no load, want closed, open or serial"},
+	{WITH_LOAD(""), "3:7: load: no load, want closed, open, serial or find"},
+	{WITH_LOAD("interleave: true"), "3:7: load: no load, want closed, open, serial or find"},
 	{WITH_LOAD("interleave: 1"), "3:20: load.interleave: got \"1\", want true or false"},
 	{WITH_LOAD("ramp: {}"),
-	 "3:8: load.ramp: unknown key, want closed, open, serial or interleave"},
+	 "3:8: load.ramp: unknown key, want closed, open, serial, interleave or find"},
 	{WITH_LOAD("sessions: {users: 1}"),
-	 "3:8: load.sessions: unknown key, want closed, open, serial or interleave"},
+	 "3:8: load.sessions: unknown key, want closed, open, serial, interleave or find"},
 	{WITH_LOAD("concurrency: 3"),
-	 "3:8: load.concurrency: unknown key, want closed, open, serial or interleave"},
+	 "3:8: load.concurrency: unknown key, want closed, open, serial, interleave or find"},
 	{WITH_LOAD("closed: {concurrency: 1}"),
 	 "3:16: load.closed: requests or duration is missing: when does a level end?"},
 	{WITH_LOAD("closed: {requests: 5}"), "3:16: load.closed: concurrency is missing"},
@@ -374,6 +373,25 @@ static const struct mistake {
 	 "3:54: load.open.max_concurrency: 0 is out of range: 1 to 1000000 is allowed"},
 	{WITH_LOAD("open: {rate: 1, requests: 4, renewal: 1}"),
 	 "3:46: load.open.renewal: got \"1\", want true or false"},
+
+	{WITH_LOAD("find: {}"), "3:8: load.find: want one of max_rate and max_concurrency"},
+	{WITH_LOAD("find: {max_users: {from: 1, to: 2}}"),
+	 "3:15: load.find.max_users: unknown key, want max_rate or max_concurrency"},
+	{WITH_LOAD("find: {max_rate: {to: 2, requests: 1}}"),
+	 "3:15: load.find.max_rate: from is missing"},
+	{WITH_LOAD("find: {max_rate: {from: 2, to: 2, requests: 1}}"),
+	 "3:35: load.find.max_rate.to: got 2/s, want a rate above from (2/s)"},
+	{WITH_LOAD("find: {max_concurrency: {from: 2, to: 1, requests: 1}}"),
+	 "3:42: load.find.max_concurrency.to: got 1, want more than from (2)"},
+	{WITH_LOAD("find: {max_concurrency: {from: 1, to: 8}}"),
+	 "3:15: load.find.max_concurrency: requests or duration is missing: when does a probe "
+	 "end?"},
+	{WITH_LOAD("find: {max_concurrency: {from: 1, to: 8, requests: 1, resolution: 0}}"),
+	 "3:74: load.find.max_concurrency.resolution: 0 is out of range: 0.01 to 1 is allowed"},
+	{WITH_LOAD("find: {max_concurrency: {from: 1, to: 8, requests: 1}}, serial: {requests: 1}"),
+	 "3:8: load.find: stands alone under load: what it tries is its own"},
+	{WITH_LOAD("find: {max_concurrency: {from: 1, to: 8, requests: 1}}"),
+	 "3:8: load.find: searches for the load that meets the SLO, and there is no slo"},
 };
 
 static void refused(const char *text, const char *message)
