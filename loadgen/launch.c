@@ -314,7 +314,7 @@ static int connect_target(const struct target *t)
 	if (t->scheme == URL_UNIX) {
 		if (strlen(t->host) >= sizeof(un.sun_path))
 			return -1;
-		strcpy(un.sun_path, t->host);
+		memcpy(un.sun_path, t->host, strlen(t->host) + 1);
 		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (fd >= 0 && connect(fd, (struct sockaddr *)&un, sizeof(un)) != 0) {
 			close(fd);

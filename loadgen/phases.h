@@ -16,8 +16,7 @@ struct phase {
 	int level; /* index in scenario.levels; -1 = warm-up, which belongs to no point */
 	int repeat;
 	int first_target, n_targets;
-	int first_point; /* target first_target + i is measured as point first_point + i; -1 for a
-			    warm-up */
+	int first_point;    /* of target first_target; the others follow; -1 for a warm-up */
 };
 
 /* malloc'd, *n of them, in order; repeats of all levels after one another, but under `find` those

@@ -41,8 +41,8 @@ bool report_vllm_console(const struct report_input *in, const struct point *p, s
 enum rc report_summary(const struct report_input *in, bool detailed, struct err *e);
 
 /* plots/<name>.{dat,gp,svg,png} for each of scenario.output.plots; the .gp runs again by itself in
- * that folder. Waits for gnuplot. What makes no figure (one level, no SLO, no engine metrics), a
- * gnuplot that is not installed and a name that is none become lines of *note. RC_IO. */
+ * that folder. Waits for gnuplot. What makes no figure (one level, no SLO, no engine metrics) and a
+ * gnuplot that is not installed become lines of *note. RC_IO. */
 enum rc report_plots(const struct report_input *in, struct buf *note, struct err *e);
 
 /* report.html: tables, sentences and the figures that report_plots() has drawn, in one file that

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/die.h"
 #include "base/embedded.h"
 #include "report_figures.h"
@@ -206,12 +207,7 @@ static enum rc one_figure(struct figure_input *f, const char *plots_dir, const c
 	char *stem;
 	enum rc rc;
 
-	if (!figure || !template_of(name)) {
-		add_note(note, name,
-			 "there is none of that name (throughput, latency, cdf, timeline, server, "
-			 "goodput)");
-		return RC_OK;
-	}
+	CHECK(figure && template_of(name)); /* the scenario checked the name */
 	stem = xasprintf("%s/%s", plots_dir, name);
 	rc = write_figure(f, figure, stem, &why, e);
 	free(stem);

@@ -222,11 +222,9 @@ static void say_marks(struct body *b, const struct scenario *s, const struct mar
 			 s->repeats);
 	if (m->seed_reading)
 		body_say(b, BLOCK_LINE,
-			 "total: tokens of completed requests / (first send to last end). seed "
-			 "mean: mean over requests "
-			 "of tokens / time since the level began, the client's own queue included "
-			 "(the seed benchmark's "
-			 "reading).");
+			 "total: tokens of completed requests / (first send to last end). seed: "
+			 "mean over requests of tokens / time since the level began, the client's "
+			 "own queue included, as the seed benchmark reads it.");
 	if (m->scheduled)
 		body_say(b, BLOCK_LINE, "Open loop: TTFT and E2EL count from the planned start.");
 	if (m->unstreamed)

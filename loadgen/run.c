@@ -290,21 +290,23 @@ static void on_flush(struct timer *t, int64_t now_ns)
 	evloop_timer(r->loop, t, now_ns + FLUSH_NS);
 }
 
-static void describe_level(const struct run *r, char *out, size_t cap)
+static void describe_level(const struct run *r, int64_t now_ns, char *out, size_t cap)
 {
 	const struct level *v = &r->level;
-	char repeat[32] = "";
+	bool ending = v->duration_ns && now_ns - r->level_start_ns > v->duration_ns;
+	char repeat[16] = "", behind[32];
 
 	if (r->s->repeats > 1)
 		snprintf(repeat, sizeof(repeat), " #%d", r->phase->repeat + 1);
+	snprintf(behind, sizeof(behind), "%s%s", repeat, ending ? " (ending)" : "");
 	if (r->phase->level < 0)
 		snprintf(out, cap, "warm-up");
 	else if (v->kind == LOAD_CLOSED)
-		snprintf(out, cap, "closed %d%s", v->concurrency, repeat);
+		snprintf(out, cap, "closed %d%s", v->concurrency, behind);
 	else if (v->kind == LOAD_OPEN)
-		snprintf(out, cap, "open %.4g/s%s", v->rate_per_s, repeat);
+		snprintf(out, cap, "open %.4g/s%s", v->rate_per_s, behind);
 	else
-		snprintf(out, cap, "%s%s", load_kind_name(v->kind), repeat);
+		snprintf(out, cap, "%s%s", load_kind_name(v->kind), behind);
 }
 
 static void on_show(struct timer *t, int64_t now_ns)
@@ -314,7 +316,7 @@ static void on_show(struct timer *t, int64_t now_ns)
 	char target[64], level[64];
 	double share = 0; /* of this phase */
 
-	describe_level(r, level, sizeof(level));
+	describe_level(r, now_ns, level, sizeof(level));
 	snprintf(target, sizeof(target), "%d targets", r->n_active);
 	now.target = r->n_active == 1 ? r->active[0].at.target->name : target;
 	now.level = level;
@@ -357,7 +359,8 @@ static void on_scraped(void *arg, int64_t t_ns, const char *name, double value)
 static void compute_point(struct lane *l, struct self_watch_point self, int64_t end_ns)
 {
 	struct run *r = l->run;
-	const struct record **mine = xcalloc(r->n_records - r->first_record + 1, sizeof(*mine));
+	const struct record **mine =
+		xcalloc(r->n_records - r->first_record + 1, sizeof(struct record *));
 	struct transport_stats stats = {0};
 	struct point *p;
 	size_t n = 0;

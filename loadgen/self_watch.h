@@ -1,5 +1,6 @@
 /*
- * The instrument watching itself while a point runs: how late its own loop is, and how much CPU it uses.
+ * The instrument watching itself while a point runs: how late its own loop is, and how much CPU it
+ * uses.
  */
 #ifndef LOADGEN_SELF_WATCH_H
 #define LOADGEN_SELF_WATCH_H

@@ -58,7 +58,7 @@ struct xfer_head {
  * sent again on a new one, once: connected and written are then called (again) for that. */
 struct xfer_handler {
 	void (*connected)(void *owner, int64_t t_ns); /* not for a kept connection */
-	void (*written)(void *owner, int64_t t_ns);   /* the kernel has the last byte */
+	void (*written)(void *owner, int64_t t_ns);   /* the kernel was given the last byte */
 	void (*head)(void *owner, const struct xfer_head *h, int64_t t_ns);
 	void (*body)(void *owner, const char *bytes, size_t n, int64_t t_ns);
 	void (*end)(void *owner, enum xfer_end how, const char *why, int64_t t_ns);

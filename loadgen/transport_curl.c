@@ -204,8 +204,9 @@ static int on_ready_to_send(void *arg, char *ip, char *local_ip, int port, int l
 	stats->reuses += !x->opened;
 	snprintf(stats->peer, sizeof(stats->peer), strchr(ip, ':') ? "[%.46s]:%d" : "%.46s:%d", ip,
 		 port);
+	x->last_ns = monotonic_now_ns();
 	if (x->opened)
-		x->handler->connected(x->owner, monotonic_now_ns());
+		x->handler->connected(x->owner, x->last_ns);
 	x->opened = false;
 	return x->over ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
@@ -223,7 +224,8 @@ static int on_debug(CURL *easy, curl_infotype type, char *data, size_t n, void *
 		return 0;
 	if (!x->written && !x->over && x->body_sent >= x->body_len) {
 		x->written = true;
-		x->handler->written(x->owner, monotonic_now_ns());
+		x->last_ns = monotonic_now_ns();
+		x->handler->written(x->owner, x->last_ns);
 	}
 	return 0;
 }

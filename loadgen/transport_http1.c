@@ -237,13 +237,17 @@ static void conn_lost(struct conn *c, int error, int64_t t_ns)
 	xfer_end(x, r == HTTP_IN_CLOSED ? XFER_CLOSED : XFER_TRUNCATED, why, t_ns);
 }
 
+/* Stamped before send(): on the way through it the bytes may reach the server and its answer us. */
 static void write_request(struct conn *c)
 {
 	struct xfer *x = c->x;
+	int64_t now_ns = -1;
 
 	while (x->sent < x->len) {
-		ssize_t n = send(c->fd, x->request + x->sent, x->len - x->sent, MSG_NOSIGNAL);
+		ssize_t n;
 
+		now_ns = monotonic_now_ns();
+		n = send(c->fd, x->request + x->sent, x->len - x->sent, MSG_NOSIGNAL);
 		if (n >= 0) {
 			x->sent += (size_t)n;
 		} else if (errno == EAGAIN) {
@@ -253,11 +257,11 @@ static void write_request(struct conn *c)
 			/* What the server said before it hung up is still to be read; the
 			 * reading finds the end too. A kept connection is given up here. */
 			if (c->kept && !c->answered)
-				conn_lost(c, errno, monotonic_now_ns());
+				conn_lost(c, errno, now_ns);
 			return;
 		}
 	}
-	x->written_ns = monotonic_now_ns();
+	x->written_ns = x->last_ns = now_ns;
 	evloop_defer(c->t->loop, &x->tell);
 }
 

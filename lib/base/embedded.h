@@ -1,6 +1,6 @@
 /*
- * Files that travel inside a program: the build turns them into tables (CMakeLists.txt, embed()), so that a binary
- * works wherever it is copied.
+ * Files that travel inside a program: the build turns them into tables (CMakeLists.txt, embed()),
+ * so that a binary works wherever it is copied.
  */
 #ifndef BASE_EMBEDDED_H
 #define BASE_EMBEDDED_H

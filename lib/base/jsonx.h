@@ -1,6 +1,6 @@
 /*
- * cJSON with manners: a depth limit, positions in parse errors, typed getters that name the path, and a string
- * escaper for those who write JSON by hand because it is hot.
+ * cJSON with manners: a depth limit, positions in parse errors, typed getters that name the path,
+ * and a string escaper for those who write JSON by hand because it is hot.
  */
 #ifndef BASE_JSONX_H
 #define BASE_JSONX_H
@@ -23,20 +23,23 @@
  * beyond 2^53 come rounded. */
 enum rc json_parse(cJSON **out, const char *text, size_t len, struct err *e);
 
-/* Getters. `path` is what the object is called in messages ("body.stream_options", or "" at the top). A key that is
- * absent or null leaves *out untouched and returns RC_OK; one of the wrong type or out of range is RC_INPUT with
- * "path.key: got X, want Y". Strings stay owned by the tree. */
+/* Getters. `path` is what the object is called in messages ("body.stream_options", or "" at the
+ * top). A key that is absent or null leaves *out untouched and returns RC_OK; one of the wrong type
+ * or out of range is RC_INPUT with "path.key: got X, want Y". Strings stay owned by the tree. */
 enum rc json_get_bool(const cJSON *o, const char *path, const char *key, bool *out, struct err *e);
-enum rc json_get_int(const cJSON *o, const char *path, const char *key, int64_t min, int64_t max, int64_t *out,
+enum rc json_get_int(const cJSON *o, const char *path, const char *key, int64_t min, int64_t max,
+		     int64_t *out, struct err *e);
+enum rc json_get_num(const cJSON *o, const char *path, const char *key, double min, double max,
+		     double *out, struct err *e);
+enum rc json_get_str(const cJSON *o, const char *path, const char *key, const char **out,
 		     struct err *e);
-enum rc json_get_num(const cJSON *o, const char *path, const char *key, double min, double max, double *out,
-		     struct err *e);
-enum rc json_get_str(const cJSON *o, const char *path, const char *key, const char **out, struct err *e);
-enum rc json_get_array(const cJSON *o, const char *path, const char *key, const cJSON **out, struct err *e);
-enum rc json_get_object(const cJSON *o, const char *path, const char *key, const cJSON **out, struct err *e);
+enum rc json_get_array(const cJSON *o, const char *path, const char *key, const cJSON **out,
+		       struct err *e);
+enum rc json_get_object(const cJSON *o, const char *path, const char *key, const cJSON **out,
+			struct err *e);
 
-/* Appends s as JSON string content without the quotes. UTF-8 passes raw; bytes that are not UTF-8 become U+FFFD;
- * control characters, quote and backslash are escaped. False at the cap of b. */
+/* Appends s as JSON string content without the quotes. UTF-8 passes raw; bytes that are not UTF-8
+ * become U+FFFD; control characters, quote and backslash are escaped. False at the cap of b. */
 bool json_escape(struct buf *b, const char *s, size_t len);
 bool json_quote(struct buf *b, const char *s); /* with the quotes; NULL gives null */
 

@@ -72,7 +72,7 @@ struct genreq {
 	int64_t last_token_ns;
 	int32_t cached_tokens; /* prompt tokens found in the prefix cache at the first admission */
 	struct sched_slot slot;
-	struct flight *flight;      /* the engine loop's own, from engine_submit() to on_done */
+	struct flight *flight; /* the engine loop's own, from engine_submit() to on_done */
 };
 
 /* tokens is copied. max_tokens > 0. All else is zero or a neutral default (temperature 1). */

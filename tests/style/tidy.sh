@@ -5,4 +5,4 @@ build=$1
 shift
 files=("$@")
 [ $# -gt 0 ] || mapfile -t files < <(git ls-files -co --exclude-standard '*.c')
-printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 4 clang-tidy -p "$build" --quiet 2>/dev/null
+printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy -p "$build" --quiet 2>/dev/null

@@ -232,9 +232,8 @@ static void test_what_makes_no_figure(void **state)
 	static const char *const notes[] = {"figure throughput: one load level makes no curve",
 					    "figure latency: one load level makes no curve",
 					    "figure server: no engine told its metrics",
-					    "figure goodput: goodput needs an SLO",
-					    "figure pie: there is none"};
-	static const char *const absent[] = {"throughput", "latency", "server", "goodput", "pie"};
+					    "figure goodput: goodput needs an SLO"};
+	static const char *const absent[] = {"throughput", "latency", "server", "goodput"};
 	static const char *const endings[] = {"dat", "gp", "svg", "png", "log"};
 	struct synth_report r;
 	struct buf note;
@@ -246,7 +245,7 @@ static void test_what_makes_no_figure(void **state)
 		"targets: [{name: one, url: 'http://127.0.0.1:1', model: m}]\n"
 		"workload: {prompts: {text: [hello]}, output_tokens: 32}\n"
 		"load: {closed: {concurrency: 8, requests: 300}}\n"
-		"output: {plots: [throughput, latency, cdf, timeline, server, goodput, pie]}\n",
+		"output: {plots: [throughput, latency, cdf, timeline, server, goodput]}\n",
 		&e, 32);
 	plot(&r, &note);
 	for (size_t i = 0; i < ARRAY_LEN(notes); i++)

@@ -319,7 +319,9 @@ static const struct golden goldens[] = {
 		 * A's 6 tokens need 2 blocks, and it waits for B's end.
 		 */
 		.title = "priority: a victim that was scheduled already",
-		.set = {{"num_gpu_blocks", 4}, {"scheduling_policy", 1}, {"enable_prefix_caching", 0}},
+		.set = {{"num_gpu_blocks", 4},
+			{"scheduling_policy", 1},
+			{"enable_prefix_caching", 0}},
 		.request = {{4, 3, 0, 0, 5}, {4, 4, 0, 1, 0}},
 		.step = {"A@0+4 | - | 2", "A@4+1 B@0+4 | - | 0", "B@4+1 | A | 1", "B@5+1 | - | 1",
 			 "B@6+1 | - | 1", "A@0+6 | - | 1"},
@@ -352,7 +354,9 @@ static const struct golden goldens[] = {
 		 * at once and has B alone; A (5 tokens, 2 blocks) does not fit beside it.
 		 */
 		.title = "priority: an empty round",
-		.set = {{"num_gpu_blocks", 4}, {"scheduling_policy", 1}, {"enable_prefix_caching", 0}},
+		.set = {{"num_gpu_blocks", 4},
+			{"scheduling_policy", 1},
+			{"enable_prefix_caching", 0}},
 		.request = {{3, 3, 0, 0, 9}, {7, 2, 0, 1, 0}},
 		.step = {"A@0+3 | - | 2", "A@3+1 B@0+7 | - | 0", "B@7+1 | A | 1", "A@0+5 | - | 1"},
 		.preemptions = 1,
