@@ -8,6 +8,7 @@
 
 #include "base/die.h"
 #include "base/log.h"
+#include "loadgen/compare.h"
 #include "loadgen/expect.h"
 #include "loadgen/options.h"
 #include "loadgen/plan.h"
@@ -91,8 +92,15 @@ static int run_and_report(struct scenario *s, const struct expectations *x,
 		code = complain(&e);
 	} else {
 		struct report_input in = {
-			s,	  done.points,	    done.n_points, done.records, done.n_records,
-			done.dir, done.started_utc, done.ended};
+			.scenario = s,
+			.points = done.points,
+			.n_points = done.n_points,
+			.records = done.records,
+			.n_records = done.n_records,
+			.dir = done.dir,
+			.started_utc = done.started_utc,
+			.ended = done.ended,
+		};
 
 		code = verdict_code(&done, o->strict);
 		if (report(&in, o->vllm_console, o->detailed, o->plots, true, &e) != RC_OK)
@@ -165,12 +173,50 @@ static int cmd_report(int argc, char **argv)
 	if (!rc && !help)
 		rc = results_load(&l, o.dir, &e);
 	if (!rc && !help) {
-		struct report_input in = {l->scenario,	l->points, l->n_points,	   l->records,
-					  l->n_records, l->dir,	   l->started_utc, l->ended};
+		struct report_input in = {
+			.scenario = l->scenario,
+			.points = l->points,
+			.n_points = l->n_points,
+			.records = l->records,
+			.n_records = l->n_records,
+			.dir = l->dir,
+			.started_utc = l->started_utc,
+			.ended = l->ended,
+		};
 
 		rc = report(&in, o.vllm_console, o.detailed, o.plots, o.html, &e);
 	}
 	loaded_run_free(l);
+	return rc ? complain(&e) : 0;
+}
+
+static int cmd_compare(int argc, char **argv)
+{
+	struct comparison *c = NULL;
+	struct compare_options o;
+	struct buf text, note;
+	struct err e;
+	enum rc rc;
+	bool help;
+
+	buf_init(&text, 64u << 20);
+	buf_init(&note, 1u << 20);
+	rc = compare_options_parse(&o, argc, argv, &help, &e);
+	if (!rc && !help)
+		rc = comparison_load(&c, o.operands.item, o.operands.n, o.out_dir, &e);
+	if (!rc && !help)
+		rc = compare_write(c, o.plots, &note, &e);
+	if (!rc && !help) {
+		compare_text(c, &text);
+		fwrite(buf_head(&text), 1, buf_size(&text), stdout);
+		printf("\nWritten: %s\n", o.out_dir);
+	}
+	if (buf_size(&note))
+		log_warn("%s", buf_cstr(&note));
+	comparison_free(c);
+	compare_options_release(&o);
+	buf_release(&text);
+	buf_release(&note);
 	return rc ? complain(&e) : 0;
 }
 
@@ -183,6 +229,7 @@ static const struct command {
 	{"run", "replay a scenario against its targets, measure every token", cmd_run},
 	{"plan", "show what a scenario would send, send nothing", cmd_plan},
 	{"report", "tables and figures again from a results folder", cmd_report},
+	{"compare", "several results folders laid on each other, with a verdict", cmd_compare},
 	{"help", "this text, or that of a command", cmd_help},
 };
 
@@ -196,7 +243,7 @@ static const struct command *find_command(const char *name)
 
 static int unknown_command(const char *name)
 {
-	log_error("%s: no such command; want run, plan, report or help", name);
+	log_error("%s: no such command; want run, plan, report, compare or help", name);
 	return EXIT_INPUT;
 }
 

@@ -73,6 +73,9 @@ struct loaded_run {
 	char *started_utc; /* "2026-11-24T12:00:00Z" */
 };
 enum rc results_load(struct loaded_run **out, const char *dir, struct err *e);
+/* The same judged by another SLO than the run's own; NULL: its own. */
+enum rc results_load_judged(struct loaded_run **out, const char *dir, const struct slo *slo,
+			    struct err *e);
 void loaded_run_free(struct loaded_run *l);
 
 #endif
