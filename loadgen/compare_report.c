@@ -190,11 +190,11 @@ static void comparison_body(struct body *b, const struct comparison *c)
 
 	*b = (struct body){0};
 	body_say(b, BLOCK_HEADING, "%s", c->s.description);
-	say_runs(b, c);
-	say_differences(b, c);
-	body_say(b, BLOCK_HEADING, "Verdict");
 	say_slo(b, &c->s.slo);
 	compare_verdict(c, say_word, b);
+	body_say(b, BLOCK_HEADING, "What is laid on what");
+	say_runs(b, c);
+	say_differences(b, c);
 	for (int i = 1; i < c->s.n_targets; i++)
 		ratio_table(b, c, i, &marks);
 	say_ratio_marks(b, &marks);

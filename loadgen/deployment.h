@@ -12,6 +12,7 @@
 #include "base/evloop.h"
 #include "dialect.h"
 #include "launch.h"
+#include "proc_watch.h"
 #include "scenario.h"
 #include "scrape.h"
 #include "transport.h"
@@ -26,6 +27,7 @@ struct deployment {
 	struct transport *transport; /* NULL until deployment_open() */
 	struct launched *launched;   /* NULL: somebody else runs the engine */
 	struct scrape *scrape;
+	struct proc_watch *proc; /* of a launched engine */
 	const char *model; /* what requests ask for: the target's, else the first one served */
 	char *served_model;
 	bool death_told;

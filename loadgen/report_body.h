@@ -40,6 +40,7 @@ void body_tables(struct body *b, const struct report_input *in);
 void body_judgement(struct body *b, const struct report_input *in); /* report_judge.c: found, cost,
 								       expectations */
 void body_words(struct body *b, const struct report_input *in);
+void body_engines(struct body *b, const struct report_input *in); /* report_server.c: CPU, memory */
 void body_clients(struct body *b, const struct report_input *in); /* of them: is the client to be
 								     believed? */
 

@@ -257,5 +257,6 @@ void body_words(struct body *b, const struct report_input *in)
 	say_waste(b, in);
 	say_traits(b, in);
 	say_short_levels(b, in);
+	body_engines(b, in);
 	body_drop_bare_heading(b);
 }

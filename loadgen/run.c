@@ -531,6 +531,10 @@ static enum rc lanes_prepare(struct run *r, bool look, struct err *e)
 		if (scrape_new(&at->scrape, r->loop, at->target, r->s->output.scrape_ns, on_scraped,
 			       &r->active[i], e) != RC_OK)
 			log_warn("target %s: no engine metrics: %s", at->target->name, e->msg);
+		if (at->launched)
+			at->proc = proc_watch_new(r->loop, launch_keeper(at->launched),
+						  r->s->output.scrape_ns, on_scraped,
+						  &r->active[i]);
 	}
 	return interrupts ? RC_OK : rc;
 }
