@@ -220,9 +220,8 @@ static const char run_usage[] =
 	"usage: loadgen run SCENARIO.yaml [options]\n"
 	"       loadgen run --base-url URL --model M --num-prompts N [options]\n"
 	"\n"
-	"Replays a scenario against its targets and writes rows, tables and figures.\n";
+	"Replays a scenario against its targets and writes rows, tables and figures.";
 static const char run_examples[] =
-	"\n"
 	"Examples:\n"
 	"  loadgen run scenarios/demo.yaml\n"
 	"  loadgen run scenarios/demo.yaml --set load.concurrency=[1,4] --target 'vLLM (fake)'\n"
@@ -370,7 +369,7 @@ enum rc plan_options_parse(struct plan_options *o, int argc, char *const *argv, 
 			   "Shows the effective scenario and every request it would send. Sends "
 			   "nothing.\n",
 			   specs,
-			   "\nExample:\n  loadgen plan scenarios/demo.yaml --set "
+			   "Example:\n  loadgen plan scenarios/demo.yaml --set "
 			   "load.concurrency=4 | less\n");
 		return RC_OK;
 	}
@@ -409,8 +408,8 @@ enum rc report_options_parse(struct report_options *o, int argc, char *const *ar
 		print_help("usage: loadgen report DIR [options]\n\n"
 			   "Tables, figures and summary.json again from the rows of a "
 			   "run, also of one that\n"
-			   "was killed.\n",
-			   specs, "\nExample:\n  loadgen report results/demo-20260101T120000Z\n");
+			   "was killed.",
+			   specs, "Example:\n  loadgen report results/demo-20260101T120000Z\n");
 		return RC_OK;
 	}
 	rc = opt_parse(specs, argc, argv, &operands, e);

@@ -65,7 +65,11 @@ run_ctest() {
 	local preset=$1 junit counts
 	junit="$PWD/build/$preset/junit.xml"
 	rm -f "$junit"
-	build "$preset"
+	if ! (build "$preset"); then
+		failed=$((failed + 1))
+		echo "FAIL $preset: it does not build"
+		return
+	fi
 	ctest --test-dir "build/$preset" --output-on-failure --no-tests=error --timeout 300 -j "$(nproc)" \
 		--output-junit "$junit" || true
 	if [ ! -s "$junit" ]; then
@@ -94,7 +98,8 @@ for suite in "${suites[@]}"; do
 	echo "== $suite"
 	case "$suite" in
 	style) run_style ;;
-	asan | release | fuzz) run_ctest "$suite" ;;
+	asan | fuzz) run_ctest "$suite" ;;
+	release) run_ctest release-tests ;;
 	*)
 		say "$suite: no such suite; want style, asan, release or fuzz"
 		exit 2

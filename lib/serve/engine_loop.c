@@ -191,8 +191,11 @@ static void step_over(struct engine *g, struct plan *plan, const int32_t *token,
 			end_without_token(g, f, f->why);
 			continue;
 		}
-		if (!p->item[i].emits)
+		if (!p->item[i].emits) {
+			if (over) /* the policy gave it up */
+				end_without_token(g, f, r->finish);
 			continue;
+		}
 		count_token(g, f, end_ns, &step_tokens);
 		if (over)
 			f->phase = FLIGHT_OVER;
@@ -418,6 +421,9 @@ enum rc engine_new(struct engine **out, struct evloop *loop, const struct engine
 	}
 	c->policy->stats(g->sched, &at_start);
 	g->max_len = at_start.max_model_len;
+	if (at_start.max_requests > 0 &&
+	    (g->c.max_queue == 0 || at_start.max_requests < g->c.max_queue))
+		g->c.max_queue = at_start.max_requests;
 	engine_stats_init(&g->stats, g->max_len);
 	*out = g;
 	return RC_OK;

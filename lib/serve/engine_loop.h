@@ -26,7 +26,9 @@ struct engine_config {
 	int32_t eos_token;
 	int64_t ingest_ns; /* from engine_submit() to schedulable: tokenising and the way in */
 	int64_t egress_ns; /* from the end of a step to on_token: detokenising and the way out */
-	int32_t max_queue; /* requests in the engine; beyond it RC_LIMIT. 0 = no limit */
+	/* Requests in the engine; beyond it RC_LIMIT. A policy may take fewer (sched.h). 0 = no
+	 * limit but the policy's. */
+	int32_t max_queue;
 	struct truth_log *truth; /* or NULL */
 };
 

@@ -32,19 +32,24 @@ enum genreq_finish {
 	FINISH_ERROR,
 };
 
+struct radix_node;
+
 /* What the memory ledger and the policy keep per request. Owned by the scheduler from add to
  * removal. */
 struct sched_slot {
 	int32_t computed; /* tokens whose KV entries exist: 0..n_tokens */
 	int32_t *block;	  /* KV block ids, in order of position; none while the request waits */
-	int32_t n_blocks, cap_blocks;
+	int32_t n_blocks, cap_blocks; /* by tokenpool.h only the count is kept */
 	int32_t n_named; /* so many blocks bear a name: the ledger finds them by their hash */
 	uint64_t *hash;	 /* chain of the full blocks: [i] covers tokens [0, (i+1)*block_size) */
 	int32_t n_hashes, cap_hashes;
+	struct radix_node *prefix; /* tokenpool.h: where the locked prefix ends; or NULL */
+	int32_t n_prefix;	   /* its tokens, among n_blocks */
 	int32_t preemptions;
 	bool in_step;		    /* part of a step that is being computed */
 	struct genreq *prev, *next; /* the policy's list */
 	int32_t heap_at;	    /* place in a queue by priority (waitq.h) */
+	int32_t place; /* of a policy with numbered slots: which one; < 0 while it waits */
 };
 
 struct genreq {

@@ -33,6 +33,7 @@ struct block {
 struct kvpool {
 	struct block *block;
 	int32_t num_blocks, block_size, n_free;
+	int32_t n_cached; /* free ones with a name */
 	bool prefix_caching;
 	int32_t *bucket; /* leaders by name */
 	uint64_t bucket_mask;
@@ -149,6 +150,7 @@ static void insert_free(struct kvpool *p, int32_t after, int32_t id)
 	p->block[b->next].prev = id;
 	p->block[after].next = id;
 	p->n_free++;
+	p->n_cached += b->name != 0;
 }
 
 static void remove_free(struct kvpool *p, int32_t id)
@@ -158,6 +160,7 @@ static void remove_free(struct kvpool *p, int32_t id)
 	p->block[b->prev].next = b->next;
 	p->block[b->next].prev = b->prev;
 	p->n_free--;
+	p->n_cached -= b->name != 0;
 }
 
 static int32_t pop_free(struct kvpool *p)
@@ -328,14 +331,68 @@ void kvpool_release(struct kvpool *p, struct genreq *r)
 	s->n_named = 0;
 }
 
+/* ---- a cache that is given up as a whole ---- */
+
+int32_t kvpool_cached_blocks(const struct kvpool *p)
+{
+	return p->n_cached;
+}
+
+/* The named ones are at the end of the ring. */
+void kvpool_forget_cached(struct kvpool *p)
+{
+	for (int32_t id = p->block[NONE].prev; p->n_cached > 0; id = p->block[id].prev) {
+		take_name(p, id);
+		p->n_cached--;
+	}
+}
+
+static void adopt(struct kvpool *p, int32_t *held, int32_t named)
+{
+	if (p->block[named].refs++ == 0)
+		remove_free(p, named);
+	p->block[*held].refs = 0;
+	insert_free(p, NONE, *held);
+	*held = named;
+}
+
+void kvpool_share_full(struct kvpool *p, struct genreq *r, int32_t tokens)
+{
+	struct sched_slot *s = &r->slot;
+	int32_t n;
+
+	if (!p->prefix_caching || tokens < (s->n_named + 1) * p->block_size)
+		return;
+	n = tokens / p->block_size;
+	extend_chain(p, r, n);
+	for (; s->n_named < n; s->n_named++) {
+		int32_t named = *leader_link(p, s->hash[s->n_named]);
+
+		if (named == NONE)
+			give_name(p, s->block[s->n_named], s->hash[s->n_named]);
+		else
+			adopt(p, &s->block[s->n_named], named);
+	}
+}
+
+void kvpool_discard(struct kvpool *p, struct genreq *r)
+{
+	for (int32_t i = 0; i < r->slot.n_named; i++)
+		if (p->block[r->slot.block[i]].refs == 1)
+			take_name(p, r->slot.block[i]);
+	kvpool_release(p, r);
+}
+
 /* ---- for tests ---- */
 
 static void check_free_ring(const struct kvpool *p)
 {
-	int32_t n = 0, held = 0;
+	int32_t n = 0, held = 0, cached = 0;
 
 	for (int32_t id = p->block[NONE].next, prev = NONE; id != NONE;
 	     prev = id, id = p->block[id].next) {
+		cached += p->block[id].name != 0;
+		CHECK(p->block[id].name || cached == 0); /* the nameless ones come first */
 		CHECK(id > 0 && id < p->num_blocks && n < p->num_blocks);
 		CHECK(p->block[id].prev == prev && p->block[id].refs == 0);
 		n++;
@@ -344,7 +401,7 @@ static void check_free_ring(const struct kvpool *p)
 		CHECK(p->block[id].refs >= 0);
 		held += p->block[id].refs > 0;
 	}
-	CHECK(n == p->n_free && n + held == p->num_blocks - 1);
+	CHECK(n == p->n_free && n + held == p->num_blocks - 1 && cached == p->n_cached);
 }
 
 static void check_names(const struct kvpool *p)

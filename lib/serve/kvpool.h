@@ -42,6 +42,24 @@ void kvpool_cache_full(struct kvpool *p, struct genreq *r, int32_t tokens);
  * are taken back. */
 void kvpool_release(struct kvpool *p, struct genreq *r);
 
+/*
+ * For a policy (hf-cb) by which free blocks with a name are not free, but a cache that is given up
+ * as a whole; and which names blocks when they are computed.
+ */
+
+/* Free blocks that bear a name. New blocks are taken from the nameless ones first. */
+int32_t kvpool_cached_blocks(const struct kvpool *p);
+
+/* Takes their names away. */
+void kvpool_forget_cached(struct kvpool *p);
+
+/* As kvpool_cache_full(), but a block whose content already has a name is given back for the one
+ * that bears it: no two blocks have the same content. */
+void kvpool_share_full(struct kvpool *p, struct genreq *r, int32_t tokens);
+
+/* As kvpool_release(), but what nobody else holds loses its name. */
+void kvpool_discard(struct kvpool *p, struct genreq *r);
+
 int32_t kvpool_free_blocks(const struct kvpool *p);
 int32_t kvpool_usable_blocks(const struct kvpool *p);
 

@@ -9,7 +9,17 @@
 
 #include "base/check.h"
 
-const struct sched_type *const sched_types[] = {&sched_vllm_v1, &sched_static, NULL};
+const struct sched_type *const sched_types[] = {&sched_vllm_v1,
+						&sched_vllm_v0,
+						&sched_sglang,
+						&sched_tgi,
+						&sched_llamacpp,
+						&sched_hf_cb,
+						&sched_static_batch,
+						&sched_orca,
+						&sched_sarathi,
+						&sched_static,
+						NULL};
 
 enum rc sched_find(const char *name, const struct sched_type **out, struct err *e)
 {

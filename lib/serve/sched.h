@@ -35,6 +35,11 @@ struct sched_stats {
 	int32_t running, waiting;			/* waiting includes preempted ones */
 	int32_t free_blocks, usable_blocks, block_size; /* 0 when the policy keeps no KV ledger */
 	int32_t max_model_len; /* prompt + output tokens; INT32_MAX = no limit */
+
+	/* Requests the engine takes at once, from the moment one is read to its end; whoever feeds
+	 * the policy turns away the next one (RC_LIMIT, 429). 0 = no limit. The policy cannot count
+	 * them itself: those still on their way in are unknown to it. */
+	int32_t max_requests;
 	int64_t preemptions;
 	int64_t prefix_queries_tokens, prefix_hits_tokens;
 	int64_t steps;
@@ -65,15 +70,18 @@ struct sched_type {
 	bool (*plan)(struct sched *s, struct step_plan *p);
 
 	/* The step is done at end_ns. For each item: computed moves on; if it emits, its token is
-	 * appended, and a request that ends with it is DONE and forgotten. token has one entry an
-	 * item; NULL says that the step is lost: nothing moves on, and the caller removes its
-	 * requests before it asks for another plan. */
+	 * appended, and a request that ends with it is DONE and forgotten. A request the engine
+	 * gives up then (llamacpp, out of KV cells) is DONE with FINISH_ERROR, whether its item
+	 * emits or not. token has one entry an item; NULL says that the step is lost: nothing moves
+	 * on, and the caller removes its requests before it asks for another plan. */
 	void (*commit)(struct sched *s, struct step_plan *p, const int32_t *token, int64_t end_ns);
 
 	void (*stats)(const struct sched *s, struct sched_stats *out);
 };
 
-extern const struct sched_type sched_vllm_v1, sched_static;
+extern const struct sched_type sched_vllm_v1, sched_vllm_v0, sched_sglang, sched_tgi, sched_static;
+extern const struct sched_type sched_llamacpp, sched_hf_cb, sched_static_batch, sched_orca,
+	sched_sarathi;
 extern const struct sched_type *const sched_types[]; /* NULL-terminated */
 
 /* By name, or RC_INPUT with the list of names. */

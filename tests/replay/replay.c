@@ -15,6 +15,7 @@
 #include "base/die.h"
 
 #define HELP_BYTES 65536
+#define FILE_BYTES ((size_t)1 << 30)
 
 /* A knob as an option: its value lands as text-checked int64 or double, and travels on as double.
  */
@@ -183,6 +184,38 @@ void replay_commit(struct replay *r, int64_t end_ns)
 	r->policy->commit(r->sched, p, r->token, end_ns);
 	for (int32_t i = 0; i < p->n_items; i++)
 		r->finished += p->item[i].req->state == GENREQ_DONE;
+}
+
+const char *replay_path(char path[REPLAY_PATH_BYTES], const char *dir, const char *file)
+{
+	snprintf(path, REPLAY_PATH_BYTES, "%s/%s", dir, file);
+	return path;
+}
+
+enum rc replay_each_line(const char *path,
+			 enum rc (*each)(const cJSON *v, void *arg, struct err *e), void *arg,
+			 struct err *e)
+{
+	struct buf text;
+	enum rc rc;
+
+	buf_init(&text, FILE_BYTES);
+	rc = (enum rc)buf_read_file(&text, path, e);
+	for (int line = 1; rc == RC_OK && buf_size(&text); line++) {
+		const char *end = memchr(buf_head(&text), '\n', buf_size(&text));
+		size_t len = end ? (size_t)(end - buf_head(&text)) : buf_size(&text);
+		cJSON *v = NULL;
+
+		rc = json_parse(&v, buf_head(&text), len, e);
+		if (rc == RC_OK)
+			rc = each(v, arg, e);
+		if (rc != RC_OK)
+			err_prefix(e, "%s:%d: ", path, line);
+		cJSON_Delete(v);
+		buf_consume(&text, end ? len + 1 : len);
+	}
+	buf_release(&text);
+	return rc;
 }
 
 int replay_fail(const struct err *e)

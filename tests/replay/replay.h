@@ -10,11 +10,13 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/jsonx.h"
 #include "base/opt.h"
 #include "serve/executor.h"
 #include "serve/sched.h"
 
-#define REPLAY_SKIPPED 77 /* exit code: there is no such recording here */
+#define REPLAY_SKIPPED	  77 /* exit code: there is no such recording here */
+#define REPLAY_PATH_BYTES 4096
 
 struct replay {
 	const struct sched_type *policy;
@@ -46,6 +48,14 @@ void replay_feed(struct replay *r, size_t visible);
 /* The next step into r->plan; false if there is nothing to do. Then its end. */
 bool replay_plan(struct replay *r);
 void replay_commit(struct replay *r, int64_t end_ns);
+
+/* dir/file, put into path and returned. */
+const char *replay_path(char path[REPLAY_PATH_BYTES], const char *dir, const char *file);
+
+/* Calls each() with the value of every line of a JSON Lines file. */
+enum rc replay_each_line(const char *path,
+			 enum rc (*each)(const cJSON *v, void *arg, struct err *e), void *arg,
+			 struct err *e);
 
 /* Exit code for an error: prints it. */
 int replay_fail(const struct err *e);

@@ -20,9 +20,7 @@
 #include "base/jsonx.h"
 #include "replay.h"
 
-#define FILE_BYTES ((size_t)1 << 30)
 #define LINE_BYTES ((size_t)1 << 20)
-#define PATH_BYTES 4096
 
 static const char usage[] = "usage: vllm_steps DIR [--server NAME] [--KNOB N ...]\n"
 			    "Replays the steps recorded in DIR with vllm-v1; prints how many are "
@@ -38,12 +36,6 @@ struct recorded {
 struct comparison {
 	size_t equal, steps;
 };
-
-static const char *in_folder(char path[PATH_BYTES], const char *dir, const char *file)
-{
-	snprintf(path, PATH_BYTES, "%s/%s", dir, file);
-	return path;
-}
 
 /* How many requests the engine had taken in follows from where they were after the step: running,
  * waiting, or done. */
@@ -73,33 +65,6 @@ static void compare(struct replay *r, const struct recorded *want,
 }
 
 /* ---- request by request: prompts.jsonl, requests.csv, steps.jsonl ---- */
-
-/* Calls each() with every line's value. */
-static enum rc each_line(const char *path,
-			 enum rc (*each)(const cJSON *v, void *arg, struct err *e), void *arg,
-			 struct err *e)
-{
-	struct buf text;
-	enum rc rc;
-
-	buf_init(&text, FILE_BYTES);
-	rc = (enum rc)buf_read_file(&text, path, e);
-	for (int line = 1; rc == RC_OK && buf_size(&text); line++) {
-		const char *end = memchr(buf_head(&text), '\n', buf_size(&text));
-		size_t len = end ? (size_t)(end - buf_head(&text)) : buf_size(&text);
-		cJSON *v = NULL;
-
-		rc = json_parse(&v, buf_head(&text), len, e);
-		if (rc == RC_OK)
-			rc = each(v, arg, e);
-		if (rc != RC_OK)
-			err_prefix(e, "%s:%d: ", path, line);
-		cJSON_Delete(v);
-		buf_consume(&text, end ? len + 1 : len);
-	}
-	buf_release(&text);
-	return rc;
-}
 
 struct sent {
 	struct replay *replay;
@@ -143,13 +108,13 @@ static enum rc add_prompts(struct replay *r, const char *dir, struct err *e)
 {
 	struct sent s = {.replay = r};
 	struct csv_table *t = NULL;
-	char path[PATH_BYTES];
-	enum rc rc = csv_read(&t, in_folder(path, dir, "requests.csv"), false, e);
+	char path[REPLAY_PATH_BYTES];
+	enum rc rc = csv_read(&t, replay_path(path, dir, "requests.csv"), false, e);
 
 	s.requests = t;
 	if (rc == RC_OK && !csv_need(t, "run", &s.run, e) &&
 	    !csv_need(t, "request", &s.request, e) && !csv_need(t, "send_ns", &s.send_ns, e))
-		rc = each_line(in_folder(path, dir, "prompts.jsonl"), add_prompt, &s, e);
+		rc = replay_each_line(replay_path(path, dir, "prompts.jsonl"), add_prompt, &s, e);
 	else
 		rc = e->rc;
 	csv_table_free(t);
@@ -282,11 +247,11 @@ static enum rc compare_json(const cJSON *v, void *arg, struct err *e)
 static enum rc by_request(struct replay *r, const char *dir, struct comparison *c, struct err *e)
 {
 	struct comparing x = {r, c};
-	char path[PATH_BYTES];
+	char path[REPLAY_PATH_BYTES];
 
 	if (add_prompts(r, dir, e) != RC_OK)
 		return e->rc;
-	return each_line(in_folder(path, dir, "steps.jsonl"), compare_json, &x, e);
+	return replay_each_line(replay_path(path, dir, "steps.jsonl"), compare_json, &x, e);
 }
 
 /* ---- by composition: requests.csv, steps.csv ---- */
@@ -419,12 +384,12 @@ static enum rc by_composition(struct replay *r, const char *dir, const char *ser
 			      struct comparison *c, struct err *e)
 {
 	struct csv_table *requests = NULL, *steps = NULL;
-	char path[PATH_BYTES];
+	char path[REPLAY_PATH_BYTES];
 	enum rc rc;
 
-	rc = csv_read(&requests, in_folder(path, dir, "requests.csv"), false, e);
+	rc = csv_read(&requests, replay_path(path, dir, "requests.csv"), false, e);
 	if (rc == RC_OK)
-		rc = csv_read(&steps, in_folder(path, dir, "steps.csv"), false, e);
+		rc = csv_read(&steps, replay_path(path, dir, "steps.csv"), false, e);
 	if (rc == RC_OK)
 		rc = add_requests(r, requests, steps, server, e);
 	if (rc == RC_OK) {
@@ -448,14 +413,14 @@ int main(int argc, char **argv)
 		{0},
 	};
 	struct comparison c = {0, 0};
-	char path[PATH_BYTES];
+	char path[REPLAY_PATH_BYTES];
 	struct replay r;
 	struct err e;
 	int code;
 
 	if (!replay_open(&r, &sched_vllm_v1, own, usage, argc, argv, &dir, &code))
 		goto out;
-	if ((access(in_folder(path, dir, "steps.jsonl"), R_OK) == 0
+	if ((access(replay_path(path, dir, "steps.jsonl"), R_OK) == 0
 		     ? by_request(&r, dir, &c, &e)
 		     : by_composition(&r, dir, server, &c, &e)) != RC_OK) {
 		code = replay_fail(&e);

@@ -293,6 +293,30 @@ static void test_failed_step(void **state)
 	world_close(&w);
 }
 
+/* Four slots of llama.cpp that share five KV cells: of two prompts of three tokens one is computed
+ * and has its first token, of the other there are two; then both are given up. */
+static void test_policy_gives_up(void **state)
+{
+	struct sched_type five_cells = sched_llamacpp;
+	struct knob knobs[SCHED_MAX_KNOBS + 1];
+	int n_ctx = sched_knob(&sched_llamacpp, "n_ctx");
+	struct world w;
+
+	(void)state;
+	for (int i = 0; i == 0 || knobs[i - 1].name; i++)
+		knobs[i] = sched_llamacpp.knobs[i];
+	knobs[n_ctx].def = 5;
+	five_cells.knobs = knobs;
+	world_open(&w, &five_cells, NULL);
+	submit(&w, 1, 9, 0);
+	submit(&w, 2, 9, 0);
+	turn(&w);
+	step(&w, 10 * MS);
+	expect_log("2:a@10! 2=error,done 1=error,done ");
+	assert_int_equal(engine_in_flight(w.engine), 0);
+	world_close(&w);
+}
+
 static void test_queue_limit_and_bad_requests(void **state)
 {
 	struct engine_config c = {.max_queue = 1};
@@ -311,6 +335,23 @@ static void test_queue_limit_and_bad_requests(void **state)
 	genreq_free(r);
 	r = genreq_new(3, "r3", one_prompt, 0, 5);
 	assert_int_equal(engine_submit(w.engine, r, &sink, 0, &e), RC_INPUT);
+	genreq_free(r);
+	world_close(&w);
+}
+
+/* A policy that turns requests away says how many it takes; those still on their way in count. */
+static void test_limit_of_the_policy(void **state)
+{
+	struct engine_config c = {.ingest_ns = 3600 * NS_PER_S};
+	struct genreq *r = genreq_new(999, "r999", one_prompt, 1, 5);
+	struct world w;
+	struct err e;
+
+	(void)state;
+	world_open(&w, &sched_tgi, &c);
+	for (uint64_t id = 0; id < 128; id++) /* max_concurrent_requests */
+		submit(&w, id, 1, monotonic_now_ns());
+	assert_int_equal(engine_submit(w.engine, r, &sink, monotonic_now_ns(), &e), RC_LIMIT);
 	genreq_free(r);
 	world_close(&w);
 }
@@ -443,7 +484,9 @@ int main(void)
 		cmocka_unit_test(test_lateness_does_not_add_up),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_failed_step),
+		cmocka_unit_test(test_policy_gives_up),
 		cmocka_unit_test(test_queue_limit_and_bad_requests),
+		cmocka_unit_test(test_limit_of_the_policy),
 		cmocka_unit_test(test_delays),
 		cmocka_unit_test(test_free_in_flight),
 		cmocka_unit_test(test_stats),

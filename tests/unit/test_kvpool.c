@@ -403,6 +403,158 @@ static void random_workloads_keep_the_books(void **state)
 	}
 }
 
+/* ---- a cache that is given up as a whole ---- */
+
+/* As hf-cb does it: look up, take what is found, grow, name when computed. */
+static bool compute_shared(struct kvpool *p, struct genreq *r)
+{
+	int32_t hit = kvpool_lookup(p, r, r->n_tokens - 1);
+
+	if (!kvpool_admit(p, r, hit, hit, 0, 0))
+		return false;
+	r->cached_tokens = r->slot.computed = hit;
+	if (!kvpool_grow(p, r, r->n_tokens)) {
+		release(p, r);
+		return false;
+	}
+	return true;
+}
+
+static void computed(struct kvpool *p, struct genreq *r)
+{
+	r->slot.computed = r->n_tokens;
+	kvpool_share_full(p, r, r->n_tokens);
+	kvpool_check(p);
+}
+
+/*
+ * A and B begin with the same 8 tokens and are computed side by side: A in 1 2 3, B in 4 5 6. A's
+ * full blocks get names; B's first two would get the same ones and go back for 1 and 2, each to the
+ * front, so that 5 is the first of the free. When A has gone, 1 and 2 are still B's. When B has,
+ * they are free and named, 3 and 6 free.
+ */
+static void equal_blocks_become_one(void **state)
+{
+	struct kvpool *p = kvpool_new(8, BS, true);
+	struct genreq *a = request(0, 8, 9), *b = request(1, 8, 10), *c = request(2, 8, 13);
+
+	(void)state;
+	assert_true(compute_shared(p, a));
+	assert_true(compute_shared(p, b));
+	assert_holds(a, 1, 2, 3);
+	assert_holds(b, 4, 5, 6);
+	computed(p, a);
+	assert_int_equal(kvpool_free_blocks(p), 1);
+	computed(p, b);
+	assert_holds(b, 1, 2, 6);
+	assert_int_equal(kvpool_free_blocks(p), 3);
+	assert_int_equal(kvpool_cached_blocks(p), 0);
+	release(p, a);
+	assert_int_equal(kvpool_cached_blocks(p), 0);
+	release(p, b);
+	assert_int_equal(kvpool_cached_blocks(p), 2);
+	assert_int_equal(kvpool_free_blocks(p), 7);
+	/* C takes both back and two new ones: the last to have become free, 6, then 3. */
+	assert_true(compute_shared(p, c));
+	assert_int_equal(c->cached_tokens, 8);
+	assert_holds(c, 1, 2, 6, 3);
+	assert_int_equal(kvpool_cached_blocks(p), 0);
+	kvpool_free(p);
+	genreq_free(a);
+	genreq_free(b);
+	genreq_free(c);
+}
+
+/* What is forgotten is not found, and what is held keeps its name. */
+static void cached_blocks_are_forgotten_together(void **state)
+{
+	struct kvpool *p = kvpool_new(8, BS, true);
+	struct genreq *a = request(0, 0, 9), *b = request(1, 0, 9);
+
+	(void)state;
+	compute_shared(p, a);
+	computed(p, a);
+	compute_shared(p, b);
+	computed(p, b);
+	release(p, a);
+	assert_int_equal(kvpool_cached_blocks(p), 2);
+	assert_int_equal(kvpool_lookup(p, a, 8), 8);
+	kvpool_forget_cached(p);
+	kvpool_check(p);
+	assert_int_equal(kvpool_cached_blocks(p), 0);
+	assert_int_equal(kvpool_lookup(p, a, 8), 0);
+	assert_int_equal(kvpool_lookup(p, b, 8), 8);
+	kvpool_free(p);
+	genreq_free(a);
+	genreq_free(b);
+}
+
+/* A's own block goes without a name, those it shares with B stay. */
+static void what_is_discarded_is_not_kept(void **state)
+{
+	struct kvpool *p = kvpool_new(8, BS, true);
+	struct genreq *a = request(0, 8, 12), *b = request(1, 8, 9);
+
+	(void)state;
+	compute_shared(p, a);
+	computed(p, a);
+	compute_shared(p, b);
+	computed(p, b);
+	assert_holds(b, 1, 2, 4);
+	kvpool_discard(p, a);
+	kvpool_check(p);
+	assert_int_equal(a->slot.n_blocks, 0);
+	assert_int_equal(kvpool_cached_blocks(p), 0);
+	assert_int_equal(kvpool_free_blocks(p), 4);
+	assert_int_equal(kvpool_lookup(p, a, 12), 8);
+	kvpool_free(p);
+	genreq_free(a);
+	genreq_free(b);
+}
+
+/* Many requests with long common prefixes: the books stay right, and no content is there twice. */
+static void random_sharing_keeps_the_books(void **state)
+{
+	enum { N = 12, ROUNDS = 4000 };
+	struct kvpool *p = kvpool_new(60, BS, true);
+	struct genreq *r[N] = {0};
+	struct rng g;
+
+	(void)state;
+	rng_init(&g, 7, "sharing", 0);
+	for (int round = 0; round < ROUNDS; round++) {
+		uint64_t i = rng_below(&g, N);
+
+		if (!r[i]) {
+			r[i] = request(rng_below(&g, 5), (int32_t)rng_below(&g, 40),
+				       40 + (int32_t)rng_below(&g, 20));
+			if (compute_shared(p, r[i]))
+				continue;
+		} else if (r[i]->slot.computed < r[i]->n_tokens) {
+			computed(p, r[i]);
+			assert_true(kvpool_lookup(p, r[i], r[i]->n_tokens) ==
+				    r[i]->n_tokens / BS * BS);
+			continue;
+		} else if (rng_below(&g, 2)) {
+			release(p, r[i]);
+		} else {
+			kvpool_discard(p, r[i]);
+		}
+		if (rng_below(&g, 10) == 0)
+			kvpool_forget_cached(p);
+		kvpool_check(p);
+		genreq_free(r[i]);
+		r[i] = NULL;
+	}
+	for (int i = 0; i < N; i++) {
+		if (r[i])
+			release(p, r[i]);
+		genreq_free(r[i]);
+	}
+	assert_int_equal(kvpool_free_blocks(p), kvpool_usable_blocks(p));
+	kvpool_free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -415,6 +567,10 @@ int main(void)
 		cmocka_unit_test(without_caching_nothing_is_found),
 		cmocka_unit_test(every_token_counts),
 		cmocka_unit_test(random_workloads_keep_the_books),
+		cmocka_unit_test(equal_blocks_become_one),
+		cmocka_unit_test(cached_blocks_are_forgotten_together),
+		cmocka_unit_test(what_is_discarded_is_not_kept),
+		cmocka_unit_test(random_sharing_keeps_the_books),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,7 +104,7 @@ static void test_messages(void **state)
 		{"output={ends_after: 12}", NULL},
 		{"output={forced_tokens: 12}", NULL},
 		{"sheduler.policy=static", "scheduler"},
-		{"scheduler.policy=vlm", "vllm-v1, static"},
+		{"scheduler.policy=vlm", "there are vllm-v1, "},
 		{"scheduler.policy=static", "max_num_seqs"}, /* not a knob of that policy */
 		{"scheduler.max_num_seq=16", "max_num_seqs"},
 		{"scheduler.max_num_seqs=0", "scheduler.max_num_seqs"},

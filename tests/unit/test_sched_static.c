@@ -162,9 +162,10 @@ static void policies_are_found_by_name(void **state)
 	assert_ptr_equal(t, &sched_static);
 	assert_int_equal(sched_find("vllm-v1", &t, &e), RC_OK);
 	assert_ptr_equal(t, &sched_vllm_v1);
-	assert_int_equal(sched_find("orca", &t, &e), RC_INPUT);
-	assert_non_null(strstr(e.msg, "orca"));
-	assert_non_null(strstr(e.msg, "vllm-v1, static"));
+	assert_int_equal(sched_find("fcfs", &t, &e), RC_INPUT);
+	assert_non_null(strstr(e.msg, "fcfs"));
+	assert_non_null(strstr(e.msg, "there are vllm-v1, "));
+	assert_non_null(strstr(e.msg, ", static"));
 }
 
 int main(void)

@@ -1,126 +1,16 @@
 /*
  * vLLM V1's policy: schedules worked out by hand, then the edges (knobs, refusals, removal, lost
- * steps, model time), then random workloads.
- *
- * A golden is a list of requests and what every step must be, as text:
- *
- *     "A@8+2 B@0+5 | - | 94"    A computes 2 tokens from position 8 on, B 5 from 0; nobody
- * preempted; 94 blocks free
+ * steps, model time), then random workloads. How to read a schedule: support/sched_golden.h.
  *
  * Running ones stand first, in order of admission. Blocks are of 4 tokens, so that a schedule fits
  * on paper: blocks held = tokens computed after the step / 4, rounded up. A step takes 10 ms.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "base/buf.h"
-#include "base/rng.h"
+#include "../support/sched_golden.h"
 #include "serve/sched.h"
 
-#define STEP_NS	     10000000
-#define MAX_REQUESTS 8
-#define MAX_STEPS    20
-
-struct set {
-	const char *name;
-	double value;
-};
-
-/* knobs: vLLM's defaults, then blocks of 4, 101 of them, 2 sequences, and what the case sets. */
-static enum rc open_with(struct sched **s, const struct set *set, struct err *e)
-{
-	static const struct set common[] = {
-		{"block_size", 4}, {"num_gpu_blocks", 101}, {"max_num_seqs", 2}, {0}};
-	double values[SCHED_MAX_KNOBS];
-
-	sched_defaults(&sched_vllm_v1, values);
-	for (const struct set *k = common; k->name; k++)
-		values[sched_knob(&sched_vllm_v1, k->name)] = k->value;
-	for (; set && set->name; set++) {
-		assert_int_not_equal(sched_knob(&sched_vllm_v1, set->name), -1);
-		values[sched_knob(&sched_vllm_v1, set->name)] = set->value;
-	}
-	return sched_vllm_v1.open(s, values, -1, e);
-}
-
-static struct sched *opened(const struct set *set)
-{
-	struct sched *s = NULL;
-	struct err e;
-
-	if (open_with(&s, set, &e) != RC_OK)
-		fail_msg("%s", e.msg);
-	return s;
-}
-
-static int32_t token_of(uint64_t id, int32_t position)
-{
-	return (int32_t)(10000 * (id + 1)) + position;
-}
-
-/* The first `shared` tokens are the same in all prompts, the rest are its own. */
-static struct genreq *request(uint64_t id, int32_t n_prompt, int32_t shared, int32_t max_tokens)
-{
-	int32_t *prompt = calloc((size_t)n_prompt + 1, sizeof(*prompt));
-	char name[2] = {(char)('A' + id % 26), 0};
-	struct genreq *r;
-
-	assert_non_null(prompt);
-	for (int32_t i = 0; i < n_prompt; i++)
-		prompt[i] = i < shared ? i : token_of(id, i);
-	r = genreq_new(id, name, prompt, n_prompt, max_tokens);
-	free(prompt);
-	return r;
-}
-
-static void commit(struct sched *s, struct step_plan *p)
-{
-	int32_t token[64];
-
-	assert_true(p->n_items <= 64);
-	for (int32_t i = 0; i < p->n_items; i++)
-		token[i] = token_of(p->item[i].req->id, p->item[i].req->n_tokens);
-	sched_vllm_v1.commit(s, p, token, p->start_ns + STEP_NS);
-}
-
-static const char *describe(const struct sched *s, const struct step_plan *p, struct buf *b)
-{
-	struct sched_stats stats;
-
-	sched_vllm_v1.stats(s, &stats);
-	buf_clear(b);
-	for (int32_t i = 0; i < p->n_items; i++)
-		buf_printf(b, "%s@%d+%d ", p->item[i].req->name, p->item[i].computed,
-			   p->item[i].n_tokens);
-	buf_printf(b, "| ");
-	for (int32_t i = 0; i < p->n_preempted; i++)
-		buf_printf(b, "%s ", p->preempted[i]->name);
-	buf_printf(b, "%s| %d", p->n_preempted ? "" : "- ", stats.free_blocks);
-	return buf_cstr(b);
-}
-
-struct golden {
-	const char *title;
-	struct set set[8];
-	struct {
-		int32_t prompt, output;
-		int32_t shared; /* prompt tokens common to all */
-		int step;	/* comes before this step */
-		int priority;
-		int32_t cached;	 /* what it finds in the prefix cache when it is first admitted */
-	} request[MAX_REQUESTS]; /* A, B, C, ... */
-	const char *step[MAX_STEPS];
-	int32_t preemptions;
-};
+static const struct set common[] = {
+	{"block_size", 4}, {"num_gpu_blocks", 101}, {"max_num_seqs", 2}, {0}};
+static const struct policy vllm = {&sched_vllm_v1, common};
 
 static const struct golden goldens[] = {
 	{
@@ -371,57 +261,10 @@ static const struct golden goldens[] = {
 	},
 };
 
-static void play(const struct golden *g)
-{
-	struct genreq *r[MAX_REQUESTS] = {0};
-	struct sched *s = opened(g->set);
-	struct sched_stats stats;
-	struct step_plan p;
-	struct buf b;
-	int n = 0;
-
-	buf_init(&b, 4096);
-	step_plan_init(&p);
-	for (; n < MAX_REQUESTS && g->request[n].prompt; n++) {
-		r[n] = request((uint64_t)n, g->request[n].prompt, g->request[n].shared,
-			       g->request[n].output);
-		r[n]->priority = g->request[n].priority;
-	}
-	for (int step = 0;; step++) {
-		for (int i = 0; i < n; i++)
-			if (g->request[i].step == step)
-				sched_vllm_v1.add(s, r[i]);
-		step_plan_clear(&p);
-		if (!sched_vllm_v1.plan(s, &p)) {
-			if (g->step[step])
-				fail_msg("%s: step %d: nothing, want %s", g->title, step,
-					 g->step[step]);
-			break;
-		}
-		if (!g->step[step] || strcmp(describe(s, &p, &b), g->step[step]) != 0)
-			fail_msg("%s: step %d: %s, want %s", g->title, step, describe(s, &p, &b),
-				 g->step[step] ? g->step[step] : "nothing");
-		commit(s, &p);
-	}
-	sched_vllm_v1.stats(s, &stats);
-	assert_int_equal(stats.free_blocks, stats.usable_blocks);
-	assert_int_equal(stats.running + stats.waiting, 0);
-	assert_int_equal(stats.preemptions, g->preemptions);
-	for (int i = 0; i < n; i++) {
-		assert_int_equal(r[i]->state, GENREQ_DONE);
-		assert_int_equal(r[i]->cached_tokens, g->request[i].cached);
-		genreq_free(r[i]);
-	}
-	sched_vllm_v1.close(s);
-	step_plan_release(&p);
-	buf_release(&b);
-}
-
 static void hand_worked_schedules(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < sizeof(goldens) / sizeof(goldens[0]); i++)
-		play(&goldens[i]);
+	play_all(&vllm, goldens, sizeof(goldens) / sizeof(goldens[0]));
 }
 
 /* ---- the plan in numbers ---- */
@@ -430,11 +273,11 @@ static void hand_worked_schedules(void **state)
  * as if never there. */
 static void sums_follow_what_is_taken_out(void **state)
 {
-	struct sched *s = opened((struct set[]){{"num_gpu_blocks", 4},
-						{"scheduling_policy", 1},
-						{"enable_prefix_caching", 0},
-						{"max_num_batched_tokens", 8},
-						{0}});
+	struct sched *s = opened(&vllm, (struct set[]){{"num_gpu_blocks", 4},
+						       {"scheduling_policy", 1},
+						       {"enable_prefix_caching", 0},
+						       {"max_num_batched_tokens", 8},
+						       {0}});
 	struct genreq *a = request(0, 4, 0, 3), *b = request(1, 4, 0, 4);
 	struct step_plan p;
 
@@ -446,7 +289,7 @@ static void sums_follow_what_is_taken_out(void **state)
 	assert_int_equal(p.prefill_tokens, 4);
 	assert_true(p.prefill_attention == 8); /* 4 * (0 + 4 / 2) */
 	assert_int_equal(p.decode_seqs, 0);
-	commit(s, &p);
+	commit(&vllm, s, &p);
 	sched_vllm_v1.add(s, b);
 	step_plan_clear(&p);
 	sched_vllm_v1.plan(s, &p);
@@ -454,7 +297,7 @@ static void sums_follow_what_is_taken_out(void **state)
 	assert_int_equal(p.prefill_tokens, 4);
 	assert_int_equal(p.decode_seqs, 1);
 	assert_int_equal(p.decode_kv_tokens, 5);
-	commit(s, &p);
+	commit(&vllm, s, &p);
 	step_plan_clear(&p);
 	sched_vllm_v1.plan(s, &p);
 	assert_int_equal(p.n_items, 1);
@@ -472,7 +315,7 @@ static void sums_follow_what_is_taken_out(void **state)
 
 static void prefix_statistics_count_first_admissions(void **state)
 {
-	struct sched *s = opened((struct set[]){{"max_num_seqs", 8}, {0}});
+	struct sched *s = opened(&vllm, (struct set[]){{"max_num_seqs", 8}, {0}});
 	struct genreq *r[3] = {request(0, 11, 8, 1), request(1, 10, 8, 1), request(2, 8, 8, 1)};
 	struct sched_stats stats;
 	struct step_plan p;
@@ -497,7 +340,7 @@ static void prefix_statistics_count_first_admissions(void **state)
 static void steps_start_when_the_model_says(void **state)
 {
 	struct genreq *a = request(0, 4, 0, 3), *b = request(1, 4, 0, 2);
-	struct sched *s = opened(NULL);
+	struct sched *s = opened(&vllm, NULL);
 	struct step_plan p;
 
 	(void)state;
@@ -551,101 +394,27 @@ static void steps_start_when_the_model_says(void **state)
 
 static void a_removed_request_frees_its_blocks_at_once(void **state)
 {
-	struct genreq *r[4] = {request(0, 8, 0, 9), request(1, 8, 0, 9), request(2, 8, 0, 9),
-			       request(3, 8, 0, 9)};
-	struct sched *s = opened(NULL); /* two may run */
-	struct sched_stats stats;
-	struct step_plan p;
-
 	(void)state;
-	step_plan_init(&p);
-	for (int i = 0; i < 4; i++)
-		sched_vllm_v1.add(s, r[i]);
-	sched_vllm_v1.plan(s, &p);
-	sched_vllm_v1.remove(s, r[2]); /* it waits: no matter that a step is computed */
-	commit(s, &p);
-	genreq_set_state(r[0], GENREQ_FAILED); /* the engine may have said so first */
-	sched_vllm_v1.remove(s, r[0]);
-	sched_vllm_v1.stats(s, &stats);
-	assert_int_equal(stats.running, 1);
-	assert_int_equal(stats.waiting, 1);
-	assert_int_equal(stats.free_blocks, 98);
-	step_plan_clear(&p);
-	assert_true(sched_vllm_v1.plan(s, &p));
-	assert_int_equal(p.n_items, 2);
-	assert_ptr_equal(p.item[0].req, r[1]);
-	assert_ptr_equal(p.item[1].req, r[3]);
-	commit(s, &p);
-	sched_vllm_v1.remove(s, r[1]);
-	sched_vllm_v1.remove(s, r[3]);
-	step_plan_clear(&p);
-	assert_false(sched_vllm_v1.plan(s, &p));
-	sched_vllm_v1.stats(s, &stats);
-	assert_int_equal(stats.free_blocks, stats.usable_blocks);
-	sched_vllm_v1.close(s);
-	for (int i = 0; i < 4; i++)
-		genreq_free(r[i]);
-	step_plan_release(&p);
+	check_removal(&vllm, NULL); /* two may run */
 }
 
 static void a_request_in_a_step_cannot_be_removed(void **state)
 {
-	int status;
-	pid_t child = fork();
-
 	(void)state;
-	assert_true(child >= 0);
-	if (child == 0) {
-		struct genreq *r = request(0, 8, 0, 9);
-		struct sched *s = opened(NULL);
-		struct step_plan p;
-
-		close(2);
-		step_plan_init(&p);
-		sched_vllm_v1.add(s, r);
-		sched_vllm_v1.plan(s, &p);
-		sched_vllm_v1.remove(s, r);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	check_removal_in_step_aborts(&vllm);
 }
 
-/* Its requests go, the others live on, and nobody finds what was never computed. */
 static void a_lost_step_leaves_nothing_behind(void **state)
 {
-	struct genreq *a = request(0, 12, 8, 2), *b = request(1, 12, 8, 2);
-	struct sched *s = opened(NULL);
-	struct sched_stats stats;
-	struct step_plan p;
-
 	(void)state;
-	step_plan_init(&p);
-	sched_vllm_v1.add(s, a);
-	sched_vllm_v1.plan(s, &p);
-	sched_vllm_v1.commit(s, &p, NULL, 5);
-	assert_int_equal(genreq_output_tokens(a), 0);
-	sched_vllm_v1.remove(s, a);
-	sched_vllm_v1.stats(s, &stats);
-	assert_int_equal(stats.free_blocks, stats.usable_blocks);
-	sched_vllm_v1.add(s, b);
-	step_plan_clear(&p);
-	assert_true(sched_vllm_v1.plan(s, &p));
-	assert_int_equal(p.item[0].computed, 0);
-	sched_vllm_v1.close(s);
-	genreq_free(a);
-	genreq_free(b);
-	step_plan_release(&p);
+	check_lost_step(&vllm);
 }
 
 /* ---- knobs and refusals ---- */
 
 static void settings_that_contradict_are_refused(void **state)
 {
-	static const struct {
-		struct set set[4];
-		const char *says;
-	} cases[] = {
+	static const struct refusal cases[] = {
 		{{{"max_model_len", 401}}, "does not fit the KV cache of 400 tokens"},
 		{{{"max_model_len", 0}}, "at least 2"},
 		{{{"max_num_seqs", 9000}}, "less than max_num_seqs 9000"},
@@ -659,41 +428,24 @@ static void settings_that_contradict_are_refused(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct sched *s = NULL;
-		struct err e = {0};
-
-		assert_int_equal(open_with(&s, cases[i].set, &e), RC_INPUT);
-		if (!strstr(e.msg, cases[i].says))
-			fail_msg("\"%s\" does not say \"%s\"", e.msg, cases[i].says);
-	}
+	check_refusals(&vllm, cases, sizeof(cases) / sizeof(cases[0]));
 }
 
 static void defaults_are_in_their_ranges(void **state)
 {
-	double values[SCHED_MAX_KNOBS];
-	struct sched *s = NULL;
-	struct sched_stats stats;
-	struct err e;
+	static const struct policy bare = {&sched_vllm_v1, NULL};
+	struct sched *s = opened(&bare, NULL);
 
 	(void)state;
-	sched_defaults(&sched_vllm_v1, values);
-	for (int i = 0; sched_vllm_v1.knobs[i].name; i++) {
-		assert_true(values[i] >= sched_vllm_v1.knobs[i].min &&
-			    values[i] <= sched_vllm_v1.knobs[i].max);
-		assert_non_null(sched_vllm_v1.knobs[i].help);
-		assert_int_equal(sched_knob(&sched_vllm_v1, sched_vllm_v1.knobs[i].name), i);
-	}
+	check_knob_table(&sched_vllm_v1);
 	assert_int_equal(sched_knob(&sched_vllm_v1, "max_seqs"), -1);
-	assert_int_equal(sched_vllm_v1.open(&s, values, -1, &e), RC_OK);
-	sched_vllm_v1.stats(s, &stats);
-	assert_int_equal(stats.max_model_len, 27999 * 16);
+	assert_int_equal(stats_of(&bare, s).max_model_len, 27999 * 16);
 	sched_vllm_v1.close(s);
 }
 
 static void prompts_that_can_never_run_are_refused(void **state)
 {
-	struct sched *s = opened((struct set[]){{"max_model_len", 20}, {0}});
+	struct sched *s = opened(&vllm, (struct set[]){{"max_model_len", 20}, {0}});
 	static const int32_t length[] = {0, 1, 19, 20, 500};
 	static const bool fine[] = {false, true, true, false, false};
 
@@ -710,105 +462,39 @@ static void prompts_that_can_never_run_are_refused(void **state)
 
 /* ---- random workloads ---- */
 
-enum { CROWD = 200 };
-
-/* What holds in every step, whatever comes: budget, places, order of admission, consistent items
- * and sums. */
-static void check_plan(const struct step_plan *p, const struct sched_stats *stats, int32_t budget,
-		       int32_t max_seqs)
-{
-	int64_t prefill = 0, decode = 0, total = 0;
-
-	assert_true(stats->running <= max_seqs && p->n_items <= stats->running &&
-		    stats->free_blocks >= 0);
-	for (int32_t i = 0; i < p->n_items; i++) {
-		const struct step_item *it = &p->item[i];
-
-		assert_true(it->n_tokens > 0 && it->computed + it->n_tokens <= it->req->n_tokens);
-		assert_int_equal(it->computed, it->req->slot.computed);
-		assert_int_equal(it->emits, it->computed + it->n_tokens == it->req->n_tokens);
-		assert_true(it->req->slot.n_blocks * 4 >= it->computed + it->n_tokens);
-		assert_true(it->prefill || (it->n_tokens == 1 && it->emits));
-		total += it->n_tokens;
-		*(it->prefill ? &prefill : &decode) += it->n_tokens;
-	}
-	assert_true(total <= budget);
-	assert_int_equal(prefill, p->prefill_tokens);
-	assert_int_equal(decode, p->decode_seqs);
-}
-
-static void run_crowd(uint64_t seed)
-{
-	struct rng g;
-	struct genreq *r[CROWD];
-	int32_t budget, max_seqs, added = 0, gone = 0;
-	struct sched_stats stats;
-	struct step_plan p;
-	struct sched *s;
-
-	rng_init(&g, seed, "crowd", 0);
-	max_seqs = 1 + (int32_t)rng_below(&g, 12);
-	budget = max_seqs + (int32_t)rng_below(&g, 60);
-	s = opened((struct set[]){{"num_gpu_blocks", 27 + (double)rng_below(&g, 40)},
-				  {"max_model_len", 100},
-				  {"max_num_seqs", max_seqs},
-				  {"max_num_batched_tokens", budget},
-				  {"enable_prefix_caching", (double)rng_below(&g, 2)},
-				  {"scheduler_reserve_full_isl", (double)rng_below(&g, 2)},
-				  {"watermark", rng_below(&g, 2) ? 0.1 : 0},
-				  {"scheduling_policy", (double)rng_below(&g, 2)},
-				  {0}});
-	step_plan_init(&p);
-	for (int i = 0; i < CROWD; i++) {
-		r[i] = request((uint64_t)i, 1 + (int32_t)rng_below(&g, 90),
-			       (int32_t)rng_below(&g, 40), 1 + (int32_t)rng_below(&g, 30));
-		r[i]->priority = (int)rng_below(&g, 3);
-	}
-	for (int64_t steps = 0; gone < CROWD; steps++) {
-		assert_true(steps < 200000);
-		for (int n = (int)rng_below(&g, 4); n > 0 && added < CROWD; n--)
-			sched_vllm_v1.add(s, r[added++]);
-		if (added && rng_below(&g, 20) == 0) { /* a client leaves */
-			struct genreq *q = r[rng_below(&g, (uint64_t)added)];
-
-			if (q->state < GENREQ_DONE) {
-				sched_vllm_v1.remove(s, q);
-				genreq_set_state(q, GENREQ_FAILED);
-				gone++;
-			}
-		}
-		step_plan_clear(&p);
-		if (!sched_vllm_v1.plan(s, &p)) {
-			sched_vllm_v1.stats(s, &stats);
-			assert_int_equal(stats.running + stats.waiting,
-					 0); /* whoever can run does */
-			continue;
-		}
-		sched_vllm_v1.stats(s, &stats);
-		check_plan(&p, &stats, budget, max_seqs);
-		commit(s, &p);
-		for (int32_t i = 0; i < p.n_items; i++)
-			gone += p.item[i].req->state == GENREQ_DONE;
-	}
-	sched_vllm_v1.stats(s, &stats);
-	assert_int_equal(stats.free_blocks, stats.usable_blocks);
-	for (int i = 0; i < CROWD; i++) {
-		int32_t room = 100 - r[i]->n_prompt;
-
-		if (r[i]->state == GENREQ_DONE)
-			assert_int_equal(genreq_output_tokens(r[i]),
-					 r[i]->max_tokens < room ? r[i]->max_tokens : room);
-		genreq_free(r[i]);
-	}
-	sched_vllm_v1.close(s);
-	step_plan_release(&p);
-}
-
 static void crowds_come_to_their_end(void **state)
 {
 	(void)state;
-	for (uint64_t seed = 0; seed < 60; seed++)
-		run_crowd(seed);
+	for (uint64_t seed = 0; seed < 60; seed++) {
+		struct rng g;
+		int32_t max_seqs, budget;
+
+		rng_init(&g, seed, "crowd", 0);
+		max_seqs = 1 + (int32_t)rng_below(&g, 12);
+		budget = max_seqs + (int32_t)rng_below(&g, 60);
+		run_crowd(
+			&(struct crowd){
+				.policy = &vllm,
+				.set =
+					(struct set[]){
+						{"num_gpu_blocks", 27 + (double)rng_below(&g, 40)},
+						{"max_model_len", 100},
+						{"max_num_seqs", max_seqs},
+						{"max_num_batched_tokens", budget},
+						{"enable_prefix_caching", (double)rng_below(&g, 2)},
+						{"scheduler_reserve_full_isl",
+						 (double)rng_below(&g, 2)},
+						{"watermark", rng_below(&g, 2) ? 0.1 : 0},
+						{"scheduling_policy", (double)rng_below(&g, 2)},
+						{0}},
+				.max_prompt = 90,
+				.max_output = 30,
+				.max_shared = 40,
+				.max_len = 100,
+				.max_tokens = budget,
+				.max_seqs = max_seqs},
+			&g);
+	}
 }
 
 int main(void)
