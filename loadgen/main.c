@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/die.h"
 #include "base/log.h"
@@ -16,6 +17,7 @@
 #include "loadgen/results.h"
 #include "loadgen/run.h"
 #include "loadgen/scenario.h"
+#include "loadgen/self_test.h"
 
 enum { EXIT_FAILED = 1, EXIT_INPUT = 2, EXIT_NOT_TRUSTED = 3, EXIT_INTERRUPTED = 130 };
 
@@ -220,6 +222,23 @@ static int cmd_compare(int argc, char **argv)
 	return rc ? complain(&e) : 0;
 }
 
+static int cmd_self_test(int argc, char **argv)
+{
+	enum progress_mode progress;
+	struct buf text;
+	struct err e;
+	enum rc rc;
+	bool help;
+
+	buf_init(&text, 1u << 20);
+	rc = self_test_options_parse(&progress, argc, argv, &help, &e);
+	if (!rc && !help)
+		rc = self_test(progress, &text, &e);
+	fwrite(buf_head(&text), 1, buf_size(&text), stdout);
+	buf_release(&text);
+	return rc ? complain(&e) : 0;
+}
+
 static int cmd_help(int argc, char **argv);
 
 static const struct command {
@@ -230,6 +249,7 @@ static const struct command {
 	{"plan", "show what a scenario would send, send nothing", cmd_plan},
 	{"report", "tables and figures again from a results folder", cmd_report},
 	{"compare", "several results folders laid on each other, with a verdict", cmd_compare},
+	{"self-test", "what loadgen can honestly measure on this machine", cmd_self_test},
 	{"help", "this text, or that of a command", cmd_help},
 };
 
@@ -243,7 +263,7 @@ static const struct command *find_command(const char *name)
 
 static int unknown_command(const char *name)
 {
-	log_error("%s: no such command; want run, plan, report, compare or help", name);
+	log_error("%s: no such command; want run, plan, report, compare, self-test or help", name);
 	return EXIT_INPUT;
 }
 
@@ -258,10 +278,21 @@ static int cmd_help(int argc, char **argv)
 	}
 	printf("usage: loadgen COMMAND ...\n\n");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		printf("  %-8s %s\n", commands[i].name, commands[i].help);
+		printf("  %-10s %s\n", commands[i].name, commands[i].help);
 	printf("\nEvery command has --help with an example. `loadgen --version` says what this "
 	       "is.\n");
 	return 0;
+}
+
+/* A stream takes a file each, and the usual soft limit is 1024. */
+static void raise_file_limit(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 }
 
 int main(int argc, char **argv)
@@ -269,6 +300,7 @@ int main(int argc, char **argv)
 	const struct command *c;
 
 	die_set_program(argv[0]);
+	raise_file_limit();
 	if (argc < 2) {
 		cmd_help(1, argv);
 		return EXIT_INPUT;

@@ -459,3 +459,27 @@ void compare_options_release(struct compare_options *o)
 {
 	opt_list_release(&o->operands);
 }
+
+enum rc self_test_options_parse(enum progress_mode *mode, int argc, char *const *argv, bool *help,
+				struct err *e)
+{
+	const char *progress = "auto";
+	const struct opt_spec specs[] = {
+		{OPT_STRING, "progress", 0, &progress, "MODE", "auto, plain or none", 0, 0, NULL},
+		{0},
+	};
+	enum rc rc;
+
+	*help = help_wanted(argc, argv);
+	if (*help) {
+		print_help("usage: loadgen self-test [options]\n\n"
+			   "Measures its own fakeengine over loopback at rising loads, sets that "
+			   "beside what the\nengine did, and says up to which load it is to be "
+			   "believed on this machine. Takes\nabout a minute; other work on the "
+			   "machine shows.\n",
+			   specs, "\nExample:\n  loadgen self-test\n");
+		return RC_OK;
+	}
+	rc = opt_parse(specs, argc, argv, NULL, e);
+	return rc ? rc : parse_progress(progress, mode, e);
+}
