@@ -45,24 +45,35 @@ struct expectations {
 
 /* ---- grammar ---- */
 
+/* The unit that a column's name ends in, or NULL: a rate per second is no duration. */
+static const struct unit *unit_of(const char *column)
+{
+	size_t len = strlen(column);
+
+	if (strstr(column, "_per_"))
+		return NULL;
+	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+		size_t suffix = strlen(units[i].suffix);
+
+		if (len > suffix && strcmp(column + len - suffix, units[i].suffix) == 0)
+			return &units[i];
+	}
+	return NULL;
+}
+
 /* "ttft_p99_ms" as it stands, or "ttft_p99" with its unit in *unit. */
 static bool find_column(const char *name, struct point_figure *out, const struct unit **unit)
 {
 	char column[32];
 
-	*unit = NULL;
 	for (size_t i = 0; point_figure_at(i, column, out); i++) {
-		size_t len = strlen(name);
-
+		*unit = NULL;
 		if (strcmp(column, name) == 0)
 			return true;
-		for (size_t k = 0; k < ARRAY_LEN(units); k++) {
-			if (strncmp(column, name, len) != 0 ||
-			    strcmp(column + len, units[k].suffix) != 0)
-				continue;
-			*unit = &units[k];
+		*unit = unit_of(column);
+		if (*unit && strlen(name) + strlen((*unit)->suffix) == strlen(column) &&
+		    strncmp(column, name, strlen(name)) == 0)
 			return true;
-		}
 	}
 	return false;
 }
@@ -73,8 +84,13 @@ static enum rc unknown_column(const struct ynode *n, struct err *e)
 	const char *list[ARRAY_LEN(names) + 1] = {NULL}, *near;
 	struct point_figure ignored;
 
-	for (size_t i = 0; i < ARRAY_LEN(names) && point_figure_at(i, names[i], &ignored); i++)
+	for (size_t i = 0; i < ARRAY_LEN(names) && point_figure_at(i, names[i], &ignored); i++) {
+		const struct unit *unit = unit_of(names[i]);
+
+		if (unit) /* as people write it */
+			names[i][strlen(names[i]) - strlen(unit->suffix)] = '\0';
 		list[i] = names[i];
+	}
 	near = nearest_name(n->key, list);
 	return ynode_err(n, e, "no such column in points.csv%s%s%s", near ? " (did you mean " : "",
 			 near ? near : "", near ? "?)" : "");
@@ -224,8 +240,8 @@ static bool judge_one(const struct scenario *s, const struct expectation *x, int
 		}
 	}
 	if (!judged) {
-		snprintf(words, cap, "%s: expected %s %s, and %s",
-			 s->targets[target].name, x->node->key, x->node->text,
+		snprintf(words, cap, "%s: expected %s %s, and %s", s->targets[target].name,
+			 x->node->key, x->node->text,
 			 s->find ? "no load met the SLO" : "nothing was measured");
 		return false;
 	}

@@ -39,7 +39,7 @@ static const char style[] =
 	"tbody tr:nth-child(even) { background: #f6f6f6 }\n"
 	"p { margin: .3em 0 } .warning { border-left: 4px solid #d55e00; padding-left: .6em }\n"
 	"figure { margin: 1.5em 0 } svg { max-width: 100%; height: auto }\n"
-	"div { overflow-x: auto }\n"
+	"div, pre { overflow-x: auto } details { margin: 2em 0 } summary { cursor: pointer }\n"
 	"th[tabindex] { cursor: pointer } th[tabindex]:hover { background: #eee }\n"
 	"th[aria-sort]::after { content: ' ↑' } th[aria-sort=descending]::after { content: ' ↓' "
 	"}\n"
@@ -124,6 +124,33 @@ static bool put_figures(struct buf *out, const struct report_input *in)
 	return ok;
 }
 
+/* The scenario as it was run, folded away; runs laid on each other have none of their own. */
+static bool put_scenario(struct buf *out, const struct report_input *in)
+{
+	char *path = xasprintf("%s/scenario.yaml", in->dir);
+	bool ok = true;
+	struct buf yaml;
+	struct err e;
+
+	buf_init(&yaml, MAX_BYTES);
+	if (access(path, R_OK) == 0 && buf_read_file(&yaml, path, &e) == RC_OK) {
+		ok = buf_puts(out,
+			      "<details>\n<summary>The scenario as it was run</summary>\n<pre>");
+		for (const char *line = buf_cstr(&yaml); *line && ok;) {
+			size_t len = strcspn(line, "\n");
+			char *text = xstrndup(line, len);
+
+			ok = put_html(out, text) && buf_putc(out, '\n');
+			free(text);
+			line += len + (line[len] == '\n');
+		}
+		ok = ok && buf_puts(out, "</pre>\n</details>\n");
+	}
+	buf_release(&yaml);
+	free(path);
+	return ok;
+}
+
 static bool put_page(struct buf *out, const struct body *b, const struct report_input *in)
 {
 	bool ok = buf_puts(out, head) && put_html(out, in->scenario->name) && buf_puts(out, style);
@@ -136,7 +163,7 @@ static bool put_page(struct buf *out, const struct body *b, const struct report_
 		}
 		ok = ok && put_block(out, &b->blocks[i], i == 0);
 	}
-	return ok && buf_puts(out, "<script>") && buf_puts(out, script) &&
+	return ok && put_scenario(out, in) && buf_puts(out, "<script>") && buf_puts(out, script) &&
 	       buf_puts(out, "</script>\n</body>\n</html>\n");
 }
 
