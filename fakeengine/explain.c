@@ -290,6 +290,16 @@ static void explain_output(struct buf *b, const struct profile_output *o)
 			"Answers never end by themselves: they run to the request's max_tokens.\n");
 }
 
+static void explain_wire(struct buf *b, const struct profile *p)
+{
+	buf_printf(b, "On the wire: %s (%s)\n", p->wire->help, p->wire->basis);
+	for (size_t i = 0; i < p->faults.n; i++) {
+		buf_puts(b, i == 0 ? "Faults, the first that is drawn: " : "  then ");
+		fault_describe(b, &p->faults.item[i]);
+		buf_putc(b, '\n');
+	}
+}
+
 bool explain(struct buf *b, const struct profile *p, int32_t prompt, int32_t output)
 {
 	buf_printf(b, "%s: plays %s\n%s\nSource: %s\n", p->name, p->engine, p->description,
@@ -309,6 +319,7 @@ bool explain(struct buf *b, const struct profile *p, int32_t prompt, int32_t out
 			(long long)p->card.count, p->card.name, (double)p->card.memory_bytes / GB,
 			p->card.bandwidth_bytes_per_s / GB, p->card.flops_per_s / 1e12);
 	explain_output(b, &p->output);
+	explain_wire(b, p);
 	explain_knobs(b, p);
 	explain_cost(b, p);
 	explain_physics(b, p);

@@ -15,6 +15,7 @@
 #include "base/opt.h"
 #include "fakeengine/executor_sim.h"
 #include "fakeengine/explain.h"
+#include "fakeengine/fault.h"
 #include "fakeengine/options.h"
 #include "fakeengine/profile.h"
 #include "fakeengine/wordcodec.h"
@@ -65,6 +66,7 @@ static void plan_length(struct genreq *r, void *arg)
 static int serve(const struct options *o, const struct profile *p, struct truth_log *truth)
 {
 	struct evloop *loop = evloop_new();
+	struct faults *faults = faults_new(&p->faults, o->seed, loop);
 	const char *const models[] = {p->model.name, NULL};
 	struct lengths lengths = {p, o->seed};
 	const struct sim_config sim = {
@@ -99,11 +101,15 @@ static int serve(const struct options *o, const struct profile *p, struct truth_
 		.seed = o->seed,
 		.prepare = plan_length,
 		.prepare_arg = &lengths,
+		.wire = p->wire,
+		.admit = faults_admit,
+		.admit_arg = faults,
 	};
 	int code;
 
 	memcpy(c.engine.knobs, p->knobs, sizeof(c.engine.knobs));
 	code = serve_main(&c);
+	faults_free(faults);
 	evloop_free(loop);
 	return code;
 }
@@ -134,6 +140,8 @@ static int command_serve(int argc, char *const *argv)
 		return print_about(o.help);
 	if (rc == RC_OK)
 		rc = profile_load(&p, o.profile, o.sets.item, o.sets.n, &e);
+	if (rc == RC_OK)
+		fault_list_move(&p.faults, &o.faults);
 	if (rc == RC_OK && o.truth)
 		rc = truth_open(&truth, o.truth, &e);
 	code = rc ? complain(&e) : serve(&o, &p, truth);

@@ -21,11 +21,11 @@ struct shortcut {
 			      file */
 };
 
-enum { ENGINE_NAME, MODEL, PREFILL_MS, PER_TOKEN_MS, TOKENS, N_SHORTCUTS };
+enum { ENGINE_NAME, MODEL, WIRE, PREFILL_MS, PER_TOKEN_MS, TOKENS, N_SHORTCUTS };
 
 struct command_line {
 	struct shortcut shortcut[N_SHORTCUTS];
-	struct opt_list sets;
+	struct opt_list sets, faults;
 	int64_t port, seed;
 	const char *host, *uds, *truth, *profile, *api_key_env;
 	bool port_given, help, version;
@@ -36,6 +36,7 @@ static const struct command_line defaults = {
 		{
 			[ENGINE_NAME] = {"--engine-name", "engine", NULL, true, false},
 			[MODEL] = {"--model", "model.name", NULL, true, false},
+			[WIRE] = {"--wire", "wire", NULL, true, false},
 			[PREFILL_MS] = {"--prefill-ms", "cost.constant.prefill_ms", NULL, false,
 					true},
 			[PER_TOKEN_MS] = {"--per-token-ms", "cost.constant.per_token_ms", NULL,
@@ -46,7 +47,7 @@ static const struct command_line defaults = {
 	.seed = 42,
 };
 
-#define N_SPECS 19
+#define N_SPECS 21
 
 static void make_specs(struct opt_spec specs[N_SPECS], struct command_line *c)
 {
@@ -61,8 +62,13 @@ static void make_specs(struct opt_spec specs[N_SPECS], struct command_line *c)
 		 .help = "what it calls itself"},
 		{OPT_STRING, "model", .out = &s[MODEL].value, .arg = "NAME",
 		 .help = "the model it serves"},
+		{OPT_STRING, "wire", .out = &s[WIRE].value, .arg = "SERVER",
+		 .help = "whose habits it has on the wire; below is a list (own)"},
+		{OPT_LIST, "fault", .out = &c->faults, .arg = "SPEC",
+		 .help = "what goes wrong on purpose, KIND[=VALUE][@TOKEN][:RATE]; below is a "
+			 "list"},
 		{OPT_INT, "seed", .out = &c->seed, .arg = "N", .min = 0, .max = 9007199254740992.0,
-		 .help = "of jitter, words and lengths (42)"},
+		 .help = "of jitter, words, lengths and faults (42)"},
 		{OPT_HEADING, .help = "Without a profile: constant service time, endless capacity"},
 		{OPT_STRING, "prefill-ms", .out = &s[PREFILL_MS].value, .arg = "MS",
 		 .help = "before the tokens (80)"},
@@ -105,7 +111,14 @@ void options_help(struct buf *b)
 		 "Examples:\n"
 		 "  fakeengine --port 8000 --engine-name vLLM --prefill-ms 80 --per-token-ms 4 "
 		 "--tokens 128\n"
-		 "  fakeengine --profile kind-vllm-a100 --set scheduler.max_num_seqs=8 --port 0\n");
+		 "  fakeengine --profile kind-vllm-a100 --set scheduler.max_num_seqs=8 --port 0\n"
+		 "  fakeengine --wire llamacpp --fault 429=5s:0.05 --fault cut_rst@10:0.01\n");
+	buf_puts(b, "\nServers that --wire plays:\n");
+	for (size_t i = 0; wire_habits[i]; i++)
+		buf_printf(b, "  %-16s %s (%s)\n", wire_habits[i]->name, wire_habits[i]->help,
+			   wire_habits[i]->basis);
+	buf_puts(b, "\nFaults; a request forces one by the header X-Fault: SPEC\n");
+	fault_help(b);
 }
 
 /* ---- values for the profile ---- */
@@ -235,7 +248,10 @@ enum rc options_read(struct options *o, int argc, char *const *argv, struct err 
 			rc = add_shortcut(&o->sets, &c.shortcut[i], e);
 	if (rc == RC_OK)
 		rc = profile_sets_add_list(&o->sets, &c.sets, e);
+	for (size_t i = 0; rc == RC_OK && i < c.faults.n; i++)
+		rc = fault_list_add(&o->faults, c.faults.item[i], e);
 out:
+	opt_list_release(&c.faults);
 	opt_list_release(&c.sets);
 	return rc;
 }
@@ -243,4 +259,5 @@ out:
 void options_release(struct options *o)
 {
 	profile_sets_release(&o->sets);
+	fault_list_release(&o->faults);
 }

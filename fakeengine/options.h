@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/opt.h"
+#include "fault.h"
 #include "profile.h"
 
 #define PROFILE_SETS_MAX 64
@@ -32,7 +33,8 @@ struct options {
 	uint64_t seed;
 	const char *profile; /* name or path */
 	struct profile_sets sets;
-	bool help, version; /* asked for; the rest is then as good as not read */
+	struct fault_list faults; /* beside the profile's */
+	bool help, version;	  /* asked for; the rest is then as good as not read */
 };
 
 /* RC_INPUT with a line for the user. Release in any case. */

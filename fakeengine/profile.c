@@ -446,6 +446,42 @@ static enum rc read_published(struct profile *p, const struct ynode *map, struct
 	return read_section(fields, NULL, map, &p->published, e);
 }
 
+static enum rc read_wire(struct profile *p, const struct ynode *n, struct err *e)
+{
+	const char *names[32] = {0}, *name, *near;
+	enum rc rc = ynode_str(n, &name, e);
+	size_t i = 0;
+
+	if (rc)
+		return rc;
+	p->wire = wire_find(name);
+	if (p->wire)
+		return RC_OK;
+	for (; wire_habits[i] && i + 1 < ARRAY_LEN(names); i++)
+		names[i] = wire_habits[i]->name;
+	near = nearest_name(name, names);
+	return ynode_err(n, e, "got \"%s\", %s%s; `fakeengine --help` lists them", name,
+			 near ? "did you mean " : "no such server", near ? near : "");
+}
+
+/* A list of what fault.h describes; a single one may stand alone. */
+static enum rc read_faults(struct profile *p, const struct ynode *n, struct err *e)
+{
+	bool many = n->kind == YNODE_SEQ;
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; rc == RC_OK && i < (many ? n->n : 1); i++) {
+		const struct ynode *one = many ? n->child[i] : n;
+		const char *spec;
+		struct err why;
+
+		rc = ynode_str(one, &spec, e);
+		if (rc == RC_OK && fault_list_add(&p->faults, spec, &why))
+			rc = ynode_err(one, e, "%s", why.msg);
+	}
+	return rc;
+}
+
 static enum rc read_profile(struct profile *p, const struct ynode *root, struct err *e)
 {
 	static const struct field fields[] = {
@@ -463,6 +499,7 @@ static enum rc read_profile(struct profile *p, const struct ynode *root, struct 
 		{"model", read_model, true},	     {"card", read_card, false},
 		{"scheduler", read_scheduler, true}, {"cost", read_cost, true},
 		{"output", read_output, false},	     {"published", read_published, false},
+		{"wire", read_wire, false},	     {"faults", read_faults, false},
 	};
 	const char *others[ARRAY_LEN(section) + 1] = {0};
 	enum rc rc;
@@ -489,7 +526,7 @@ enum rc profile_parse(struct profile *out, const char *file, const char *text, s
 	struct ydoc *doc = NULL;
 	enum rc rc = yaml_parse(&doc, file, text, len, e);
 
-	*out = (struct profile){0};
+	*out = (struct profile){.wire = wire_habits[0]};
 	for (size_t i = 0; rc == RC_OK && i < n_sets; i++)
 		rc = ydoc_set(doc, sets[i].assignment, sets[i].origin, e);
 	if (rc == RC_OK)
@@ -552,6 +589,7 @@ void profile_release(struct profile *p)
 	free(p->source);
 	free(p->model.name);
 	free(p->card.name);
+	fault_list_release(&p->faults);
 	*p = (struct profile){0};
 }
 

@@ -14,7 +14,9 @@
 #include "base/embedded.h"
 #include "base/err.h"
 #include "cost.h"
+#include "fault.h"
 #include "serve/sched.h"
+#include "serve/wire.h"
 
 /* What a model weighs. Only to reason with (explain): no time is computed from it. Absent: params
  * 0. */
@@ -60,6 +62,8 @@ struct profile {
 	int64_t ingest_ns, egress_ns;
 	struct profile_output output;
 	struct profile_published published;
+	const struct wire_habit *wire; /* whose habits it has on the wire */
+	struct fault_list faults;
 };
 
 /* One `--set path=value`; origin is what messages call it. */

@@ -1,19 +1,55 @@
 /*
- * Owns the table of routes and who may ask. Loop thread. Must not know what an endpoint answers.
+ * Owns who may ask, and what comes before an answer: the route, and a delay or a refusal that was
+ * asked for. Loop thread. Must not know what an endpoint answers.
  */
 #include "api.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "api_admin.h"
 #include "api_answer.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/die.h"
 
-static void generate(struct api *a, struct http_exchange *x, enum api_kind kind)
+/* A request whose time has not come. */
+struct waiting {
+	struct api *api;
+	struct http_exchange *x;
+	const struct route *route;
+	struct admission terms;
+	struct timer timer;
+	struct waiting *next;
+};
+
+static void refuse_as(struct api_error *e, const struct admission *terms)
+{
+	static const struct {
+		int status;
+		enum refusal kind;
+		const char *message;
+	} rows[] = {
+		{400, REFUSE_VALUE, "the request is refused"},
+		{401, REFUSE_KEY, "the key is refused"},
+		{404, REFUSE_MODEL, "the model does not exist"},
+		{429, REFUSE_BUSY, "the server is overloaded"},
+		{500, REFUSE_ENGINE, "the engine has failed"},
+		{503, REFUSE_UNREADY, "the server is not ready"},
+	};
+	size_t i = 0;
+
+	while (rows[i].status != terms->status)
+		CHECK(++i < ARRAY_LEN(rows));
+	api_refuse(e, rows[i].kind, NULL, "%s", terms->message ? terms->message : rows[i].message);
+	e->forced = true;
+	e->retry_after_s = terms->retry_after_s;
+}
+
+/* Reads the request and has it answered. */
+static void generate_now(struct api *a, struct http_exchange *x, const struct route *r,
+			 const struct admission *terms)
 {
 	struct api_request q;
 	struct api_error e;
@@ -21,37 +57,68 @@ static void generate(struct api *a, struct http_exchange *x, enum api_kind kind)
 	size_t len;
 
 	body = http_body(x, &len);
-	if (api_request_read(&q, kind, body, len, &a->terms, &e))
-		answer_start(a, x, &q);
-	else
-		api_error_reply(x, &e);
+	if (terms->status) {
+		refuse_as(&e, terms);
+	} else if (api_request_read(&q, r->kind, body, len, &a->terms, &e)) {
+		q.stream = q.stream && !terms->whole;
+		answer_start(a, x, &q, r->dialect, terms->outlet);
+		return;
+	}
+	if (terms->outlet)
+		terms->outlet->type->drop(terms->outlet);
+	api_error_reply(a, x, &e);
 }
 
-static void chat_completions(struct api *a, struct http_exchange *x)
+static void waiting_free(struct waiting *w)
 {
-	generate(a, x, API_CHAT);
+	struct waiting **at = &w->api->waiting;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	evloop_timer_cancel(w->api->c.loop, &w->timer);
+	free(w);
 }
 
-static void completions(struct api *a, struct http_exchange *x)
+static void on_waited(struct timer *t, int64_t now_ns)
 {
-	generate(a, x, API_COMPLETIONS);
+	struct waiting *w = (struct waiting *)((char *)t - offsetof(struct waiting, timer));
+	struct waiting copy = *w;
+
+	(void)now_ns;
+	http_set_owner(w->x, NULL, NULL);
+	waiting_free(w);
+	generate_now(copy.api, copy.x, copy.route, &copy.terms);
 }
 
-static const struct route {
-	const char *path, *method;
-	void (*handle)(struct api *a, struct http_exchange *x);
-} routes[] = {
-	{"/v1/chat/completions", "POST", chat_completions},
-	{"/v1/completions", "POST", completions},
-	{"/v1/models", "GET", admin_models},
-	{"/tokenize", "POST", admin_tokenize},
-	{"/health", "GET", admin_health},
-	{"/ready", "GET", admin_ready},
-	{"/ping", "GET", admin_health},
-	{"/load", "GET", admin_load},
-	{"/version", "GET", admin_version},
-	{"/metrics", "GET", admin_metrics},
-};
+static void on_waiter_gone(void *owner)
+{
+	struct waiting *w = owner;
+
+	if (w->terms.outlet)
+		w->terms.outlet->type->drop(w->terms.outlet);
+	waiting_free(w);
+}
+
+void api_generate(struct api *a, struct http_exchange *x, const struct route *r)
+{
+	struct admission terms = {0};
+	struct waiting *w;
+
+	if (a->c.admit)
+		a->c.admit(x, &terms, a->c.admit_arg);
+	if (terms.delay_ns == 0) {
+		generate_now(a, x, r, &terms);
+		return;
+	}
+	w = xcalloc(1, sizeof(*w));
+	*w = (struct waiting){
+		.api = a, .x = x, .route = r, .terms = terms, .timer = {.fn = on_waited}};
+	w->next = a->waiting;
+	a->waiting = w;
+	http_set_owner(x, w, on_waiter_gone);
+	evloop_timer(a->c.loop, &w->timer, monotonic_now_ns() + terms.delay_ns);
+}
 
 /* The key guards /v1 alone, so that probes and scrapers need none. */
 static bool may_ask(const struct api *a, const struct http_exchange *x)
@@ -64,35 +131,32 @@ static bool may_ask(const struct api *a, const struct http_exchange *x)
 	return given && strncmp(given, "Bearer ", 7) == 0 && strcmp(given + 7, a->c.api_key) == 0;
 }
 
-static void reply_detail(struct http_exchange *x, int status, const char *allow)
-{
-	char extra[64], body[64];
-
-	snprintf(extra, sizeof(extra), "allow: %s\r\n", allow ? allow : "");
-	snprintf(body, sizeof(body), "{\"detail\":\"%s\"}", http_status_text(status));
-	http_reply(x, status, "application/json", allow ? extra : NULL, body, strlen(body));
-}
-
 void api_handle(struct http_exchange *x, void *arg)
 {
-	const struct route *r = routes;
 	struct api *a = arg;
+	const struct route *r = a->c.wire->routes, *other = NULL;
 	struct api_error e;
 
 	if (!may_ask(a, x)) {
-		api_refuse(&e, 401, "AuthenticationError", NULL,
-			   "this server wants its API key as a bearer token");
-		api_error_reply(x, &e);
+		api_refuse(&e, REFUSE_KEY, NULL, "this server wants its API key as a bearer token");
+		api_error_reply(a, x, &e);
 		return;
 	}
-	while (r < routes + ARRAY_LEN(routes) && strcmp(r->path, http_path(x)) != 0)
-		r++;
-	if (r == routes + ARRAY_LEN(routes))
-		reply_detail(x, 404, NULL);
-	else if (strcmp(r->method, http_method(x)) != 0)
-		reply_detail(x, 405, r->method);
-	else
-		r->handle(a, x);
+	for (; r->path; r++) {
+		if (strcmp(r->path, http_path(x)) != 0)
+			continue;
+		if (strcmp(r->method, http_method(x)) == 0)
+			break;
+		other = r;
+	}
+	if (r->path) {
+		r->handle(a, x, r);
+		return;
+	}
+	api_refuse(&e, other ? REFUSE_METHOD : REFUSE_ROUTE, NULL, "%s",
+		   other ? "the path is there, the method is not" : "there is no such path");
+	e.allow = other ? other->method : NULL;
+	api_error_reply(a, x, &e);
 }
 
 struct api *api_new(const struct api_config *c, struct engine *engine)
@@ -101,11 +165,14 @@ struct api *api_new(const struct api_config *c, struct engine *engine)
 
 	CHECK(c->models && c->models[0]);
 	a->c = *c;
+	if (!a->c.wire)
+		a->c.wire = wire_habits[0];
 	a->engine = engine;
 	a->terms = (struct api_terms){
 		.models = c->models,
 		.codec = c->codec,
 		.max_len = engine_max_len(engine),
+		.reading = a->c.wire->reading,
 	};
 	a->started_s = time(NULL);
 	a->id_salt = (uint64_t)monotonic_now_ns() ^ (uint64_t)a->started_s << 32;
@@ -120,6 +187,7 @@ void api_free(struct api *a)
 {
 	if (!a)
 		return;
+	CHECK(!a->waiting); /* the HTTP server has told them before */
 	buf_release(&a->bytes);
 	buf_release(&a->shown);
 	buf_release(&a->event);

@@ -1,6 +1,6 @@
 /*
- * Owns the answers in the making. Loop thread. Must not know which fields an event has
- * (api_events.h) nor how requests are read.
+ * Owns the answers in the making. Loop thread. Must not know what an event looks like
+ * (wire.h) nor how requests are read.
  *
  * Two ends hold an answer: the exchange (until it has ended, or its peer is gone) and the engine
  * (until on_done has come for each request). It is freed when both have let go. A choice may be
@@ -15,40 +15,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "api_events.h"
+#include "answer.h"
 #include "base/check.h"
 #include "base/die.h"
-
-#define MAX_NAME 128 /* of a client's X-Request-Id */
-
-struct choice {
-	struct answer *answer;
-	struct genreq *r; /* NULL once the engine has let go of it */
-	int index;
-	bool ended; /* for the client */
-	enum genreq_finish finish;
-	int stop; /* which stop string, or -1 */
-	int32_t n_tokens;
-	struct text_stream text;
-	struct sse_template event; /* stream: of a token that is not the last */
-	struct buf whole;	   /* no stream: all the text */
-	const char *echo;	   /* still to be put before the first token, or NULL */
-};
-
-struct answer {
-	struct api *a;
-	struct http_exchange *x; /* NULL once it has ended */
-	struct api_request q;
-	struct answer_head head;
-	char *id;
-	bool named; /* by the client: it gets its X-Request-Id back */
-	struct usage usage;
-	bool role_sent;
-	int n_choices;
-	int n_open; /* choices that have not ended for the client */
-	int n_live; /* requests that the engine still has */
-	struct choice choice[];
-};
+#include "base/units.h"
 
 static void answer_free_if_over(struct answer *w)
 {
@@ -56,146 +26,14 @@ static void answer_free_if_over(struct answer *w)
 		return;
 	for (int i = 0; i < w->n_choices; i++) {
 		text_stream_release(&w->choice[i].text);
-		sse_template_release(&w->choice[i].event);
+		form_release(&w->choice[i].event);
+		free(w->choice[i].tokens);
 		buf_release(&w->choice[i].whole);
 	}
 	api_request_release(&w->q);
 	free(w->id);
+	free(w->name);
 	free(w);
-}
-
-/* ---- what leaves ---- */
-
-static struct choice_end end_of(const struct choice *c)
-{
-	return (struct choice_end){
-		.finish_reason = genreq_finish_name(c->finish),
-		.stop = c->stop >= 0 ? c->answer->q.stops.text[c->stop] : NULL,
-	};
-}
-
-static const struct api_prompt *prompt_of(const struct choice *c)
-{
-	return &c->answer->q.prompt[c->index / c->answer->q.n];
-}
-
-/* The first events of a chat bear the role, one a choice, and leave with the first token of any of
- * them. */
-static void hold_roles(struct answer *w)
-{
-	struct buf *b = &w->a->event;
-
-	w->role_sent = true;
-	for (int i = 0; i < w->n_choices && w->q.kind == API_CHAT; i++) {
-		buf_clear(b);
-		event_role(b, &w->head, i, prompt_of(&w->choice[i])->tokens.n);
-		http_stream_hold(w->x, buf_head(b), buf_size(b));
-	}
-}
-
-/* Makes the event that brings `text`, in w->a->event. Only tokens in the middle have theirs
- * prepared. */
-static void make_event(struct choice *c, const struct buf *text)
-{
-	struct answer *w = c->answer;
-	struct buf *b = &w->a->event;
-	struct sse_values v = {
-		.text = buf_head(text),
-		.len = buf_size(text),
-		.total_tokens = prompt_of(c)->tokens.n + c->n_tokens,
-		.completion_tokens = c->n_tokens,
-	};
-
-	buf_clear(b);
-	if (c->ended || c->echo) {
-		const struct api_prompt *p = prompt_of(c);
-		struct choice_end end = end_of(c);
-		struct sse_template t;
-
-		sse_template_init(&t);
-		event_token(&t, &w->head, c->index, p->tokens.n, c->ended ? &end : NULL,
-			    c->echo ? p->tokens.id : NULL, p->tokens.n);
-		CHECK(sse_fill(&t, &v, b));
-		sse_template_release(&t);
-	} else {
-		CHECK(sse_fill(&c->event, &v, b));
-	}
-}
-
-/* The extra line of the head, or NULL. */
-static const char *name_header(const struct answer *w, char out[MAX_NAME + 32])
-{
-	if (!w->named)
-		return NULL;
-	snprintf(out, MAX_NAME + 32, "x-request-id: %s\r\n", strchr(w->id, '-') + 1);
-	return out;
-}
-
-/* All choices have ended. */
-static void finish_body(struct answer *w)
-{
-	char extra[MAX_NAME + 32];
-	struct buf b;
-
-	buf_init(&b, SIZE_MAX);
-	body_start(&b, &w->head);
-	for (int i = 0; i < w->n_choices; i++) {
-		struct choice *c = &w->choice[i];
-		struct choice_end end = end_of(c);
-		const struct api_prompt *p = prompt_of(c);
-
-		body_choice(&b, &w->head, i, buf_head(&c->whole), buf_size(&c->whole), &end,
-			    w->q.echo ? p->tokens.id : NULL, p->tokens.n);
-	}
-	body_end(&b, &w->head, &w->usage);
-	http_reply(w->x, 200, "application/json", name_header(w, extra), buf_head(&b),
-		   buf_size(&b));
-	w->x = NULL;
-	buf_release(&b);
-}
-
-/* The event just made is the last of its choice, and all choices have ended. All that is left goes
- * out in one send. */
-static void finish_stream(struct answer *w)
-{
-	struct buf *b = &w->a->event;
-
-	http_stream_hold(w->x, buf_head(b), buf_size(b));
-	if (w->q.include_usage) {
-		buf_clear(b);
-		event_usage(b, &w->head, &w->usage);
-		http_stream_hold(w->x, buf_head(b), buf_size(b));
-	}
-	http_stream_end(w->x, EVENT_DONE, strlen(EVENT_DONE));
-	w->x = NULL;
-}
-
-/* The engine broke off: the client is told in the form that fits what it has already got. */
-static void fail_exchange(struct answer *w, int status, const char *why)
-{
-	struct http_exchange *x = w->x;
-	struct api_error e;
-
-	w->x = NULL;
-	api_refuse(&e, status, "InternalServerError", NULL, "%s", why);
-	for (int i = 0; i < w->n_choices; i++) {
-		struct choice *c = &w->choice[i];
-
-		if (!c->ended && c->r)
-			engine_cancel(w->a->engine, c->r, FINISH_ABORT);
-		c->ended = true;
-	}
-	w->n_open = 0;
-	if (!w->q.stream) {
-		api_error_reply(x, &e);
-		return;
-	}
-	buf_clear(&w->a->event);
-	buf_puts(&w->a->event, "data: ");
-	api_error_put(&w->a->event, &e);
-	buf_puts(&w->a->event, "\n\n");
-	http_stream_hold(x, buf_head(&w->a->event), buf_size(&w->a->event));
-	http_stream_end(x, EVENT_DONE, strlen(EVENT_DONE));
 }
 
 /* ---- what comes from the engine ---- */
@@ -205,20 +43,17 @@ static void show(struct choice *c, const struct buf *shown)
 {
 	struct answer *w = c->answer;
 
-	if (w->q.stream) {
-		if (!w->role_sent)
-			hold_roles(w);
-		make_event(c, shown);
-		if (w->n_open == 0)
-			finish_stream(w);
-		else
-			http_stream_write(w->x, buf_head(&w->a->event), buf_size(&w->a->event));
-	} else {
+	if (!w->q.stream || w->d->keeps_whole)
 		CHECK(buf_append(&c->whole, buf_head(shown), buf_size(shown)));
-		if (w->n_open == 0)
-			finish_body(w);
-	}
+	if (w->q.stream)
+		answer_token(c, shown);
 	c->echo = NULL;
+	if (w->n_open > 0)
+		return;
+	if (w->q.stream)
+		answer_end_stream(w);
+	else
+		answer_body(w);
 }
 
 static void end_choice(struct choice *c, enum genreq_finish finish, int stop)
@@ -227,7 +62,35 @@ static void end_choice(struct choice *c, enum genreq_finish finish, int stop)
 	c->finish = finish;
 	c->stop = stop;
 	c->answer->n_open--;
-	c->answer->usage.completion_tokens += c->n_tokens;
+	if (c->answer->d->keeps_tokens) { /* the engine lets go of them before the answer may */
+		c->tokens = xreallocarray(NULL, (size_t)c->n_tokens, sizeof(*c->tokens));
+		memcpy(c->tokens, c->r->tokens + c->r->n_prompt,
+		       (size_t)c->n_tokens * sizeof(*c->tokens));
+	}
+}
+
+/* What the engine knows of it by now, kept beyond the request's own life. */
+static void note_progress(struct choice *c, const struct genreq *r, int32_t token)
+{
+	c->n_tokens++;
+	c->last_token = token;
+	c->cached_tokens = r->cached_tokens;
+	c->prefill_s = ns_to_s(r->first_token_ns - r->first_scheduled_ns);
+	c->decode_s = ns_to_s(r->last_token_ns - r->first_token_ns);
+}
+
+/* The engine broke off: nobody waits for the rest. */
+static void fail_exchange(struct answer *w, const char *why)
+{
+	for (int i = 0; i < w->n_choices; i++) {
+		struct choice *c = &w->choice[i];
+
+		if (!c->ended && c->r)
+			engine_cancel(w->a->engine, c->r, FINISH_ABORT);
+		c->ended = true;
+	}
+	w->n_open = 0;
+	answer_fail(w, why);
 }
 
 static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
@@ -250,7 +113,7 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 		CHECK(buf_puts(shown, c->echo));
 	if (!is_end_mark)
 		CHECK(codec->decode(codec, token, c->n_tokens, bytes));
-	c->n_tokens++;
+	note_progress(c, r, token);
 	stop = text_stream_push(&c->text, buf_head(bytes), buf_size(bytes),
 				c->n_tokens > r->min_tokens, shown);
 	if (stop >= 0) {
@@ -272,10 +135,9 @@ static void on_done(struct genreq *r)
 	c->r = NULL;
 	w->n_live--;
 	if (!c->ended && w->x)
-		fail_exchange(w, 500,
-			      r->finish == FINISH_ERROR
-				      ? "the engine failed while it computed this answer"
-				      : "the engine broke this answer off");
+		fail_exchange(w, r->finish == FINISH_ERROR
+					 ? "the engine failed while it computed this answer"
+					 : "the engine broke this answer off");
 	genreq_free(r);
 	answer_free_if_over(w);
 }
@@ -288,6 +150,7 @@ static void on_gone(void *owner)
 	struct answer *w = owner;
 
 	w->x = NULL;
+	w->outlet = NULL;
 	w->n_open = 0;
 	for (int i = 0; i < w->n_choices; i++) {
 		w->choice[i].ended = true;
@@ -327,8 +190,8 @@ static int32_t output_limit(const struct api *a, const struct api_request *q, in
 		wanted = a->c.forced_tokens;
 	else if (wanted == 0 && a->c.default_max_tokens > 0)
 		wanted = a->c.default_max_tokens;
-	else if (wanted == 0 && q->kind == API_COMPLETIONS)
-		wanted = 16; /* the API's own default for this endpoint */
+	else if (wanted == 0)
+		wanted = q->usual_tokens;
 	return wanted == 0 || wanted > room ? room : wanted;
 }
 
@@ -336,7 +199,7 @@ static struct genreq *make_genreq(struct choice *c, const char *name)
 {
 	struct answer *w = c->answer;
 	struct api *a = w->a;
-	const struct token_list *tokens = &prompt_of(c)->tokens;
+	const struct token_list *tokens = &answer_prompt(c)->tokens;
 	uint64_t id = a->next_id++;
 	char numbered[MAX_NAME + 16];
 	struct genreq *r;
@@ -377,8 +240,8 @@ static bool submit_all(struct answer *w, const char *name, int64_t now_ns, struc
 		genreq_free(c->r);
 		c->r = NULL;
 		if (rc == RC_LIMIT)
-			return api_refuse(e, 429, "TooManyRequestsError", NULL, "%s", why.msg);
-		return api_refuse(e, 400, API_BAD_VALUE, NULL, "%s", why.msg);
+			return api_refuse(e, REFUSE_BUSY, NULL, "%s", why.msg);
+		return api_refuse(e, REFUSE_VALUE, NULL, "%s", why.msg);
 	}
 	return true;
 }
@@ -392,27 +255,59 @@ static void drop_prompts(struct answer *w)
 	}
 }
 
+/* x: a hexadecimal digit, A: a letter or a digit. A client's own name goes behind the '-'. */
+static char *make_id(const char *pattern, const char *name, uint64_t seed)
+{
+	static const char digits[] =
+		"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	size_t prefix = strcspn(pattern, "-") + 1;
+	char *id;
+
+	if (name)
+		return xasprintf("%.*s%s", (int)prefix, pattern, name);
+	id = xstrdup(pattern);
+	for (char *c = id; *c; c++) {
+		if (*c != 'x' && *c != 'A')
+			continue;
+		seed = mix(seed + 1);
+		*c = digits[(seed >> 32) % (*c == 'x' ? 16 : 62)];
+	}
+	return id;
+}
+
+static unsigned flags_of(const struct api_request *q, int n_choices)
+{
+	return (q->include_usage ? FORM_FLAG('u') : 0) |
+	       (q->continuous_usage ? FORM_FLAG('c') : 0) | (q->details ? FORM_FLAG('d') : 0) |
+	       (n_choices > 1 ? FORM_FLAG('m') : 0) | (q->stream ? FORM_FLAG('s') : 0);
+}
+
 static struct answer *answer_new(struct api *a, struct http_exchange *x, struct api_request *q,
-				 const char *name)
+				 const struct api_dialect *d)
 {
 	int n = q->n * q->n_prompts;
 	struct answer *w = xcalloc(1, sizeof(*w) + (size_t)n * sizeof(w->choice[0]));
+	const char *name = a->c.wire->takes_request_id ? client_name(x) : NULL;
 
 	w->a = a;
 	w->x = x;
+	w->d = d;
 	w->q = *q;
-	w->id = xasprintf("%s-%s", q->kind == API_CHAT ? "chatcmpl" : "cmpl", name);
-	w->head = (struct answer_head){
-		.kind = q->kind,
+	w->name = name ? xstrdup(name) : NULL;
+	w->id = make_id(d->id, name, a->id_salt + a->next_id);
+	w->common = (struct form_values){
+		.flags = flags_of(q, n),
+		.ascii = a->c.wire->ascii,
 		.id = w->id,
 		.model = q->model,
+		.engine = a->c.engine_name,
 		.fingerprint = a->fingerprint,
 		.created_s = time(NULL),
-		.include_usage = q->include_usage,
-		.continuous_usage = q->continuous_usage,
+		.max_tokens = q->max_tokens,
+		.temperature = q->temperature,
+		.seed = q->seed,
+		.stops = &w->q.stops,
 	};
-	for (int i = 0; i < q->n_prompts; i++)
-		w->usage.prompt_tokens += q->prompt[i].tokens.n;
 	w->n_choices = w->n_open = n;
 	for (int i = 0; i < n; i++) {
 		struct choice *c = &w->choice[i];
@@ -420,42 +315,39 @@ static struct answer *answer_new(struct api *a, struct http_exchange *x, struct 
 		c->answer = w;
 		c->index = i;
 		c->stop = -1;
-		c->echo = q->echo ? prompt_of(c)->text : NULL;
+		c->echo = q->echo ? answer_prompt(c)->text : NULL;
 		/* A forced length is kept even where a stop string would end the answer. */
 		text_stream_init(&c->text, a->c.forced_tokens > 0 ? NULL : &w->q.stops);
 		buf_init(&c->whole, SIZE_MAX);
-		sse_template_init(&c->event);
-		if (q->stream) {
-			event_token(&c->event, &w->head, i, prompt_of(c)->tokens.n, NULL, NULL, 0);
-			sse_template_seal(&c->event);
-		}
+		form_init(&c->event);
+		if (q->stream)
+			answer_prepare(c);
 	}
 	return w;
 }
 
-void answer_start(struct api *a, struct http_exchange *x, struct api_request *q)
+void answer_start(struct api *a, struct http_exchange *x, struct api_request *q,
+		  const struct api_dialect *d, struct outlet *outlet)
 {
-	const char *given = client_name(x), *name = given;
-	char made[17], extra[MAX_NAME + 32];
+	const char *given = client_name(x);
+	struct answer *w = answer_new(a, x, q, d);
+	const char *dash = strchr(w->id, '-');
 	struct api_error e;
-	struct answer *w;
 
-	if (!given) {
-		snprintf(made, sizeof(made), "%016llx",
-			 (unsigned long long)mix(a->id_salt + a->next_id));
-		name = made;
-	}
-	w = answer_new(a, x, q, name);
-	w->named = given != NULL;
-	if (!submit_all(w, name, http_received_ns(x), &e)) {
-		api_error_reply(x, &e);
+	if (!given)
+		given = dash ? dash + 1 : w->id;
+	/* In the truth log a request goes by the client's name for it, whatever the wire does. */
+	if (!submit_all(w, given, http_received_ns(x), &e)) {
+		if (outlet)
+			outlet->type->drop(outlet);
+		api_error_reply(a, x, &e);
 		on_gone(w); /* what was taken already is taken back */
 		return;
 	}
+	w->outlet = outlet;
 	http_set_owner(x, w, on_gone);
 	http_drop_request(x);
 	drop_prompts(w);
 	if (w->q.stream)
-		http_stream_begin(x, 200, "text/event-stream; charset=utf-8",
-				  name_header(w, extra));
+		answer_begin(w, on_gone);
 }

@@ -8,8 +8,9 @@
 
 #include "api.h"
 
-/* Puts q's requests into the engine and answers x, sooner or later, whatever happens. Takes what q
- * owns. */
-void answer_start(struct api *a, struct http_exchange *x, struct api_request *q);
+/* Puts q's requests into the engine and answers x, in d's forms, sooner or later, whatever happens.
+ * Takes what q owns, and the outlet, if there is one. */
+void answer_start(struct api *a, struct http_exchange *x, struct api_request *q,
+		  const struct api_dialect *d, struct outlet *outlet);
 
 #endif

@@ -1,21 +1,24 @@
 /*
- * Owns the shape of an error. Loop thread. Must not know which field was read for what.
+ * Owns the way from a refusal to bytes. Loop thread. Must not know which field was read for what,
+ * nor any server's words.
  */
 #include "api_error.h"
 
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
-#include "base/jsonx.h"
+#include "api.h"
+#include "wire.h"
 
-bool api_refuse(struct api_error *e, int status, const char *type, const char *param,
-		const char *fmt, ...)
+bool api_refuse(struct api_error *e, enum refusal kind, const char *param, const char *fmt, ...)
 {
 	va_list ap;
 
-	e->status = status;
-	e->type = type;
+	memset(e, 0, sizeof(*e));
+	e->kind = kind;
+	e->status = refusals_vllm[kind].status;
+	e->type = refusals_vllm[kind].type;
 	snprintf(e->param, sizeof(e->param), "%s", param ? param : "");
 	va_start(ap, fmt);
 	vsnprintf(e->message, sizeof(e->message), fmt, ap);
@@ -23,26 +26,69 @@ bool api_refuse(struct api_error *e, int status, const char *type, const char *p
 	return false;
 }
 
-void api_error_put(struct buf *b, const struct api_error *e)
+static const struct refusal_words *words_of(const struct api *a, enum refusal kind)
 {
-	buf_puts(b, "{\"error\":{\"message\":");
-	json_quote(b, e->message);
-	buf_puts(b, ",\"type\":");
-	json_quote(b, e->type);
-	buf_puts(b, ",\"param\":");
-	json_quote(b, e->param[0] ? e->param : NULL);
-	buf_printf(b, ",\"code\":%d}}", e->status);
+	const struct refusal_words *own = &a->c.wire->refusals[kind];
+
+	return own->status ? own : &refusals_vllm[kind];
 }
 
-void api_error_reply(struct http_exchange *x, const struct api_error *e)
+static struct form_values values_of(const struct api *a, const struct api_error *e)
 {
-	const char *extra = e->status == 429   ? "retry-after: 1\r\n"
-			    : e->status == 401 ? "www-authenticate: Bearer\r\n"
-					       : NULL;
+	const struct refusal_words *words = words_of(a, e->kind);
+
+	return (struct form_values){
+		.ascii = a->c.wire->ascii,
+		.message = e->message,
+		.type = words->type,
+		.param = e->param,
+		.status = e->forced ? e->status : words->status,
+		.prompt_tokens = e->prompt_tokens,
+		.max_tokens = e->max_tokens,
+	};
+}
+
+static const char *form_of(const struct api *a, enum refusal kind)
+{
+	const struct refusal_words *words = words_of(a, kind);
+
+	return words->form ? words->form : a->c.wire->error;
+}
+
+void api_error_event(const struct api *a, const struct api_error *e, struct buf *b)
+{
+	const struct form_values v = values_of(a, e);
+
+	form_put(b, a->c.wire->error_event, &v);
+}
+
+/* The head's own line for it, or NULL. */
+static const char *extra_line(const struct api_error *e, int status, char out[64])
+{
+	switch (e->kind) {
+	case REFUSE_BUSY:
+		snprintf(out, 64, "retry-after: %d\r\n", e->retry_after_s ? e->retry_after_s : 1);
+		return out;
+	case REFUSE_KEY:
+		return "www-authenticate: Bearer\r\n";
+	case REFUSE_METHOD:
+		snprintf(out, 64, "allow: %s\r\n", e->allow);
+		return status == 405 ? out : NULL;
+	default:
+		return NULL;
+	}
+}
+
+void api_error_reply(struct api *a, struct http_exchange *x, const struct api_error *e)
+{
+	const struct form_values v = values_of(a, e);
+	const char *form = form_of(a, e->kind);
+	char line[64];
 	struct buf b;
 
 	buf_init(&b, SIZE_MAX);
-	api_error_put(&b, e);
-	http_reply(x, e->status, "application/json", extra, buf_head(&b), buf_size(&b));
+	form_put(&b, form, &v);
+	http_reply(x, v.status, *buf_cstr(&b) == '{' ? a->c.wire->json_type : a->c.wire->text_type,
+		   extra_line(e, v.status, line), buf_head(&b), buf_size(&b));
 	buf_release(&b);
 }

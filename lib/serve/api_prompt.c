@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -26,7 +27,7 @@ static void add_text(const struct api_terms *terms, struct api_request *q, const
 	struct api_prompt *p = add_prompt(q);
 
 	terms->codec->encode(terms->codec, text, len, &p->tokens);
-	if (q->echo)
+	if (q->keep_text)
 		p->text = xstrndup(text, len);
 }
 
@@ -53,7 +54,7 @@ static bool put_content(struct buf *b, const cJSON *content, int i, struct api_e
 		return true;
 	}
 	if (!cJSON_IsArray(content))
-		return api_refuse(e, 400, API_BAD_FORM, place(at, i, ".content"),
+		return api_refuse(e, REFUSE_FORM, place(at, i, ".content"),
 				  "messages[%d].content: want a string or an array of parts", i);
 	cJSON_ArrayForEach(part, content)
 	{
@@ -61,12 +62,12 @@ static bool put_content(struct buf *b, const cJSON *content, int i, struct api_e
 		const cJSON *text = cJSON_GetObjectItemCaseSensitive(part, "text");
 
 		if (cJSON_IsString(type) && strcmp(type->valuestring, "text") != 0)
-			return api_refuse(e, 400, API_BAD_VALUE, place(at, i, ".content"),
+			return api_refuse(e, REFUSE_VALUE, place(at, i, ".content"),
 					  "messages[%d].content: parts of type \"%s\" cannot be "
 					  "read, only \"text\"",
 					  i, type->valuestring);
 		if (!cJSON_IsString(type) || !cJSON_IsString(text))
-			return api_refuse(e, 400, API_BAD_FORM, place(at, i, ".content"),
+			return api_refuse(e, REFUSE_FORM, place(at, i, ".content"),
 					  "messages[%d].content: want parts {\"type\": \"text\", "
 					  "\"text\": ...}",
 					  i);
@@ -86,22 +87,22 @@ bool api_read_messages(const cJSON *body, const struct api_terms *terms, struct 
 	int i = 0;
 
 	if (json_get_array(body, "", "messages", &messages, &why) != RC_OK)
-		return api_refuse(e, 400, API_BAD_FORM, "body.messages", "%s", why.msg);
+		return api_refuse(e, REFUSE_FORM, "body.messages", "%s", why.msg);
 	if (!messages)
-		return api_refuse(e, 400, API_BAD_FORM, "body.messages",
+		return api_refuse(e, REFUSE_FORM, "body.messages",
 				  "messages: the field is missing");
 	if (cJSON_GetArraySize(messages) == 0)
-		return api_refuse(e, 400, API_BAD_VALUE, "messages", "messages: want at least one");
+		return api_refuse(e, REFUSE_VALUE, "messages", "messages: want at least one");
 	buf_init(&text, MAX_PROMPT_BYTES);
 	cJSON_ArrayForEach(m, messages)
 	{
 		const cJSON *role = cJSON_GetObjectItemCaseSensitive(m, "role");
 
 		if (!cJSON_IsObject(m))
-			ok = api_refuse(e, 400, API_BAD_FORM, place(at, i, ""),
+			ok = api_refuse(e, REFUSE_FORM, place(at, i, ""),
 					"messages[%d]: want an object", i);
 		else if (!cJSON_IsString(role))
-			ok = api_refuse(e, 400, API_BAD_FORM, place(at, i, ".role"),
+			ok = api_refuse(e, REFUSE_FORM, place(at, i, ".role"),
 					"messages[%d].role: want a string", i);
 		if (!ok)
 			break;
@@ -134,12 +135,22 @@ static bool decode_prompt(struct api_prompt *p, const struct api_terms *terms, s
 	if (ok)
 		p->text = buf_take(&text);
 	buf_release(&text);
-	return ok ||
-	       api_refuse(e, 400, API_BAD_VALUE, "echo", "echo: the prompt's text is too long");
+	return ok || api_refuse(e, REFUSE_VALUE, "echo", "echo: the prompt's text is too long");
 }
 
-static bool add_ids(const cJSON *ids, const struct api_terms *terms, struct api_request *q,
-		    struct api_error *e)
+static bool wrong_form(struct api_error *e, const char *key)
+{
+	char at[64];
+
+	snprintf(at, sizeof(at), "body.%s", key);
+	return api_refuse(e, REFUSE_FORM, at,
+			  "%s: want a string, an array of strings, an array of token ids, or an "
+			  "array of such arrays",
+			  key);
+}
+
+static bool add_ids(const cJSON *ids, const char *key, const struct api_terms *terms,
+		    struct api_request *q, struct api_error *e)
 {
 	struct api_prompt *p = add_prompt(q);
 	const cJSON *v;
@@ -149,52 +160,45 @@ static bool add_ids(const cJSON *ids, const struct api_terms *terms, struct api_
 		double id = cJSON_IsNumber(v) ? v->valuedouble : -1;
 
 		if (!cJSON_IsNumber(v) || id != floor(id))
-			return api_refuse(e, 400, API_BAD_FORM, "body.prompt",
-					  "prompt: among token ids stands one that is none");
+			return wrong_form(e, key);
 		if (id < 0 || id >= terms->codec->vocab_size)
-			return api_refuse(e, 400, API_BAD_VALUE, NULL,
+			return api_refuse(e, REFUSE_VALUE, NULL,
 					  "Token id %.0f is out of vocabulary", id);
 		token_list_push(&p->tokens, (int32_t)id);
 	}
-	return !q->echo || decode_prompt(p, terms, e);
+	return !q->keep_text || decode_prompt(p, terms, e);
 }
 
-static bool wrong_form(struct api_error *e)
+bool api_read_prompts(const cJSON *body, const char *key, const struct api_terms *terms,
+		      struct api_request *q, struct api_error *e)
 {
-	return api_refuse(e, 400, API_BAD_FORM, "body.prompt",
-			  "prompt: want a string, an array of strings, an array of token ids, or "
-			  "an array of such arrays");
-}
-
-bool api_read_prompts(const cJSON *body, const struct api_terms *terms, struct api_request *q,
-		      struct api_error *e)
-{
-	const cJSON *prompt = cJSON_GetObjectItemCaseSensitive(body, "prompt"), *first, *v;
+	const cJSON *prompt = cJSON_GetObjectItemCaseSensitive(body, key), *first, *v;
 
 	if (!prompt || cJSON_IsNull(prompt))
-		return api_refuse(e, 400, API_BAD_FORM, "body.prompt",
-				  "prompt: the field is missing");
+		return wrong_form(e, key);
 	if (cJSON_IsString(prompt)) {
 		add_text(terms, q, prompt->valuestring, strlen(prompt->valuestring));
 		return true;
 	}
+	if (terms->reading & READ_NO_IDS && cJSON_IsArray(prompt))
+		return wrong_form(e, key);
 	first = cJSON_IsArray(prompt) ? prompt->child : NULL;
 	if (!first)
-		return wrong_form(e);
+		return wrong_form(e, key);
 	if (cJSON_IsNumber(first))
-		return add_ids(prompt, terms, q, e);
+		return add_ids(prompt, key, terms, q, e);
 	if (cJSON_GetArraySize(prompt) > API_MAX_CHOICES)
-		return api_refuse(e, 400, API_BAD_VALUE, "prompt", "prompt: more than %d prompts",
+		return api_refuse(e, REFUSE_VALUE, key, "%s: more than %d prompts", key,
 				  API_MAX_CHOICES);
 	cJSON_ArrayForEach(v, prompt)
 	{
 		if (v->type != first->type)
-			return wrong_form(e);
+			return wrong_form(e, key);
 		if (cJSON_IsString(v))
 			add_text(terms, q, v->valuestring, strlen(v->valuestring));
 		else if (!cJSON_IsArray(v) || !v->child)
-			return wrong_form(e);
-		else if (!add_ids(v, terms, q, e))
+			return wrong_form(e, key);
+		else if (!add_ids(v, key, terms, q, e))
 			return false;
 	}
 	return true;

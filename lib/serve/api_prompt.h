@@ -12,8 +12,8 @@
 bool api_read_messages(const cJSON *body, const struct api_terms *terms, struct api_request *q,
 		       struct api_error *e);
 
-/* `prompt`: a string, an array of strings, an array of token ids, or an array of such arrays. */
-bool api_read_prompts(const cJSON *body, const struct api_terms *terms, struct api_request *q,
-		      struct api_error *e);
+/* `key`: a string, an array of strings, an array of token ids, or an array of such arrays. */
+bool api_read_prompts(const cJSON *body, const char *key, const struct api_terms *terms,
+		      struct api_request *q, struct api_error *e);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Reads the body of POST /v1/chat/completions, /v1/completions and /tokenize: bytes in, request or
- * refusal out. No sockets, no engine. Unknown fields are accepted, as real servers do; known ones
- * must be well-formed, and what cannot be answered truly (logprobs) is refused.
+ * Reads the body of POST /v1/chat/completions and its kin: bytes in, request or refusal out. No
+ * sockets, no engine. Unknown fields are accepted, as real servers do; known ones must be
+ * well-formed, and what cannot be answered truly (logprobs) is refused.
  */
 #ifndef SERVE_API_REQUEST_H
 #define SERVE_API_REQUEST_H
@@ -19,18 +19,32 @@ enum api_kind {
 	API_CHAT,
 	API_COMPLETIONS,
 	API_TOKENIZE, /* the prompt of either form, nothing else */
+	API_LLAMACPP, /* /completion */
+	API_SGLANG,   /* /generate */
+	API_TGI,      /* /generate */
+	API_TGI_STREAM,
 };
+
+/* How strictly a server reads; 0 is vLLM. */
+#define READ_ANY_MODEL	  1u /* a name it does not serve is answered by the model it has */
+#define READ_LOOSE	  2u /* lengths of 0 mean 1, of -1 the rest of the context; any temperature */
+#define READ_KNOWN_FIELDS 4u  /* a field it does not know is an error */
+#define READ_NO_USAGE	  8u  /* stream_options are passed over */
+#define READ_ONE_USAGE	  16u /* continuous_usage_stats is passed over */
+#define READ_NO_ECHO	  32u
+#define READ_NO_IDS	  64u /* a prompt is a text */
 
 /* What a body is read against. */
 struct api_terms {
 	const char *const *models; /* served names, NULL-terminated; the first is the default */
 	const struct textcodec *codec;
-	int32_t max_len; /* prompt + output tokens */
+	int32_t max_len;  /* prompt + output tokens */
+	unsigned reading; /* READ_... */
 };
 
 struct api_prompt {
 	struct token_list tokens;
-	char *text; /* with echo: what is echoed; else NULL */
+	char *text; /* with keep_text; else NULL */
 };
 
 struct api_request {
@@ -38,10 +52,13 @@ struct api_request {
 	const char *model; /* one of the terms' */
 	struct api_prompt *prompt;
 	int n_prompts;
-	int n;		    /* answers to each prompt */
-	int32_t max_tokens; /* 0 = not named */
+	int n;		      /* answers to each prompt */
+	int32_t max_tokens;   /* 0 = not named */
+	int32_t usual_tokens; /* ... which means so many to this API; 0 = up to the context's end */
 	int32_t min_tokens;
 	bool stream, include_usage, continuous_usage, ignore_eos, echo;
+	bool keep_text; /* the answer shows the prompt */
+	bool details;
 	bool has_seed;
 	int64_t seed;
 	double temperature;

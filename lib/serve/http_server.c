@@ -28,7 +28,6 @@
 #include "base/log.h"
 #include "http_listen.h"
 #include "http_request.h"
-#include "http_wire.h"
 
 #define READ_BYTES	65536
 #define ACCEPT_BATCH	256		  /* then the streams get their turn */
@@ -282,7 +281,11 @@ static void put_head(struct http_exchange *x, int status, const char *content_ty
 		     const char *extra, ssize_t length)
 {
 	struct http_server *s = x->server;
-	struct http_head h = {
+	struct http_head h;
+
+	if (status >= 400 && s->c.habit->closes_errors)
+		x->keep_alive = false;
+	h = (struct http_head){
 		.status = status,
 		.server = s->c.server_name,
 		.content_type = content_type,
@@ -294,7 +297,7 @@ static void put_head(struct http_exchange *x, int status, const char *content_ty
 								       : NULL,
 	};
 
-	http_head_put(&s->out, &h);
+	http_head_put(&s->out, s->c.habit, &h);
 }
 
 static bool send_out(struct http_exchange *x)
@@ -330,6 +333,8 @@ void http_stream_begin(struct http_exchange *x, int status, const char *content_
 	if (!x->chunked)
 		x->keep_alive = false;
 	put_head(x, status, content_type, extra_headers, -1);
+	if (x->server->c.habit->closes_streams)
+		x->keep_alive = false;
 	send_out(x);
 }
 
@@ -364,6 +369,18 @@ void http_stream_end(struct http_exchange *x, const void *last_data, size_t len)
 		CHECK(buf_puts(&x->server->out, HTTP_LAST_CHUNK));
 	send_out(x);
 	exchange_end(conn_of(x));
+}
+
+void http_abort(struct http_exchange *x, const void *data, size_t len, bool reset)
+{
+	const struct linger at_once = {.l_onoff = 1};
+	struct conn *c = conn_of(x);
+
+	CHECK(c->state == CONN_BUSY && !x->server->held);
+	conn_send(c, data, len);
+	if (c->fd >= 0 && reset)
+		setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	conn_kill(c);
 }
 
 /* ---- reading ---- */
@@ -576,6 +593,8 @@ enum rc http_server_new(struct http_server **out, struct evloop *loop, const str
 	*out = NULL;
 	s->loop = loop;
 	s->c = *c;
+	if (!s->c.habit)
+		s->c.habit = &http_habit_own;
 	s->fd = c->uds ? http_listen_unix(c->uds, e)
 		       : http_listen_tcp(c->host, c->port, &s->port, e);
 	if (s->fd < 0) {

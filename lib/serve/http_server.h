@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "base/evloop.h"
+#include "http_wire.h"
 
 struct http_server;
 
@@ -33,7 +34,8 @@ struct http_config {
 	int port;	  /* 0 = a free one */
 	const char *uds;  /* path of a unix socket instead, or NULL */
 	struct http_limits limits;
-	const char *server_name;			    /* `server:` header */
+	const char *server_name;	/* `server:` header, unless the habit has its own */
+	const struct http_habit *habit; /* how heads look; NULL: http_habit_own */
 	void (*handle)(struct http_exchange *x, void *arg); /* a whole request is there */
 	/* After stop_accepting, when the last connection has closed; or NULL. */
 	void (*drained)(void *arg);
@@ -82,6 +84,10 @@ void http_stream_begin(struct http_exchange *x, int status, const char *content_
 void http_stream_hold(struct http_exchange *x, const void *data, size_t len);
 bool http_stream_write(struct http_exchange *x, const void *data, size_t len);
 void http_stream_end(struct http_exchange *x, const void *last_data, size_t len);
+
+/* Breaks an answer off: the bytes leave as they are, without a chunk around them, then the
+ * connection closes, with a reset if asked. on_gone follows at the end of the turn. */
+void http_abort(struct http_exchange *x, const void *data, size_t len, bool reset);
 
 const char *http_status_text(int status);
 

@@ -3,6 +3,7 @@
  */
 #include "http_wire.h"
 
+#include <stdint.h>
 #include <string.h>
 #include <time.h>
 
@@ -21,6 +22,8 @@ const char *http_status_text(int status)
 		{404, "Not Found"},
 		{405, "Method Not Allowed"},
 		{413, "Content Too Large"},
+		{422, "Unprocessable Entity"},
+		{424, "Failed Dependency"},
 		{429, "Too Many Requests"},
 		{431, "Request Header Fields Too Large"},
 		{500, "Internal Server Error"},
@@ -48,21 +51,93 @@ static const char *date(void)
 	return text;
 }
 
-void http_head_put(struct buf *b, const struct http_head *h)
+const struct http_habit http_habit_own = {
+	.fields =
+		(const struct head_field[]){
+			{HEAD_DATE, "date", HEAD_ALWAYS, NULL},
+			{HEAD_SERVER, "server", HEAD_ALWAYS, NULL},
+			{HEAD_EXTRA, NULL, HEAD_ALWAYS, NULL},
+			{HEAD_LENGTH, "content-length", HEAD_ALWAYS, NULL},
+			{HEAD_TYPE, "content-type", HEAD_ALWAYS, NULL},
+			{HEAD_TEXT, "vary", HEAD_ALWAYS, "Origin"},
+			{HEAD_CONNECTION, "connection", HEAD_ALWAYS, NULL},
+			{HEAD_CHUNKED, "transfer-encoding", HEAD_ALWAYS, NULL},
+			{HEAD_END, NULL, 0, NULL},
+		},
+};
+
+/* Names an answer where a server would draw at random; nobody compares two of them. */
+static void put_digits(struct buf *b)
 {
-	buf_printf(b, "HTTP/1.1 %d %s\r\ndate: %s\r\nserver: %s\r\n", h->status,
-		   http_status_text(h->status), date(), h->server);
-	if (h->extra)
-		buf_puts(b, h->extra);
-	if (h->length >= 0)
-		buf_printf(b, "content-length: %zd\r\n", h->length);
-	if (h->content_type)
-		buf_printf(b, "content-type: %s\r\n", h->content_type);
-	buf_puts(b, "vary: Origin\r\n");
-	if (h->connection)
-		buf_printf(b, "connection: %s\r\n", h->connection);
-	if (h->chunked)
-		buf_puts(b, "transfer-encoding: chunked\r\n");
+	static uint64_t n;
+
+	n++;
+	for (int i = 0; i < 2; i++) {
+		uint64_t v = (n * 2 + (uint64_t)i) * UINT64_C(0x9e3779b97f4a7c15);
+
+		buf_printf(b, "%016llx", (unsigned long long)(v ^ v >> 29));
+	}
+}
+
+static bool is_there(const struct head_field *f, const struct http_head *h)
+{
+	if (!(f->when & (h->length < 0 ? HEAD_IN_STREAM : HEAD_IN_BODY)))
+		return false;
+	if ((f->when & HEAD_IF_KEPT) && h->connection && strcmp(h->connection, "close") == 0)
+		return false;
+	return !(f->when & HEAD_IF_OK) || h->status < 400;
+}
+
+static void put_field(struct buf *b, const struct head_field *f, const struct http_habit *habit,
+		      const struct http_head *h)
+{
+	const char *text = NULL;
+
+	switch (f->value) {
+	case HEAD_END:
+		return;
+	case HEAD_TEXT:
+		text = f->text;
+		break;
+	case HEAD_DATE:
+		text = date();
+		break;
+	case HEAD_SERVER:
+		text = habit->server ? habit->server : h->server;
+		break;
+	case HEAD_EXTRA:
+		if (h->extra)
+			buf_puts(b, h->extra);
+		return;
+	case HEAD_LENGTH:
+		if (h->length >= 0)
+			buf_printf(b, "%s: %zd\r\n", f->name, h->length);
+		return;
+	case HEAD_TYPE:
+		text = h->content_type;
+		break;
+	case HEAD_CONNECTION:
+		text = h->connection;
+		break;
+	case HEAD_CHUNKED:
+		text = h->chunked ? "chunked" : NULL;
+		break;
+	case HEAD_RANDOM:
+		buf_printf(b, "%s: ", f->name);
+		put_digits(b);
+		buf_puts(b, "\r\n");
+		return;
+	}
+	if (text)
+		buf_printf(b, "%s: %s\r\n", f->name, text);
+}
+
+void http_head_put(struct buf *b, const struct http_habit *habit, const struct http_head *h)
+{
+	buf_printf(b, "HTTP/1.1 %d %s\r\n", h->status, http_status_text(h->status));
+	for (const struct head_field *f = habit->fields; f->value != HEAD_END; f++)
+		if (is_there(f, h))
+			put_field(b, f, habit, h);
 	buf_puts(b, "\r\n");
 }
 

@@ -86,6 +86,7 @@ void prom_hist_samples(struct buf *b, const char *name, const char *before, cons
 {
 	const char *left = *before ? "," : "", *right = *after ? "," : "";
 	const char *both = *before && *after ? "," : "";
+	const char *open = *before || *after ? "{" : "", *close = *open ? "}" : "";
 	uint64_t n = 0;
 	char text[40];
 
@@ -95,10 +96,10 @@ void prom_hist_samples(struct buf *b, const char *name, const char *before, cons
 		buf_printf(b, "%s_bucket{%s%sle=\"%s\"%s%s} %llu.0\n", name, before, left, text,
 			   right, after, (unsigned long long)n);
 	}
-	buf_printf(b, "%s_count{%s%s%s} %llu.0\n", name, before, both, after,
+	buf_printf(b, "%s_count%s%s%s%s%s %llu.0\n", name, open, before, both, after, close,
 		   (unsigned long long)n);
 	number(text, sizeof(text), h->sum);
-	buf_printf(b, "%s_sum{%s%s%s} %s\n", name, before, both, after, text);
+	buf_printf(b, "%s_sum%s%s%s%s%s %s\n", name, open, before, both, after, close, text);
 }
 
 void prom_label_value(struct buf *b, const char *s)

@@ -99,6 +99,10 @@ static enum rc serving_open(struct serving *s, struct err *e)
 		.seed = c->seed,
 		.prepare = c->prepare,
 		.prepare_arg = c->prepare_arg,
+		.wire = c->wire,
+		.admit = c->admit,
+		.admit_arg = c->admit_arg,
+		.loop = c->loop,
 	};
 	const struct http_config http = {
 		.host = c->host,
@@ -106,6 +110,7 @@ static enum rc serving_open(struct serving *s, struct err *e)
 		.uds = c->uds,
 		.limits = http_limits_default(),
 		.server_name = c->engine_name,
+		.habit = c->wire ? c->wire->http : NULL,
 		.handle = on_request,
 		.drained = on_drained,
 		.arg = s,

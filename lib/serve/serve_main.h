@@ -10,7 +10,9 @@
 
 #include "engine_loop.h"
 #include "http_server.h"
+#include "outlet.h"
 #include "textcodec.h"
+#include "wire.h"
 
 struct serve_config {
 	/* The caller's, since what executes steps may wait on it, too; outlives serve_main(). */
@@ -34,6 +36,13 @@ struct serve_config {
 	 * here. Or NULL. */
 	void (*prepare)(struct genreq *r, void *arg);
 	void *prepare_arg;
+
+	const struct wire_habit *wire; /* whose habits it has; NULL: wire_own */
+
+	/* Says what to do with a request for an answer before its body is looked at: delay it,
+	 * refuse it, or have the answer leave through an outlet (outlet.h). Or NULL. */
+	void (*admit)(struct http_exchange *x, struct admission *out, void *arg);
+	void *admit_arg;
 };
 
 /* Returns the exit code. Prints "listening on http://HOST:PORT" (or "listening on unix:PATH") to

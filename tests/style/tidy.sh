@@ -5,4 +5,5 @@ build=$1
 shift
 files=("$@")
 [ $# -gt 0 ] || mapfile -t files < <(git ls-files -co --exclude-standard '*.c')
+[ ${#files[@]} -gt 0 ] || exit 1
 printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy -p "$build" --quiet 2>/dev/null

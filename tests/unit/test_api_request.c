@@ -19,13 +19,13 @@ static const struct api_terms terms = {.models = models, .codec = &toy_codec, .m
 
 #define CHAT "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 
-struct refusal {
+struct refused {
 	enum api_kind kind;
 	int status;
 	const char *body, *type, *param;
 };
 
-static const struct refusal refused[] = {
+static const struct refused refused[] = {
 	{API_CHAT, 400, "", API_BAD_FORM, "body"},
 	{API_CHAT, 400, "{\"messages\":[", API_BAD_FORM, "body"},
 	{API_CHAT, 400, "[]", API_BAD_FORM, "body"},

@@ -1,0 +1,67 @@
+/*
+ * An answer in the making, between api_answer.c, which knows the engine, and answer_out.c, which
+ * knows what leaves. Nobody else's.
+ */
+#ifndef SERVE_ANSWER_H
+#define SERVE_ANSWER_H
+
+#include "api.h"
+#include "form.h"
+#include "wire.h"
+
+#define MAX_NAME 128 /* of a client's X-Request-Id */
+
+struct choice {
+	struct answer *answer;
+	struct genreq *r; /* NULL once the engine has let go of it */
+	int index;
+	bool ended; /* for the client */
+	enum genreq_finish finish;
+	int stop; /* which stop string, or -1 */
+	int32_t n_tokens, last_token;
+	struct text_stream text;
+	struct form event; /* stream: of a token that is not the last */
+	struct buf whole;  /* all the text, where it is needed again */
+	int32_t *tokens;   /* all the ids, where they are needed again; from the end on */
+	const char *echo;  /* still to be put before the first token, or NULL */
+	bool has_role;	   /* its role event has left */
+	int32_t cached_tokens;
+	double prefill_s, decode_s; /* so far */
+};
+
+struct answer {
+	struct api *a;
+	struct http_exchange *x; /* NULL once it has ended */
+	struct outlet *outlet;	 /* or NULL: the exchange itself takes what leaves */
+	const struct api_dialect *d;
+	struct api_request q;
+	struct form_values common; /* what all its forms share */
+	char *id;
+	char *name; /* the client's own for it, or NULL */
+	int n_choices;
+	int n_open; /* choices that have not ended for the client */
+	int n_live; /* requests that the engine still has */
+	struct choice choice[];
+};
+
+static inline const struct api_prompt *answer_prompt(const struct choice *c)
+{
+	return &c->answer->q.prompt[c->index / c->answer->q.n];
+}
+
+/* The event of a choice's tokens, made ready. */
+void answer_prepare(struct choice *c);
+
+/* A stream: its head; one token, `text` of which may leave now, and the end of its choice if that
+ * has come; when all choices have ended, the rest. After the last, w->x is NULL. */
+void answer_begin(struct answer *w, void (*on_gone)(void *owner));
+void answer_token(struct choice *c, const struct buf *text);
+void answer_end_stream(struct answer *w);
+
+/* No stream: all of it. w->x is NULL after it. */
+void answer_body(struct answer *w);
+
+/* Instead of the rest: an error, in the form that fits what the client has already got. */
+void answer_fail(struct answer *w, const char *why);
+
+#endif
