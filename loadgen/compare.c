@@ -100,7 +100,7 @@ static enum rc find_slo(const char *const *operands, size_t n, struct slo *slo, 
 		enum rc rc = is_folder(dir) ? scenario_load_archived(&s, path, e)
 					    : err_set(e, RC_INPUT, "%s: no such folder", dir);
 
-		if (!rc)
+		if (s)
 			*slo = s->slo;
 		scenario_free(s);
 		free(path);
