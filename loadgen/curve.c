@@ -169,18 +169,44 @@ void axis_release(struct axis *a)
 	free(a->levels);
 }
 
-int curve_knee(const struct curves *c, const struct axis *a, int target)
+void axis_drop_unmeasured(struct axis *a, const struct curves *c)
 {
-	int knee = -1;
+	int kept = 0;
+
+	for (int i = 0; i < a->n; i++) {
+		bool any = false;
+
+		for (int t = 0; t < c->s->n_targets; t++)
+			any |= curves_at(c, t, a->levels[i])->n > 0;
+		if (any)
+			a->levels[kept++] = a->levels[i];
+	}
+	a->n = kept;
+}
+
+struct capacity curve_capacity(const struct curves *c, const struct axis *a, int target)
+{
+	struct capacity out = {.at = -1, .beyond = true};
 
 	for (int i = 0; i < a->n; i++) {
 		const struct curve_point *p = curves_at(c, target, a->levels[i]);
+		double share = curve_spread(p, POINT_FIELD(goodput_share)).mean;
 
 		if (!p->n)
 			continue;
-		if (!(curve_spread(p, POINT_FIELD(goodput_share)).mean >= SLO_ATTAINMENT))
-			return knee;
-		knee = i;
+		if (!(share >=
+		      c->s->slo.share - 1e-9)) { /* a mean of quotients: met exactly is met */
+			out.beyond = false;
+			return out;
+		}
+		out.at = i;
 	}
-	return -1;
+	return out;
+}
+
+int curve_knee(const struct curves *c, const struct axis *a, int target)
+{
+	struct capacity k = curve_capacity(c, a, target);
+
+	return k.beyond ? -1 : k.at;
 }

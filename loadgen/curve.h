@@ -71,10 +71,19 @@ struct axis {
 void axis_init(struct axis *a, const struct scenario *s);
 void axis_release(struct axis *a);
 
-/* The highest load at which at least SLO_ATTAINMENT of the requests sent met the SLO: the last one
- * before the first that misses. An index of a->levels; -1 if none meets it, if all do (the knee
- * lies beyond), or without an SLO. */
-#define SLO_ATTAINMENT 0.9
+/* Leaves the levels at which some target was measured: of a search those it tried. */
+void axis_drop_unmeasured(struct axis *a, const struct curves *c);
+
+/* The highest load at which at least slo.share of the requests sent met the SLO: the last one
+ * before the first that misses. */
+struct capacity {
+	int at;	     /* index of a->levels; -1: none meets it, or there is no SLO */
+	bool beyond; /* no load was tried that misses it: what it can take is more than that */
+};
+struct capacity curve_capacity(const struct curves *c, const struct axis *a, int target);
+
+/* Where a figure marks the knee: that load, as an index of a->levels; -1 where there is none or it
+ * lies beyond. */
 int curve_knee(const struct curves *c, const struct axis *a, int target);
 
 #endif

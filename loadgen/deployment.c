@@ -126,11 +126,13 @@ void deployment_tell_death(struct deployment *d, bool requests_failed)
 void deployment_close(struct deployment *d)
 {
 	scrape_free(d->scrape);
+	proc_watch_free(d->proc);
 	if (d->transport)
 		d->transport_type->close(d->transport);
 	launch_stop(d->launched);
 	preflight_found_release(&d->found);
 	d->scrape = NULL;
+	d->proc = NULL;
 	d->transport = NULL;
 	d->launched = NULL;
 }

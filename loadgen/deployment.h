@@ -13,6 +13,7 @@
 #include "dialect.h"
 #include "launch.h"
 #include "preflight_found.h"
+#include "proc_watch.h"
 #include "scenario.h"
 #include "scrape.h"
 #include "transport.h"
@@ -27,6 +28,7 @@ struct deployment {
 	struct transport *transport; /* NULL until deployment_open() */
 	struct launched *launched;   /* NULL: somebody else runs the engine */
 	struct scrape *scrape;
+	struct proc_watch *proc; /* of a launched engine */
 	const char *model; /* what requests ask for: the target's, else the first one served */
 	struct preflight_found found;
 	bool looked; /* found is of a preflight; else nobody asked for one */

@@ -392,6 +392,11 @@ enum rc launch_wait_ready(struct launched *l, struct target *t,
 		tail);
 }
 
+pid_t launch_keeper(const struct launched *l)
+{
+	return l->keeper;
+}
+
 void launch_stop(struct launched *l)
 {
 	if (!l)

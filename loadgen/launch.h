@@ -32,6 +32,9 @@ enum rc launch_wait_ready(struct launched *l, struct target *t,
 /* Has it died since? Waits so long for word of it; fills e with exit status and last log lines. */
 bool launch_died(struct launched *l, int patience_ms, struct err *e);
 
+/* The process between us and the engine: the engine and all it starts descend from it. */
+pid_t launch_keeper(const struct launched *l);
+
 /* SIGTERM to the group, 5 s, SIGKILL. Blocks until it is gone. NULL legal. */
 void launch_stop(struct launched *l);
 

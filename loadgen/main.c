@@ -5,15 +5,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/die.h"
 #include "base/log.h"
+#include "loadgen/compare.h"
+#include "loadgen/expect.h"
 #include "loadgen/options.h"
 #include "loadgen/plan.h"
 #include "loadgen/report.h"
 #include "loadgen/results.h"
 #include "loadgen/run.h"
 #include "loadgen/scenario.h"
+#include "loadgen/self_test.h"
 
 enum { EXIT_FAILED = 1, EXIT_INPUT = 2, EXIT_NOT_TRUSTED = 3, EXIT_INTERRUPTED = 130 };
 
@@ -72,7 +76,14 @@ static int verdict_code(const struct run_done *d, bool strict)
 	return strict && !trusted ? EXIT_NOT_TRUSTED : 0;
 }
 
-static int run_and_report(struct scenario *s, const struct run_options *o)
+static void tell_missed(void *arg, const char *words)
+{
+	(void)arg;
+	log_warn("%s", words);
+}
+
+static int run_and_report(struct scenario *s, const struct expectations *x,
+			  const struct run_options *o)
 {
 	struct run_opts how = {o->out_dir, o->progress, o->preflight};
 	struct run_done done;
@@ -83,13 +94,23 @@ static int run_and_report(struct scenario *s, const struct run_options *o)
 		code = complain(&e);
 	} else {
 		struct report_input in = {
-			s,	  done.points,	    done.n_points, done.records, done.n_records,
-			done.dir, done.started_utc, done.ended};
+			.scenario = s,
+			.points = done.points,
+			.n_points = done.n_points,
+			.records = done.records,
+			.n_records = done.n_records,
+			.dir = done.dir,
+			.started_utc = done.started_utc,
+			.ended = done.ended,
+		};
 
 		code = verdict_code(&done, o->strict);
 		if (report(&in, o->vllm_console, o->detailed, o->plots, true, &e) != RC_OK)
 			code = complain(&e);
 		fprintf(stdout, "\nResults: %s\n", done.dir);
+		fflush(stdout);
+		if (expect_judge(x, done.points, done.n_points, tell_missed, NULL) && !code)
+			code = EXIT_FAILED;
 	}
 	run_done_release(&done);
 	return code;
@@ -97,6 +118,7 @@ static int run_and_report(struct scenario *s, const struct run_options *o)
 
 static int cmd_run(int argc, char **argv)
 {
+	struct expectations *x = NULL;
 	struct scenario *s = NULL;
 	struct run_options o;
 	struct err e;
@@ -110,7 +132,10 @@ static int cmd_run(int argc, char **argv)
 	else if (!rc && !help)
 		rc = scenario_parse(&s, "command line", buf_head(&o.one_point),
 				    buf_size(&o.one_point), &o.sets, &o.targets, &e);
-	code = rc ? complain(&e) : help ? 0 : run_and_report(s, &o);
+	if (!rc && !help)
+		rc = expect_new(&x, s, &e);
+	code = rc ? complain(&e) : help ? 0 : run_and_report(s, x, &o);
+	expect_free(x);
 	scenario_free(s);
 	run_options_release(&o);
 	return code;
@@ -118,6 +143,7 @@ static int cmd_run(int argc, char **argv)
 
 static int cmd_plan(int argc, char **argv)
 {
+	struct expectations *x = NULL;
 	struct scenario *s = NULL;
 	struct plan_options o;
 	struct err e;
@@ -128,9 +154,12 @@ static int cmd_plan(int argc, char **argv)
 	if (!rc && !help)
 		rc = scenario_load(&s, o.scenario, &o.sets, &(struct opt_list){0}, &e);
 	if (!rc && !help)
+		rc = expect_new(&x, s, &e);
+	if (!rc && !help)
 		rc = o.csv	      ? plan_csv(s, "/dev/stdout", &e)
 		     : o.openai_batch ? plan_openai_batch(s, stdout, &e)
 				      : plan_print(s, stdout, &e);
+	expect_free(x);
 	scenario_free(s);
 	plan_options_release(&o);
 	return rc ? complain(&e) : 0;
@@ -148,12 +177,67 @@ static int cmd_report(int argc, char **argv)
 	if (!rc && !help)
 		rc = results_load(&l, o.dir, &e);
 	if (!rc && !help) {
-		struct report_input in = {l->scenario,	l->points, l->n_points,	   l->records,
-					  l->n_records, l->dir,	   l->started_utc, l->ended};
+		struct report_input in = {
+			.scenario = l->scenario,
+			.points = l->points,
+			.n_points = l->n_points,
+			.records = l->records,
+			.n_records = l->n_records,
+			.dir = l->dir,
+			.started_utc = l->started_utc,
+			.ended = l->ended,
+		};
 
 		rc = report(&in, o.vllm_console, o.detailed, o.plots, o.html, &e);
 	}
 	loaded_run_free(l);
+	return rc ? complain(&e) : 0;
+}
+
+static int cmd_compare(int argc, char **argv)
+{
+	struct comparison *c = NULL;
+	struct compare_options o;
+	struct buf text, note;
+	struct err e;
+	enum rc rc;
+	bool help;
+
+	buf_init(&text, 64u << 20);
+	buf_init(&note, 1u << 20);
+	rc = compare_options_parse(&o, argc, argv, &help, &e);
+	if (!rc && !help)
+		rc = comparison_load(&c, o.operands.item, o.operands.n, o.out_dir, &e);
+	if (!rc && !help)
+		rc = compare_write(c, o.plots, &note, &e);
+	if (!rc && !help) {
+		compare_text(c, &text);
+		fwrite(buf_head(&text), 1, buf_size(&text), stdout);
+		printf("\nWritten: %s\n", o.out_dir);
+	}
+	if (buf_size(&note))
+		log_warn("%s", buf_cstr(&note));
+	comparison_free(c);
+	compare_options_release(&o);
+	buf_release(&text);
+	buf_release(&note);
+	return rc ? complain(&e) : 0;
+}
+
+static int cmd_self_test(int argc, char **argv)
+{
+	enum progress_mode progress;
+	struct buf text;
+	struct err e;
+	enum rc rc;
+	bool help;
+
+	buf_init(&text, 1u << 20);
+	rc = self_test_options_parse(&progress, argc, argv, &help, &e);
+	if (!rc && !help)
+		rc = self_test(progress, &text, &e);
+	fwrite(buf_head(&text), 1, buf_size(&text), stdout);
+	buf_release(&text);
 	return rc ? complain(&e) : 0;
 }
 
@@ -166,6 +250,8 @@ static const struct command {
 	{"run", "replay a scenario against its targets, measure every token", cmd_run},
 	{"plan", "show what a scenario would send, send nothing", cmd_plan},
 	{"report", "tables and figures again from a results folder", cmd_report},
+	{"compare", "several results folders laid on each other, with a verdict", cmd_compare},
+	{"self-test", "what loadgen can honestly measure on this machine", cmd_self_test},
 	{"help", "this text, or that of a command", cmd_help},
 };
 
@@ -179,7 +265,7 @@ static const struct command *find_command(const char *name)
 
 static int unknown_command(const char *name)
 {
-	log_error("%s: no such command; want run, plan, report or help", name);
+	log_error("%s: no such command; want run, plan, report, compare, self-test or help", name);
 	return EXIT_INPUT;
 }
 
@@ -194,10 +280,21 @@ static int cmd_help(int argc, char **argv)
 	}
 	printf("usage: loadgen COMMAND ...\n\n");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		printf("  %-8s %s\n", commands[i].name, commands[i].help);
+		printf("  %-10s %s\n", commands[i].name, commands[i].help);
 	printf("\nEvery command has --help with an example. `loadgen --version` says what this "
 	       "is.\n");
 	return 0;
+}
+
+/* A stream takes a file each, and the usual soft limit is 1024. */
+static void raise_file_limit(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 }
 
 int main(int argc, char **argv)
@@ -205,6 +302,7 @@ int main(int argc, char **argv)
 	const struct command *c;
 
 	die_set_program(argv[0]);
+	raise_file_limit();
 	if (argc < 2) {
 		cmd_help(1, argv);
 		return EXIT_INPUT;

@@ -438,3 +438,65 @@ enum rc report_options_parse(struct report_options *o, int argc, char *const *ar
 	opt_list_release(&operands);
 	return rc;
 }
+
+enum rc compare_options_parse(struct compare_options *o, int argc, char *const *argv, bool *help,
+			      struct err *e)
+{
+	bool no_plots = false;
+	const struct opt_spec specs[] = {
+		{OPT_STRING, "out", 0, &o->out_dir, "DIR",
+		 "where figures, compare.json and report.html go (default: compare)", 0, 0, NULL},
+		{OPT_FLAG, "no-plots", 0, &no_plots, NULL, "draw no figures", 0, 0, NULL},
+		{0},
+	};
+	enum rc rc;
+
+	memset(o, 0, sizeof(*o));
+	o->out_dir = "compare";
+	*help = help_wanted(argc, argv);
+	if (*help) {
+		print_help(
+			"usage: loadgen compare DIR|DIR:TARGET ... [options]\n\n"
+			"Lays runs on each other: curves in one figure, ratios to the first "
+			"target at equal\nload with 95 % intervals, and who meets the SLO at the "
+			"highest load. Works on killed\nruns too.\n",
+			specs,
+			"\nExample:\n  loadgen compare results/monday results/tuesday:'vLLM "
+			"(fake)' --out both\n");
+		return RC_OK;
+	}
+	rc = opt_parse(specs, argc, argv, &o->operands, e);
+	if (!rc && !o->operands.n)
+		rc = err_set(e, RC_INPUT, "DIR is missing (see --help)");
+	o->plots = !no_plots;
+	return rc;
+}
+
+void compare_options_release(struct compare_options *o)
+{
+	opt_list_release(&o->operands);
+}
+
+enum rc self_test_options_parse(enum progress_mode *mode, int argc, char *const *argv, bool *help,
+				struct err *e)
+{
+	const char *progress = "auto";
+	const struct opt_spec specs[] = {
+		{OPT_STRING, "progress", 0, &progress, "MODE", "auto, plain or none", 0, 0, NULL},
+		{0},
+	};
+	enum rc rc;
+
+	*help = help_wanted(argc, argv);
+	if (*help) {
+		print_help("usage: loadgen self-test [options]\n\n"
+			   "Measures its own fakeengine over loopback at rising loads, sets that "
+			   "beside what the\nengine did, and says up to which load it is to be "
+			   "believed on this machine. Takes\nabout a minute; other work on the "
+			   "machine shows.\n",
+			   specs, "\nExample:\n  loadgen self-test\n");
+		return RC_OK;
+	}
+	rc = opt_parse(specs, argc, argv, NULL, e);
+	return rc ? rc : parse_progress(progress, mode, e);
+}

@@ -36,6 +36,12 @@ struct report_options {
 	bool plots, html, detailed, vllm_console;
 };
 
+struct compare_options {
+	struct opt_list operands; /* DIR or DIR:TARGET */
+	const char *out_dir;
+	bool plots;
+};
+
 /* argv[0] is the subcommand. *help set: --help was asked for and is on stdout; nothing else is
  * filled in. RC_INPUT as opt_parse(). Release also after an error. */
 enum rc run_options_parse(struct run_options *o, int argc, char *const *argv, bool *help,
@@ -45,6 +51,12 @@ enum rc plan_options_parse(struct plan_options *o, int argc, char *const *argv, 
 enum rc report_options_parse(struct report_options *o, int argc, char *const *argv, bool *help,
 			     struct err *e);
 void run_options_release(struct run_options *o);
+enum rc compare_options_parse(struct compare_options *o, int argc, char *const *argv, bool *help,
+			      struct err *e);
+/* self-test takes nothing but how progress is shown. */
+enum rc self_test_options_parse(enum progress_mode *progress, int argc, char *const *argv,
+				bool *help, struct err *e);
+void compare_options_release(struct compare_options *o);
 void plan_options_release(struct plan_options *o);
 
 #endif

@@ -10,8 +10,8 @@
 struct phase *phases_new(const struct scenario *s, int *n)
 {
 	int groups = s->interleave ? 1 : s->n_targets, warmups = s->warmup_requests > 0;
-	int per_group = warmups + s->repeats * s->n_levels, point = 0;
-	struct phase *v = xcalloc((size_t)groups * (size_t)per_group, sizeof(*v)), *p = v;
+	int rounds = s->repeats * s->n_levels, point = 0;
+	struct phase *v = xcalloc((size_t)groups * (size_t)(warmups + rounds), sizeof(*v)), *p = v;
 
 	for (int g = 0; g < groups; g++) {
 		struct phase here = {
@@ -20,19 +20,16 @@ struct phase *phases_new(const struct scenario *s, int *n)
 			.n_targets = s->interleave ? s->n_targets : 1,
 			.first_point = -1,
 		};
-		struct phase *first = p;
 
 		if (warmups)
 			*p++ = here;
-		for (here.repeat = 0; here.repeat < s->repeats; here.repeat++) {
-			for (here.level = 0; here.level < s->n_levels; here.level++) {
-				here.first_point = point;
-				point += here.n_targets;
-				*p++ = here;
-			}
+		for (int k = 0; k < rounds; k++) {
+			here.repeat = s->find ? k % s->repeats : k / s->n_levels;
+			here.level = s->find ? k / s->repeats : k % s->n_levels;
+			here.first_point = point;
+			point += here.n_targets;
+			*p++ = here;
 		}
-		first->opens = true;
-		p[-1].closes = true;
 	}
 	*n = (int)(p - v);
 	return v;

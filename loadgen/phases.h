@@ -16,11 +16,11 @@ struct phase {
 	int level; /* index in scenario.levels; -1 = warm-up, which belongs to no point */
 	int repeat;
 	int first_target, n_targets;
-	int first_point;    /* of target first_target; the others follow; -1 for a warm-up */
-	bool opens, closes; /* these targets' engines start before it, stop behind it */
+	int first_point; /* of target first_target; the others follow; -1 for a warm-up */
 };
 
-/* malloc'd, *n of them, in order. */
+/* malloc'd, *n of them, in order; repeats of all levels after one another, but under `find` those
+ * of each level, and find.h says which of the levels there are come at all. */
 struct phase *phases_new(const struct scenario *s, int *n);
 
 /* What the phase asks for: a level of the scenario, or the warm-up's requests one at a time. */

@@ -15,6 +15,8 @@
 #include "results.h"
 #include "scenario.h"
 
+struct comparison;
+
 /* Everything a report reads; points in the order they ran. A finished run and a loaded one look
  * alike. */
 struct report_input {
@@ -26,6 +28,7 @@ struct report_input {
 	const char *dir; /* results folder */
 	const char *started_utc;
 	const char *ended;
+	const struct comparison *comparison; /* NULL: one run, not several laid on each other */
 };
 
 /* One table per target (a row per level, repeats as mean +- half-width of the 95 % interval), where

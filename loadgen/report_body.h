@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "curve.h"
 #include "report.h"
 #include "table.h"
 
@@ -36,6 +37,22 @@ void body_drop_bare_heading(struct body *b); /* if a heading is the last block *
 /* report_tables.c: a table a target, and the matrices. report_words.c: identities, verdicts,
  * failures, waste. */
 void body_tables(struct body *b, const struct report_input *in);
+void body_judgement(struct body *b, const struct report_input *in); /* report_judge.c: found, cost,
+								       expectations */
 void body_words(struct body *b, const struct report_input *in);
+void body_engines(struct body *b, const struct report_input *in); /* report_server.c: CPU, memory */
+void body_clients(struct body *b, const struct report_input *in); /* of them: is the client to be
+								     believed? */
+
+/* The level at which a target's cost counts: the highest load that meets the SLO, or without an SLO
+ * its fastest. -1: none. And what a million tokens cost at so many a second; NaN without a price.
+ */
+int capacity_level(const struct curves *c, const struct axis *a, int target);
+double cost_per_million(double cost_per_hour, double tokens_per_s);
+
+/* report_text.c, report_html.c: a body printed. */
+bool body_text(const struct body *b, struct buf *out);
+/* report.html in in->dir; the figures stand before the first heading but the title. */
+enum rc body_html(const struct body *b, const struct report_input *in, struct err *e);
 
 #endif

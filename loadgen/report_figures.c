@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/units.h"
 #include "base/utf8.h"
+#include "compare.h"
 #include "report_figures_time.h"
 #include "table.h"
 
@@ -300,6 +301,43 @@ static const char *write_goodput(struct figure_input *f)
 	return NULL;
 }
 
+/* ---- ratio: targets over the first, of a comparison ---- */
+
+static const char *write_ratio(struct figure_input *f)
+{
+	static const enum measure panels[] = {MEASURE_TPS, MEASURE_TTFT_P50, MEASURE_TPOT_P50};
+	const struct comparison *c = f->in->comparison;
+	const char *why = no_axis(f);
+	int shared = 0;
+
+	if (!c)
+		return "ratios are between runs (loadgen compare)";
+	if (why)
+		return why;
+	fputs("target\tload\tmeasure\tratio\tlow\thigh\n", f->dat);
+	for (int t = 1; t < c->s.n_targets; t++) {
+		for (int i = 0; i < f->axis.n; i++) {
+			int level = f->axis.levels[i];
+
+			if (!curves_at(&f->curves, 0, level)->n ||
+			    !curves_at(&f->curves, t, level)->n)
+				continue;
+			shared++;
+			for (size_t m = 0; m < ARRAY_LEN(panels); m++) {
+				struct contrasted x = compare_ratio(c, 0, t, level, panels[m]);
+
+				fprintf(f->dat, "%d\t%.9g\t%zu", t + 1, load_at(f, i), m);
+				put_figure(f->dat, x.v.mid);
+				put_figure(f->dat, x.v.low);
+				put_figure(f->dat, x.v.high);
+				fputc('\n', f->dat);
+			}
+		}
+	}
+	define_axis(f);
+	return shared ? NULL : "no load was put on two targets";
+}
+
 const struct figure figures[] = {
 	{"throughput", write_throughput},
 	{"latency", write_latency},
@@ -307,5 +345,6 @@ const struct figure figures[] = {
 	{"timeline", write_timeline},
 	{"server", write_server},
 	{"goodput", write_goodput},
+	{"ratio", write_ratio},
 	{NULL, NULL},
 };

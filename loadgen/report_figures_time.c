@@ -1,33 +1,35 @@
 /*
- * Owns the data of the figures made from single requests (distributions, the timeline) and from the
- * engine's own metrics over time. Reads server.csv; else pure but for the file it is handed.
+ * Owns the data of the figures made from single requests (distributions, the timeline). Pure but
+ * for the file it is handed.
  */
 #include "report_figures_time.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/check.h"
-#include "base/csv.h"
 #include "base/die.h"
 #include "base/units.h"
 #include "stats.h"
 
-/* The outermost levels at which something was measured, by load. False if there is none. */
+/* Of the levels that most targets were put at, those of the least and the most load: a search or
+ * runs laid on each other have levels that only one target saw. False if there is none. */
 static bool outer_levels(const struct figure_input *f, int *lowest, int *highest)
 {
+	int most = 1;
+
 	*lowest = *highest = -1;
 	for (int i = 0; i < f->axis.n; i++) {
-		int level = f->axis.levels[i];
-		bool any = false;
+		int level = f->axis.levels[i], targets = 0;
 
 		for (int t = 0; t < f->in->scenario->n_targets; t++)
-			any |= curves_at(&f->curves, t, level)->n > 0;
-		if (!any)
+			targets += curves_at(&f->curves, t, level)->n > 0;
+		if (targets < most)
 			continue;
-		*lowest = *lowest < 0 ? level : *lowest;
+		if (targets > most || *lowest < 0)
+			*lowest = level;
+		most = targets;
 		*highest = level;
 	}
 	return *highest >= 0;
@@ -297,141 +299,4 @@ const char *write_timeline(struct figure_input *f)
 	for (int i = 0; i < n; i++)
 		free(panels[i].sent);
 	return NULL;
-}
-
-/* ---- server ---- */
-
-enum { S_RUNNING, S_WAITING, S_KV, S_NAMES };
-static const char *const server_names[S_NAMES] = {"running", "waiting", "kv_usage"};
-
-/* One scrape of one target. */
-struct scraped {
-	int target;
-	int64_t t_ns, point;
-	double v[S_NAMES];
-};
-
-static int by_target_time(const void *a, const void *b)
-{
-	const struct scraped *x = a, *y = b;
-
-	if (x->target != y->target)
-		return x->target - y->target;
-	return (x->t_ns > y->t_ns) - (x->t_ns < y->t_ns);
-}
-
-static int target_of(const struct scenario *s, const char *name)
-{
-	for (int i = 0; i < s->n_targets; i++)
-		if (strcmp(s->targets[i].name, name) == 0)
-			return i;
-	return -1;
-}
-
-static int name_of(const char *name)
-{
-	for (int i = 0; i < S_NAMES; i++)
-		if (strcmp(server_names[i], name) == 0)
-			return i;
-	return -1;
-}
-
-/* server.csv has a row a name; here a row a scrape. Sorted by target and time. */
-static struct scraped *read_scrapes(const struct scenario *s, const char *path, size_t *n)
-{
-	struct csv_table *t = NULL;
-	struct scraped *v = NULL;
-	size_t rows, k = 0;
-	struct err e;
-
-	*n = 0;
-	if (access(path, R_OK) != 0 || csv_read(&t, path, true, &e) != RC_OK)
-		return NULL;
-	rows = csv_rows(t);
-	v = xcalloc(rows + 1, sizeof(*v));
-	for (size_t row = 0; row < rows; row++) {
-		struct scraped x = {.target =
-					    target_of(s, csv_field(t, row, csv_find(t, "target")))};
-		int what = name_of(csv_field(t, row, csv_find(t, "name")));
-		double value;
-
-		if (x.target < 0 || what < 0 ||
-		    csv_field_int(t, row, csv_find(t, "t_ns"), 0, &x.t_ns, &e) != RC_OK ||
-		    csv_field_int(t, row, csv_find(t, "point"), -1, &x.point, &e) != RC_OK ||
-		    csv_field_num(t, row, csv_find(t, "value"), NAN, &value, &e) != RC_OK)
-			continue;
-		for (int i = 0; i < S_NAMES; i++)
-			x.v[i] = NAN;
-		x.v[what] = value;
-		v[k++] = x;
-	}
-	csv_table_free(t);
-	qsort(v, k, sizeof(*v), by_target_time);
-	for (size_t i = 0; i < k; i++) {
-		struct scraped *last = *n ? &v[*n - 1] : NULL;
-
-		if (!last || last->target != v[i].target || last->t_ns != v[i].t_ns) {
-			v[(*n)++] = v[i];
-			continue;
-		}
-		for (int j = 0; j < S_NAMES; j++)
-			last->v[j] = isnan(v[i].v[j]) ? last->v[j] : v[i].v[j];
-	}
-	return v;
-}
-
-/* Where levels begin, if that is at the same time for all targets. */
-static void define_marks(struct figure_input *f, const struct scraped *v, size_t n)
-{
-	const struct scenario *s = f->in->scenario;
-	bool shared = s->interleave || s->n_targets == 1;
-	int count = 0;
-
-	buf_printf(f->defs, "array mark_s[%d]\narray mark_label[%d]\n",
-		   s->n_levels * s->repeats + 1, s->n_levels * s->repeats + 1);
-	for (size_t i = 0; shared && i < n && v[i].target == v[0].target; i++) {
-		char name[32], label[32] = "";
-
-		if ((i && v[i].point == v[i - 1].point) || v[i].point < 0 ||
-		    count == s->n_levels * s->repeats)
-			continue;
-		for (size_t k = 0; k < f->in->n_points; k++)
-			if (f->in->points[k].id == v[i].point)
-				level_label(&s->levels[f->in->points[k].level], label,
-					    sizeof(label));
-		count++;
-		buf_printf(f->defs, "mark_s[%d] = %.9g\n", count, ns_to_s(v[i].t_ns - v[0].t_ns));
-		snprintf(name, sizeof(name), "mark_label[%d]", count);
-		define_text(f->defs, name, label, 100);
-	}
-	define_number(f->defs, "n_marks", count);
-	define_text(f->defs, "time_label",
-		    shared ? "s since the first sample" : "s since the target's first sample", 100);
-}
-
-const char *write_server(struct figure_input *f)
-{
-	char *path = xasprintf("%s/server.csv", f->in->dir);
-	bool has_kv = false, any = false;
-	int64_t zero_ns = 0;
-	size_t n;
-	struct scraped *v = read_scrapes(f->in->scenario, path, &n);
-
-	fputs("target\tt_s\trunning\twaiting\tkv_percent\n", f->dat);
-	for (size_t i = 0; i < n; i++) {
-		if (i == 0 || v[i].target != v[i - 1].target)
-			zero_ns = v[i].t_ns;
-		fprintf(f->dat, "%d\t%.6f", v[i].target + 1, ns_to_s(v[i].t_ns - zero_ns));
-		put_figure(f->dat, v[i].v[S_RUNNING]);
-		put_figure(f->dat, v[i].v[S_WAITING]);
-		put_figure(f->dat, 100 * v[i].v[S_KV]);
-		fputc('\n', f->dat);
-		has_kv |= v[i].v[S_KV] > 0;
-		any |= v[i].v[S_RUNNING] > 0;
-	}
-	define_number(f->defs, "has_kv", has_kv);
-	define_marks(f, v, n);
-	free(v);
-	free(path);
-	return any ? NULL : "no engine told its metrics (GET /metrics) while it ran";
 }

@@ -1,6 +1,6 @@
 /*
- * The figures made from single requests and samples: report_figures_time.c. Private to
- * report_figures.c.
+ * The figures made from single requests (report_figures_time.c) and from samples of the engines
+ * (report_server.c). Private to report_figures.c.
  */
 #ifndef LOADGEN_REPORT_FIGURES_TIME_H
 #define LOADGEN_REPORT_FIGURES_TIME_H

@@ -18,8 +18,8 @@
 static const char head[] =
 	"<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
 	"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
-	"'unsafe-inline'; "
-	"img-src data:\">\n"
+	"'unsafe-inline'; img-src data:; script-src "
+	"'sha256-YdLbNP8RgsfxLVKYIagxfSKxh8rNgeltv+IlESUa87Q='\">\n"
 	"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>";
 
 static const char style[] =
@@ -39,8 +39,40 @@ static const char style[] =
 	"tbody tr:nth-child(even) { background: #f6f6f6 }\n"
 	"p { margin: .3em 0 } .warning { border-left: 4px solid #d55e00; padding-left: .6em }\n"
 	"figure { margin: 1.5em 0 } svg { max-width: 100%; height: auto }\n"
-	"div { overflow-x: auto }\n"
+	"div, pre { overflow-x: auto } details { margin: 2em 0 } summary { cursor: pointer }\n"
+	"th[tabindex] { cursor: pointer } th[tabindex]:hover { background: #eee }\n"
+	"th[aria-sort]::after { content: ' ↑' } th[aria-sort=descending]::after { content: ' ↓' "
+	"}\n"
 	"</style>\n</head>\n<body>\n";
+
+/* Sorts a table by the column whose heading is clicked: numbers by value, whatever mark stands
+ * before them, names as people order them, what is missing last. The page says all it has to say
+ * without. Its hash stands in the policy above: nothing else may run. */
+static const char script[] =
+	"document.querySelectorAll('table').forEach(function (t) {\n"
+	"\tvar head = t.tHead.rows[t.tHead.rows.length - 1], body = t.tBodies[0];\n"
+	"\tfunction key(row, i, text) {\n"
+	"\t\tvar s = row.cells[i].textContent;\n"
+	"\t\treturn text ? s : parseFloat(s.replace(/^[^0-9+-]+/, ''));\n"
+	"\t}\n"
+	"\tArray.from(head.cells).forEach(function (th, i) {\n"
+	"\t\tvar text = th.className === 'l';\n"
+	"\t\tth.tabIndex = 0;\n"
+	"\t\tth.onclick = function () {\n"
+	"\t\t\tvar up = th.getAttribute('aria-sort') !== 'ascending';\n"
+	"\t\t\tArray.from(head.cells).forEach(function (o) { o.removeAttribute('aria-sort'); "
+	"});\n"
+	"\t\t\tth.setAttribute('aria-sort', up ? 'ascending' : 'descending');\n"
+	"\t\t\tArray.from(body.rows).sort(function (a, b) {\n"
+	"\t\t\t\tvar x = key(a, i, text), y = key(b, i, text), d;\n"
+	"\t\t\t\tif (!text && (isNaN(x) || isNaN(y))) return isNaN(x) - isNaN(y);\n"
+	"\t\t\t\td = text ? x.localeCompare(y, 'en', {numeric: true}) : x - y;\n"
+	"\t\t\t\treturn up ? d : -d;\n"
+	"\t\t\t}).forEach(function (row) { body.appendChild(row); });\n"
+	"\t\t};\n"
+	"\t\tth.onkeydown = function (k) { if (k.key === 'Enter') th.click(); };\n"
+	"\t});\n"
+	"});\n";
 
 static bool put_element(struct buf *out, const char *open, const char *text, const char *close)
 {
@@ -92,23 +124,50 @@ static bool put_figures(struct buf *out, const struct report_input *in)
 	return ok;
 }
 
-static bool put_page(struct buf *out, const struct report_input *in)
+/* The scenario as it was run, folded away; runs laid on each other have none of their own. */
+static bool put_scenario(struct buf *out, const struct report_input *in)
 {
-	struct body b;
-	bool ok;
+	char *path = xasprintf("%s/scenario.yaml", in->dir);
+	bool ok = true;
+	struct buf yaml;
+	struct err e;
 
-	body_init(&b, in);
-	ok = buf_puts(out, head) && put_html(out, in->scenario->name) && buf_puts(out, style);
-	for (size_t i = 0; i < b.n && ok; i++) {
-		ok = put_block(out, &b.blocks[i], i == 0);
-		if (i == 1) /* behind the line that says which run this is */
-			ok = ok && put_figures(out, in);
+	buf_init(&yaml, MAX_BYTES);
+	if (access(path, R_OK) == 0 && buf_read_file(&yaml, path, &e) == RC_OK) {
+		ok = buf_puts(out,
+			      "<details>\n<summary>The scenario as it was run</summary>\n<pre>");
+		for (const char *line = buf_cstr(&yaml); *line && ok;) {
+			size_t len = strcspn(line, "\n");
+			char *text = xstrndup(line, len);
+
+			ok = put_html(out, text) && buf_putc(out, '\n');
+			free(text);
+			line += len + (line[len] == '\n');
+		}
+		ok = ok && buf_puts(out, "</pre>\n</details>\n");
 	}
-	body_release(&b);
-	return ok && buf_puts(out, "</body>\n</html>\n");
+	buf_release(&yaml);
+	free(path);
+	return ok;
 }
 
-enum rc report_html(const struct report_input *in, struct err *e)
+static bool put_page(struct buf *out, const struct body *b, const struct report_input *in)
+{
+	bool ok = buf_puts(out, head) && put_html(out, in->scenario->name) && buf_puts(out, style);
+	bool drawn = false;
+
+	for (size_t i = 0; i < b->n && ok; i++) {
+		if (i > 0 && !drawn && b->blocks[i].kind == BLOCK_HEADING) {
+			drawn = true;
+			ok = put_figures(out, in);
+		}
+		ok = ok && put_block(out, &b->blocks[i], i == 0);
+	}
+	return ok && put_scenario(out, in) && buf_puts(out, "<script>") && buf_puts(out, script) &&
+	       buf_puts(out, "</script>\n</body>\n</html>\n");
+}
+
+enum rc body_html(const struct body *b, const struct report_input *in, struct err *e)
 {
 	char *path = xasprintf("%s/report.html", in->dir);
 	enum rc rc = RC_OK;
@@ -117,7 +176,7 @@ enum rc report_html(const struct report_input *in, struct err *e)
 	bool ok;
 
 	buf_init(&page, MAX_BYTES);
-	if (!put_page(&page, in)) {
+	if (!put_page(&page, b, in)) {
 		rc = err_set(e, RC_LIMIT, "%s: larger than %zu MiB", path, MAX_BYTES >> 20);
 		goto out;
 	}
@@ -130,5 +189,16 @@ enum rc report_html(const struct report_input *in, struct err *e)
 out:
 	buf_release(&page);
 	free(path);
+	return rc;
+}
+
+enum rc report_html(const struct report_input *in, struct err *e)
+{
+	struct body b;
+	enum rc rc;
+
+	body_init(&b, in);
+	rc = body_html(&b, in, e);
+	body_release(&b);
 	return rc;
 }

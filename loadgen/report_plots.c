@@ -82,6 +82,7 @@ static void define_common(struct buf *defs, const struct scenario *s, const char
 		if (display_width(s->targets[i].name) > longest)
 			longest = display_width(s->targets[i].name);
 	}
+	define_number(defs, "slo_percent", 100 * s->slo.share);
 	define_number(defs, "key_columns", longest <= 16 ? 4 : longest <= 24 ? 3 : 2);
 	/* the axis of figures that have none; write() gives others their own */
 	buf_puts(defs,
@@ -246,6 +247,7 @@ enum rc report_plots(const struct report_input *in, struct buf *note, struct err
 
 	curves_init(&f.curves, in->scenario, in->points, in->n_points);
 	axis_init(&f.axis, in->scenario);
+	axis_drop_unmeasured(&f.axis, &f.curves);
 	if (mkdir(plots_dir, 0777) != 0 && errno != EEXIST)
 		rc = err_set(e, RC_IO, "%s: %s", plots_dir, strerror(errno));
 	for (char **name = in->scenario->output.plots; name && *name && !rc; name++)

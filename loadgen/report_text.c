@@ -57,14 +57,22 @@ static bool put_block(struct buf *out, const struct body *b, size_t i)
 	return false;
 }
 
+bool body_text(const struct body *b, struct buf *out)
+{
+	bool ok = true;
+
+	for (size_t i = 0; i < b->n && ok; i++)
+		ok = put_block(out, b, i);
+	return ok;
+}
+
 bool report_text(const struct report_input *in, struct buf *out)
 {
 	struct body b;
-	bool ok = true;
+	bool ok;
 
 	body_init(&b, in);
-	for (size_t i = 0; i < b.n && ok; i++)
-		ok = put_block(out, &b, i);
+	ok = body_text(&b, out);
 	body_release(&b);
 	return ok;
 }

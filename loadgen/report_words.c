@@ -242,6 +242,14 @@ static void say_short_levels(struct body *b, const struct report_input *in)
 	}
 }
 
+void body_clients(struct body *b, const struct report_input *in)
+{
+	if (!in->n_points)
+		return;
+	body_say(b, BLOCK_HEADING, "Is the client to be believed?");
+	say_client(b, in);
+}
+
 void body_words(struct body *b, const struct report_input *in)
 {
 	if (!in->n_points)
@@ -252,12 +260,12 @@ void body_words(struct body *b, const struct report_input *in)
 		     littles_tolerance);
 	say_identity(b, in, "X x TPOT = streams between first and last token",
 		     POINT_FIELD(batch_ratio), batch_tolerance);
-	body_say(b, BLOCK_HEADING, "Is the client to be believed?");
-	say_client(b, in);
+	body_clients(b, in);
 	body_say(b, BLOCK_HEADING, "What else to know");
 	say_failures(b, in);
 	say_waste(b, in);
 	say_traits(b, in);
 	say_short_levels(b, in);
+	body_engines(b, in);
 	body_drop_bare_heading(b);
 }

@@ -52,6 +52,15 @@ void results_add_server(struct results *r, int target, int point, int64_t t_ns, 
  * "interrupted", ...). The first write that failed on the way is said here. Frees r. */
 enum rc results_close(struct results *r, const char *ended, struct err *e);
 
+/* A number of points.csv as a member of struct point. The index-th of them with its column's name;
+ * false behind the last. */
+struct point_figure {
+	enum { FIGURE_INT, FIGURE_INT64, FIGURE_BOOL, FIGURE_NUM } kind;
+	size_t offset;
+};
+bool point_figure_at(size_t index, char name[32], struct point_figure *out);
+double point_figure_value(const struct point *p, struct point_figure f); /* NaN: does not exist */
+
 /* Reading back, also of a killed run (a torn last line is dropped). Points are computed anew from
  * the raw rows, in order of their number: of points.csv only the self_watch columns and the level's
  * start are taken; a point that has no line there (killed while it ran) counts from its first
@@ -68,6 +77,9 @@ struct loaded_run {
 	char *started_utc; /* "2026-11-24T12:00:00Z" */
 };
 enum rc results_load(struct loaded_run **out, const char *dir, struct err *e);
+/* The same judged by another SLO than the run's own; NULL: its own. */
+enum rc results_load_judged(struct loaded_run **out, const char *dir, const struct slo *slo,
+			    struct err *e);
 void loaded_run_free(struct loaded_run *l);
 
 #endif

@@ -17,6 +17,8 @@
 #include "base/clock.h"
 #include "base/die.h"
 #include "base/jsonx.h"
+#include "curve.h"
+#include "find.h"
 
 enum rc file_replace(const char *path, const struct buf *content, struct err *e)
 {
@@ -168,6 +170,37 @@ cJSON *preflight_json(const char *target, const struct preflight_found *f)
 	return o;
 }
 
+/* What a search found, a target an object. */
+static void add_found(cJSON *root, const struct run_story *y)
+{
+	cJSON *list = cJSON_AddArrayToObject(root, "found");
+
+	for (int t = 0; t < y->scenario->n_targets; t++) {
+		const struct scenario *s = y->scenario;
+		struct found f = find_state(s, y->points, y->n_points, t);
+		cJSON *o = cJSON_CreateObject();
+		char words[512];
+
+		find_words(s, y->points, y->n_points, t, words, sizeof(words));
+		cJSON_AddStringToObject(o, "target", s->targets[t].name);
+		cJSON_AddStringToObject(o, "load_kind", load_kind_name(s->levels[0].kind));
+		if (f.best >= 0)
+			cJSON_AddNumberToObject(o, "highest_met", level_load(&s->levels[f.best]));
+		else
+			cJSON_AddNullToObject(o, "highest_met");
+		if (f.missed < s->n_levels)
+			cJSON_AddNumberToObject(o, "lowest_missed",
+						level_load(&s->levels[f.missed]));
+		else
+			cJSON_AddNullToObject(o, "lowest_missed");
+		cJSON_AddNumberToObject(o, "share_asked", s->slo.share);
+		add_int(o, "probes", f.probes);
+		cJSON_AddBoolToObject(o, "complete", f.next < 0);
+		cJSON_AddStringToObject(o, "words", words);
+		cJSON_AddItemToArray(list, o);
+	}
+}
+
 enum rc run_json_write(const char *path, const struct run_story *y, struct err *e)
 {
 	const struct scenario *s = y->scenario;
@@ -197,6 +230,8 @@ enum rc run_json_write(const char *path, const struct run_story *y, struct err *
 		add_int(root, "ended_ns", y->ended_ns - y->start_ns);
 		add_identities(root, y);
 		add_verdicts(root, y);
+		if (s->find)
+			add_found(root, y);
 	}
 	CHECK(json_print(&text, root, true) && buf_putc(&text, '\n'));
 	rc = file_replace(path, &text, e);

@@ -431,6 +431,12 @@ static enum rc load_run_json(struct loaded_run *l, struct err *e)
 
 enum rc results_load(struct loaded_run **out, const char *dir, struct err *e)
 {
+	return results_load_judged(out, dir, NULL, e);
+}
+
+enum rc results_load_judged(struct loaded_run **out, const char *dir, const struct slo *slo,
+			    struct err *e)
+{
 	struct loaded_run *l = xcalloc(1, sizeof(*l));
 	char *path = xasprintf("%s/scenario.yaml", dir);
 	enum rc rc;
@@ -442,6 +448,8 @@ enum rc results_load(struct loaded_run **out, const char *dir, struct err *e)
 			     strerror(errno));
 	else
 		rc = scenario_load_archived(&l->scenario, path, e);
+	if (!rc && slo)
+		l->scenario->slo = *slo;
 	if (!rc)
 		rc = load_run_json(l, e);
 	if (!rc)

@@ -4,6 +4,8 @@
  */
 #include "results_parts.h"
 
+#include "results.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -157,6 +159,56 @@ enum rc points_create(struct csv_writer **out, const char *path, struct err *e)
 	for (int i = FIRST_METRICS * S_COUNT; i < M_COUNT * S_COUNT; i++)
 		names[n++] = metric[i];
 	return csv_create(out, path, names, e);
+}
+
+static bool figure_of(const struct point_column *c, size_t n, size_t *index, char name[32],
+		      struct point_figure *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		static const int kinds[] = {[P_INT] = FIGURE_INT,
+					    [P_INT64] = FIGURE_INT64,
+					    [P_BOOL] = FIGURE_BOOL,
+					    [P_NUM] = FIGURE_NUM};
+
+		if (c[i].kind < P_INT || c[i].kind > P_NUM || (*index)--)
+			continue;
+		snprintf(name, 32, "%s", c[i].name);
+		*out = (struct point_figure){.kind = kinds[c[i].kind], .offset = c[i].at};
+		return true;
+	}
+	return false;
+}
+
+bool point_figure_at(size_t index, char name[32], struct point_figure *out)
+{
+	if (figure_of(point_head, ARRAY_LEN(point_head), &index, name, out) ||
+	    figure_of(point_self, ARRAY_LEN(point_self), &index, name, out) ||
+	    figure_of(point_tail, ARRAY_LEN(point_tail), &index, name, out))
+		return true;
+	if (index >= (size_t)M_COUNT * S_COUNT)
+		return false;
+	snprintf(name, 32, "%s_%s", metric_name((enum metric)(index / S_COUNT)),
+		 metric_stat_name((enum metric_stat)(index % S_COUNT)));
+	*out = (struct point_figure){.kind = FIGURE_NUM,
+				     .offset = offsetof(struct point, m) + index * sizeof(double)};
+	return true;
+}
+
+double point_figure_value(const struct point *p, struct point_figure f)
+{
+	const void *at = (const char *)p + f.offset;
+
+	switch (f.kind) {
+	case FIGURE_INT:
+		return *(const int *)at;
+	case FIGURE_INT64:
+		return (double)*(const int64_t *)at;
+	case FIGURE_BOOL:
+		return *(const bool *)at;
+	case FIGURE_NUM:
+		break;
+	}
+	return *(const double *)at;
 }
 
 static void put_metrics(struct csv_writer *w, const struct point *p, int from, int to)

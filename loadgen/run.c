@@ -28,6 +28,7 @@
 #include "curve.h"
 #include "deployment.h"
 #include "driver.h"
+#include "find.h"
 #include "phases.h"
 #include "request.h"
 #include "results.h"
@@ -82,7 +83,7 @@ struct run {
 	const char *ended; /* why it stops early; NULL = it does not */
 
 	struct phase *phases;
-	int n_phases;
+	int n_phases, phases_done, phases_expected; /* a search goes through some of them */
 
 	/* this phase */
 	const struct phase *phase;
@@ -324,8 +325,7 @@ static void describe_level(const struct run *r, int64_t now_ns, char *out, size_
 
 static void show_progress(struct run *r, int64_t now_ns)
 {
-	int phases_done = (int)(r->phase - r->phases);
-	struct progress_now now = {.point = phases_done, .points = r->n_phases};
+	struct progress_now now = {.point = r->phases_done, .points = r->phases_expected};
 	char target[64], level[64];
 	double share = 0; /* of this phase */
 
@@ -350,7 +350,7 @@ static void show_progress(struct run *r, int64_t now_ns)
 	else if (r->level.duration_ns > 0)
 		share = fmin(1,
 			     (double)(now_ns - r->level_start_ns) / (double)r->level.duration_ns);
-	now.fraction = (phases_done + share) / r->n_phases;
+	now.fraction = (r->phases_done + share) / r->phases_expected;
 	now.output_tokens_per_s = r->shown_ns && now_ns > r->shown_ns
 					  ? (double)(r->tokens_now - r->tokens_before) * 1e9 /
 						    (double)(now_ns - r->shown_ns)
@@ -705,27 +705,50 @@ static enum rc lanes_prepare(struct run *r, bool look, struct err *e)
 		if (scrape_new(&at->scrape, r->loop, at->target, r->s->output.scrape_ns, on_scraped,
 			       &r->active[i], e) != RC_OK)
 			log_warn("target %s: no engine metrics: %s", at->target->name, e->msg);
+		if (at->launched)
+			at->proc =
+				proc_watch_new(r->loop, launch_keeper(at->launched),
+					       r->s->output.scrape_ns, on_scraped, &r->active[i]);
 	}
 	return interrupts ? RC_OK : rc;
+}
+
+/* The phase behind `at`, from -1 to n_phases. */
+static int phase_after(const struct run *r, int at)
+{
+	return r->s->find
+		       ? find_phase_after(r->s, r->phases, r->n_phases, at, r->points, r->n_points)
+		       : at + 1;
+}
+
+/* Phases of the same targets follow one another. */
+static bool same_targets(const struct run *r, int a, int b)
+{
+	return a >= 0 && b < r->n_phases && r->phases[a].first_target == r->phases[b].first_target;
 }
 
 /* The phases in order; the targets' engines live from their first phase to their last. */
 static enum rc run_phases(struct run *r, bool look, struct err *e)
 {
 	enum rc rc = RC_OK;
+	int last = -1;
 
-	for (int i = 0; i < r->n_phases && !rc && !r->ended; i++) {
+	for (int i = phase_after(r, -1), next; i < r->n_phases && !rc && !r->ended; i = next) {
 		r->phase = &r->phases[i];
 		r->active = r->lanes + r->phase->first_target;
 		r->n_active = r->phase->n_targets;
-		if (r->phase->opens)
+		if (!same_targets(r, last, i))
 			rc = lanes_prepare(r, look, e);
 		if (interrupts)
 			end_early(r, "interrupted", evloop_now_ns(r->loop));
 		if (!rc && !r->ended)
 			run_phase(r);
-		for (int k = 0; k < r->n_active && (rc || r->ended || r->phase->closes); k++)
+		r->phases_done++;
+		next = phase_after(r, i);
+		for (int k = 0; k < r->n_active && (rc || r->ended || !same_targets(r, i, next));
+		     k++)
 			deployment_close(&r->active[k].at);
+		last = i;
 	}
 	return rc;
 }
@@ -750,6 +773,10 @@ static void run_open(struct run *r, struct scenario *s, const struct run_opts *o
 		r->lanes[i].grace.fn = on_grace;
 	}
 	r->phases = phases_new(s, &r->n_phases);
+	r->phases_expected = r->n_phases;
+	if (s->find)
+		r->phases_expected =
+			s->n_targets * ((s->warmup_requests > 0) + s->repeats * find_probes(s));
 	evloop_on_notify(r->loop, on_notify, r);
 	catch_interrupts(r->loop);
 }

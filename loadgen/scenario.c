@@ -28,6 +28,7 @@ static const struct field slo_fields[] = {
 	FIELD("ttft", field_duration, offsetof(struct slo, ttft_ns), .min = 1, .max = MAX_TIME_NS),
 	FIELD("tpot", field_duration, offsetof(struct slo, tpot_ns), .min = 1, .max = MAX_TIME_NS),
 	FIELD("e2el", field_duration, offsetof(struct slo, e2el_ns), .min = 1, .max = MAX_TIME_NS),
+	FIELD("share", field_num, offsetof(struct slo, share), .min = 0.01, .max = 1),
 	{0},
 };
 
@@ -116,6 +117,7 @@ static const struct field scenario_fields[] = {
 	FIELD("slo", field_map, offsetof(struct scenario, slo), .fields = slo_fields),
 	FIELD("limits", field_map, offsetof(struct scenario, limits), .fields = limits_fields),
 	FIELD("output", field_map, offsetof(struct scenario, output), .fields = output_fields),
+	FIELD("expect", field_node, offsetof(struct scenario, expect)),
 	{0},
 };
 
@@ -126,6 +128,7 @@ static void set_defaults(struct scenario *s)
 	s->description = xstrdup("");
 	s->seed = 42;
 	s->repeats = 1;
+	s->slo.share = 0.9;
 	s->limits = (struct limits){
 		.connect_ns = 10 * NS_PER_S,
 		.timeout_ns = 600 * NS_PER_S,
@@ -148,6 +151,16 @@ static enum rc check_name(const struct scenario *s, struct err *e)
 				 "got \"%.120s\", want a name of at most 100 characters without "
 				 "\"/\" and without a dot in front: the results folder has it",
 				 s->name);
+	return RC_OK;
+}
+
+static enum rc check_find(const struct scenario *s, struct err *e)
+{
+	const struct ynode *n = ynode_get(ynode_get(ydoc_root(s->doc), "load"), "find");
+
+	if (s->find && !s->slo.ttft_ns && !s->slo.tpot_ns && !s->slo.e2el_ns)
+		return ynode_err(n, e,
+				 "searches for the load that meets the SLO, and there is no slo");
 	return RC_OK;
 }
 
@@ -294,6 +307,8 @@ static enum rc build(struct scenario **out, struct ydoc *doc, const char *path,
 		rc = check_sessions(s, e);
 	if (!rc)
 		rc = check_targets(s, e);
+	if (!rc)
+		rc = check_find(s, e);
 	free(r.request.extra_json);
 	if (rc)
 		scenario_free(s);

@@ -114,6 +114,9 @@ struct target {
 	/* For tables that set what was measured beside what was published. */
 	char *row, *column;	       /* or NULL */
 	double published_tokens_per_s; /* single stream, as in the source; 0 = none */
+
+	double cost_per_hour;	    /* what it costs to keep, in whatever money; 0 = not said */
+	const struct ynode *expect; /* `expect:`, or NULL (expect.h) */
 };
 
 enum prompt_format {
@@ -147,6 +150,7 @@ struct workload_spec {
 
 struct slo {
 	int64_t ttft_ns, tpot_ns, e2el_ns; /* 0 = not asked */
+	double share;			   /* of the requests sent, for a load to meet it; 0.9 */
 };
 
 struct limits {
@@ -186,12 +190,14 @@ struct scenario {
 	char *trace_file; /* load.open.trace, absolute; or NULL */
 	struct cancel_spec cancel;
 	struct stop_spec stop_when;
-	bool interleave;	 /* all targets at once, level by level, with equal arrivals */
+	bool interleave; /* all targets at once, level by level, with equal arrivals */
+	bool find;	 /* levels are a grid of rising loads to be searched, not walked (find.h) */
 	int64_t warmup_requests; /* one at a time per target; recorded as "warmup", in no figure */
 	int repeats;
 	struct slo slo;
 	struct limits limits;
 	struct output_spec output;
+	const struct ynode *expect; /* of all targets, or NULL (expect.h) */
 	/* The matrix of the targets' labels, each NULL-terminated and in order: as `matrix:` lists
 	 * them, so that a cell without a target shows, else as the targets name them. NULL when no
 	 * target has labels. */

@@ -13,16 +13,13 @@
 #include "base/clock.h"
 #include "base/die.h"
 
-#define MAX_LEVELS	10000
-#define MAX_CONCURRENCY 1000000
-#define MAX_BATCH	100000
-/* Of one level: a request's id has seven digits for its place in a level (phases.h). */
-#define MAX_REQUESTS 9999999
+#define MAX_LEVELS 10000
+#define MAX_BATCH  100000
 
 /* enum load_kind */
 static const char *const kind_names[] = {"closed", "open", "serial", "sessions", "batch", NULL};
-static const char *const load_keys[] = {"closed", "open",      "serial",     "sessions", "batch",
-					"cancel", "stop_when", "interleave", NULL};
+static const char *const load_keys[] = {"closed", "open",   "serial",	 "sessions",   "batch",
+					"find",	  "cancel", "stop_when", "interleave", NULL};
 
 const char *load_kind_name(enum load_kind k)
 {
@@ -63,7 +60,7 @@ static READER(read_ramp)
 	return rc;
 }
 
-static READER(read_arrival)
+READER(read_arrival)
 {
 	static const struct field ramp_fields[] = {FIELD("ramp", read_ramp, 0), {0}};
 	static const struct field fields[] = {
@@ -175,8 +172,8 @@ static const struct field stop_fields[] = {
 	{0},
 };
 
-static enum rc add_level(struct scenario *s, const struct ynode *n, const struct level *l,
-			 struct err *e)
+enum rc scenario_add_level(struct scenario *s, const struct ynode *n, const struct level *l,
+			   struct err *e)
 {
 	if (s->n_levels == MAX_LEVELS)
 		return ynode_err(n, e, "more than %d levels", MAX_LEVELS);
@@ -215,7 +212,7 @@ static enum rc expand(struct scenario *s, const struct kind_spec *k,
 
 		rc = one(n, k, &l, e);
 		if (!rc)
-			rc = add_level(s, n, &l, e);
+			rc = scenario_add_level(s, n, &l, e);
 	}
 	return rc;
 }
@@ -306,7 +303,7 @@ static enum rc add_open(struct scenario *s, const struct ynode *n, struct kind_s
 	k->level.speed = 1;
 	if (k->level.arrival == ARRIVAL_RAMP)
 		rc = check_rate(n, &k->level, e);
-	return rc ? rc : add_level(s, n, &k->level, e);
+	return rc ? rc : scenario_add_level(s, n, &k->level, e);
 }
 
 static enum rc read_kind(struct reader *r, enum load_kind kind, const struct ynode *n,
@@ -337,7 +334,7 @@ static enum rc read_kind(struct reader *r, enum load_kind kind, const struct yno
 		break;
 	}
 	k.level.concurrency = 1;
-	return add_level(r->s, n, &k.level, e);
+	return scenario_add_level(r->s, n, &k.level, e);
 }
 
 READER(read_load)
@@ -357,11 +354,14 @@ READER(read_load)
 			rc = read_map(r, child, cancel_fields, &s->cancel, e);
 		else if (strcmp(child->key, "stop_when") == 0)
 			rc = read_map(r, child, stop_fields, &s->stop_when, e);
+		else if (strcmp(child->key, "find") == 0)
+			rc = read_find(r, f, child, s, e);
 		else
 			rc = ynode_bool(child, &s->interleave, e);
 	}
 	if (!rc && !s->n_levels)
-		return ynode_err(n, e, "no load, want closed, open, serial, sessions or batch");
+		return ynode_err(n, e,
+				 "no load, want closed, open, serial, sessions, batch or find");
 	return rc;
 }
 

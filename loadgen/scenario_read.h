@@ -14,9 +14,12 @@
 #include "base/yamlx.h"
 #include "scenario.h"
 
-#define MAX_TIME_NS (INT64_C(30) * 24 * 3600 * 1000000000) /* of any duration in a scenario */
-#define MAX_TOKENS  10000000				   /* of a prompt or an answer */
-#define MAX_TARGETS 1000
+#define MAX_TIME_NS	(INT64_C(30) * 24 * 3600 * 1000000000) /* of any duration in a scenario */
+#define MAX_TOKENS	10000000			       /* of a prompt or an answer */
+#define MAX_TARGETS	1000
+#define MAX_CONCURRENCY 1000000
+/* Of one level: a request's id has seven digits for its place in a level (phases.h). */
+#define MAX_REQUESTS 9999999
 
 /* What readers need beside the node they read. */
 struct reader {
@@ -102,6 +105,13 @@ READER(read_headers);
 
 /* Does a header of this name, or this value as it stands in the file, carry a secret? */
 bool header_is_secret(const char *name, const char *value);
+
+/* Parts of `load:`. *out of read_arrival is a struct level, of read_find the scenario; n of
+ * scenario_add_level is where the level stands. */
+READER(read_arrival);
+READER(read_find);
+enum rc scenario_add_level(struct scenario *s, const struct ynode *n, const struct level *l,
+			   struct err *e);
 
 /* "load.KEY..." of --set with the one load kind's name put in; anything else as it is. malloc'd
  * into *out. */

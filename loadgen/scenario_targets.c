@@ -173,6 +173,9 @@ static const struct field target_fields[] = {
 	FIELD("column", field_str, offsetof(struct target, column)),
 	FIELD("published_tokens_per_s", field_num, offsetof(struct target, published_tokens_per_s),
 	      .min = 1e-3, .max = 1e9),
+	FIELD("cost_per_hour", field_num, offsetof(struct target, cost_per_hour), .min = 1e-9,
+	      .max = 1e9),
+	FIELD("expect", field_node, offsetof(struct target, expect)),
 	{0},
 };
 

@@ -33,4 +33,22 @@ bool sample_enough(size_t n, double p);
  */
 double mean_ci95(const double *v, size_t n);
 
+/* Two sided 97.5 % point of Student's t; 1.96 from 31 degrees of freedom on. */
+double student_t975(size_t degrees);
+
+/* An estimate with its 95 % interval; NaN where there is none. */
+struct interval {
+	double mid, low, high;
+};
+
+/* How b stands to a: b / a, or b - a. */
+enum contrast { CONTRAST_RATIO, CONTRAST_DIFFERENCE };
+
+/* By the means of two sets of repeats, with Welch's interval (unequal variances, degrees of freedom
+ * rounded down): of the difference, or of the logs' difference, which makes the ratio one of
+ * geometric means. NaN for fewer than two on a side, or a ratio with a value that is not positive.
+ */
+struct interval welch_contrast(const double *a, size_t n, const double *b, size_t m,
+			       enum contrast how);
+
 #endif

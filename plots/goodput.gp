@@ -1,8 +1,8 @@
-# Requests that met the SLO, per second and as a share, against load; the knee is the last load that meets it for 90 %.
+# Requests that met the SLO, per second and as a share, against load; the knee is the last load that meets it for slo_percent.
 height = 430 + key_px + 26
 bottom = (key_px + 26 + 50.0) / height
 top = 1 - (subtitle eq '' ? 60.0 : 76.0) / height
-notes = 'ring: the knee, the last load that meets the SLO for 90 %'
+notes = sprintf('ring: the knee, the last load that meets the SLO for %g %%', slo_percent)
 notes = open_loop ? 'dashed: all that was asked for; ' . notes : notes
 notes = join_notes(notes, repeats > 1 ? sprintf('band: %d repeats', repeats) : '')
 notes = join_notes(notes, any_saturated ? 'hollow: the client was saturated' : '')
@@ -38,8 +38,8 @@ do for [pass in 'svg png'] {
 	set title 'Share of requests that met it' font ',10' offset 0,-0.4
 	set ylabel '% of those sent'
 	set yrange [0:105]
-	set arrow 1 from graph 0, first 90 to graph 1, first 90 nohead dt 3 lw 1.2 lc rgb grey
-	set label 9 '90 %' at graph 0.01, first 90 offset 0,-0.6 font ',8' textcolor rgb '#555555'
+	set arrow 1 from graph 0, first slo_percent to graph 1, first slo_percent nohead dt 3 lw 1.2 lc rgb grey
+	set label 9 sprintf('%g %%', slo_percent) at graph 0.01, first slo_percent offset 0,-0.6 font ',8' textcolor rgb '#555555'
 	plot for [i = 1:n_targets] 'goodput.dat' using (of(i, 'load')):(column('percent')) with linespoints lt i notitle, \
 		for [i = 1:n_targets] '' using (saturated(i, 'load')):(column('percent')) with points lt i pt 7 ps 0.5 lc rgb 'white' notitle, \
 		for [i = 1:n_targets] '' using (column('load') == knee[i] ? of(i, 'load') : NaN):(column('percent')) with points lt i pt 6 ps 2.2 lw 1.2 notitle

@@ -1,8 +1,9 @@
-# The engine's own metrics while it was under load: requests running and waiting, KV cache in use.
-height = 620 + key_px + 26
-foot = (key_px + 30.0) / height
-top = 1 - (subtitle eq '' ? 34.0 : 52.0) / height
-n_panels = has_kv ? 3 : 2
+# The engine while it was under load: what it says of itself (requests running and waiting, KV cache in use), and, where
+# loadgen launched it, what the machine says of it (cores kept busy, memory).
+n_panels = (has_load ? 2 : 0) + (has_kv ? 1 : 0) + (has_proc ? 2 : 0)
+height = 120 + 170 * n_panels + key_px + 26
+foot = (key_px + 70.0) / height
+top = 1 - (subtitle eq '' ? 48.0 : 66.0) / height
 step = (top - foot) / n_panels
 
 mark_levels = ''
@@ -14,30 +15,29 @@ do for [k = 1:n_marks] {
 	name_levels = name_levels . sprintf('set label %d "%s" at first %g, graph 1 offset 0.3,0.5 font ",8" textcolor rgb "#555555"; ', 100 + k, mark_label[k], mark_s[k])
 }
 
-server_panel(what) = mark_levels . sprintf('set xrange [0:*] noextend; eval from_zero; plot for [i = 1:n_targets] "server.dat" using (of(i, "t_s")):(column("%s")) with steps lt i notitle', what)
+# The k-th panel from above, of column `what`; time is written under the last one.
+server_panel(k, what, label) = panel(0.08, 0.98, top - k * step + 18.0 / height, top - (k - 1) * step - 6.0 / height) . '; ' . \
+	(k == 1 ? headline(height, '') . '; ' . name_levels : '') . (k == n_panels ? 'set xlabel time_label; ' : "set format x ''; ") . mark_levels . \
+	sprintf('set ylabel "%s"; set xrange [0:*] noextend; eval from_zero; plot for [i = 1:n_targets] "server.dat" using (of(i, "t_s")):(column("%s")) with steps lt i notitle', label, what)
 
 do for [pass in 'svg png'] {
 	eval terminal(pass, height)
 	set output name . '.' . pass
 	set multiplot
+	k = 0
 
-	eval panel(0.08, 0.98, top - step + 0.05, top - 0.03)
-	eval headline(height, '')
-	eval name_levels
-	set ylabel 'requests running'
-	set format x ''
-	eval server_panel('running')
-
-	eval panel(0.08, 0.98, top - 2 * step + 0.05, top - step + 0.02)
-	set ylabel 'requests waiting'
-	if (has_kv) { set format x '' } else { set xlabel time_label }
-	eval server_panel('waiting')
-
+	if (has_load) {
+		eval server_panel(1, 'running', 'requests running')
+		eval server_panel(2, 'waiting', 'requests waiting')
+		k = 2
+	}
 	if (has_kv) {
-		eval panel(0.08, 0.98, foot + 0.05, top - 2 * step + 0.02)
-		set ylabel 'KV cache in use, %'
-		set xlabel time_label
-		eval server_panel('kv_percent')
+		k = k + 1
+		eval server_panel(k, 'kv_percent', 'KV cache in use, %')
+	}
+	if (has_proc) {
+		eval server_panel(k + 1, 'cpu_cores', 'CPU, cores')
+		eval server_panel(k + 2, 'memory', 'memory, ' . memory_unit)
 	}
 
 	eval legend(0.02, 0.98, 10.0 / height, (key_px + 10.0) / height, 'lines')

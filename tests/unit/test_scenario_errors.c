@@ -29,7 +29,7 @@
 
 #define TOP_KEYS                                                                                   \
 	"want name, description, clock, seed, workload, matrix, sweep, targets, load, warmup, "    \
-	"repeats, slo, limits or output"
+	"repeats, slo, limits, output or expect"
 #define URLS "want http://host:port[/prefix], https://host[:port], or unix:/path.sock"
 
 static const struct mistake {
@@ -38,7 +38,7 @@ static const struct mistake {
 	{"", "1:1: workload is missing"},
 	{"nothing\n",
 	 "1:1: got \"nothing\", want a map with name, description, clock, seed, workload, matrix, "
-	 "sweep, targets, load, warmup, repeats, slo, limits or output"},
+	 "sweep, targets, load, warmup, repeats, slo, limits, output or expect"},
 	{WORKLOAD LOAD, "1:1: targets is missing"},
 	{TARGET LOAD, "1:1: workload is missing"},
 	{TARGET WORKLOAD, "1:1: load is missing"},
@@ -46,7 +46,6 @@ static const struct mistake {
 	{ALL "targts: []\n", "4:1: targts: unknown key (did you mean targets?)"},
 	{ALL "batch: {}\n", "4:1: batch: unknown key, " TOP_KEYS},
 	{ALL "include: a.yaml\n", "4:1: include: unknown key, " TOP_KEYS},
-	{ALL "expect: {}\n", "4:1: expect: unknown key, " TOP_KEYS},
 	{ALL "name: a/b\n", "4:7: name: got \"a/b\", want a name of at most 100 characters without "
 			    "\"/\" and without a dot in front: the results folder has it"},
 	{ALL "name: \"\"\n", "4:7: name: got nothing, want a text"},
@@ -84,8 +83,8 @@ static const struct mistake {
 	{ALL "slo: {ttft: 0}\n", "4:13: slo.ttft: got 0, want 1 ns to 720 h"},
 	{ALL "slo: {ttft: -5ms}\n",
 	 "4:13: slo.ttft: \"-5ms\" is not a duration, such as 250ms or 1.5s (ns, us, ms, s, m, h)"},
-	{ALL "slo:\n", "4:5: slo: got nothing, want a map with ttft, tpot or e2el"},
-	{ALL "slo: {itl: 5ms}\n", "4:7: slo.itl: unknown key, want ttft, tpot or e2el"},
+	{ALL "slo:\n", "4:5: slo: got nothing, want a map with ttft, tpot, e2el or share"},
+	{ALL "slo: {itl: 5ms}\n", "4:7: slo.itl: unknown key, want ttft, tpot, e2el or share"},
 	{ALL "limits: {connect: 0}\n", "4:19: limits.connect: got 0, want 1.00 ms to 720 h"},
 	{ALL "limits: {timeout: 31h, idle: 1000h}\n",
 	 "4:30: limits.idle: got 1000h, want 1.00 ms to 720 h"},
@@ -109,12 +108,13 @@ static const struct mistake {
 	 "1:10: targets: want a list of 1 to 1000 targets, as in [{name: a, url: ...}]"},
 	{"targets: [a]\n" WORKLOAD LOAD,
 	 "1:11: targets[0]: got \"a\", want a map with name, url, dialect, model, endpoint, "
-	 "launch, profile, set, api_key_env, api_key_file, headers, request, row, column or "
-	 "published_tokens_per_s"},
+	 "launch, profile, set, api_key_env, api_key_file, headers, request, row, column, "
+	 "published_tokens_per_s, cost_per_hour or expect"},
 	{"targets: [{url: \"http://h\"}]\n" WORKLOAD LOAD, "1:11: targets[0]: name is missing"},
-	{WITH_TARGET("x: 1"), "1:21: targets[0].x: unknown key, want name, url, dialect, model, "
-			      "endpoint, launch, profile, set, api_key_env, api_key_file, headers, "
-			      "request, row, column or published_tokens_per_s"},
+	{WITH_TARGET("x: 1"),
+	 "1:21: targets[0].x: unknown key, want name, url, dialect, model, "
+	 "endpoint, launch, profile, set, api_key_env, api_key_file, headers, "
+	 "request, row, column, published_tokens_per_s, cost_per_hour or expect"},
 	{WITH_TARGET("model: m"),
 	 "1:11: targets[0]: url, launch or profile is missing: where is this engine?"},
 	{WITH_TARGET("url: \"http://h:1\", profile: p"),
@@ -335,13 +335,13 @@ static const struct mistake {
 	 "3:71: workload.output_tokens.mean: unknown key, want reference"},
 	{WITH_OUTPUT("{dist: [a], mean: 3}"),
 	 "3:56: workload.output_tokens.dist: got a list, want a text"},
-	{WITH_LOAD(""), "3:7: load: no load, want closed, open, serial, sessions or batch"},
+	{WITH_LOAD(""), "3:7: load: no load, want closed, open, serial, sessions, batch or find"},
 	{WITH_LOAD("interleave: true"),
-	 "3:7: load: no load, want closed, open, serial, sessions or batch"},
+	 "3:7: load: no load, want closed, open, serial, sessions, batch or find"},
 	{WITH_LOAD("interleave: 1"), "3:20: load.interleave: got \"1\", want true or false"},
 	{WITH_LOAD("ramp: {}"),
 	 "3:8: load.ramp: unknown key, want closed, open, serial, sessions, batch, "
-	 "cancel, stop_when or interleave"},
+	 "find, cancel, stop_when or interleave"},
 	{WITH_LOAD("sessions: {users: 1}"),
 	 "3:18: load.sessions: conversations or duration is missing: when does a level end?"},
 	{WITH_LOAD("sessions: {users: 0, conversations: 1}"),
@@ -376,7 +376,7 @@ static const struct mistake {
 	 "3:7: load: sessions of synthetic prompts have no end of their own, want turns: N"},
 	{WITH_LOAD("concurrency: 3"),
 	 "3:8: load.concurrency: unknown key, want closed, open, serial, sessions, batch, "
-	 "cancel, stop_when or interleave"},
+	 "find, cancel, stop_when or interleave"},
 	{WITH_LOAD("closed: {concurrency: 1}"),
 	 "3:16: load.closed: requests or duration is missing: when does a level end?"},
 	{WITH_LOAD("closed: {requests: 5}"), "3:16: load.closed: concurrency is missing"},
@@ -458,6 +458,25 @@ static const struct mistake {
 	 "3:54: load.open.max_concurrency: 0 is out of range: 1 to 1000000 is allowed"},
 	{WITH_LOAD("open: {rate: 1, requests: 4, renewal: 1}"),
 	 "3:46: load.open.renewal: got \"1\", want true or false"},
+
+	{WITH_LOAD("find: {}"), "3:14: load.find: want one of max_rate and max_concurrency"},
+	{WITH_LOAD("find: {max_users: {from: 1, to: 2}}"),
+	 "3:15: load.find.max_users: unknown key, want max_rate or max_concurrency"},
+	{WITH_LOAD("find: {max_rate: {to: 2, requests: 1}}"),
+	 "3:25: load.find.max_rate: from is missing"},
+	{WITH_LOAD("find: {max_rate: {from: 2, to: 2, requests: 1}}"),
+	 "3:39: load.find.max_rate.to: got 2/s, want a rate above from (2/s)"},
+	{WITH_LOAD("find: {max_concurrency: {from: 2, to: 1, requests: 1}}"),
+	 "3:46: load.find.max_concurrency.to: got 1, want more than from (2)"},
+	{WITH_LOAD("find: {max_concurrency: {from: 1, to: 8}}"),
+	 "3:32: load.find.max_concurrency: requests or duration is missing: when does a probe "
+	 "end?"},
+	{WITH_LOAD("find: {max_concurrency: {from: 1, to: 8, requests: 1, resolution: 0}}"),
+	 "3:74: load.find.max_concurrency.resolution: 0 is out of range: 0.01 to 1 is allowed"},
+	{WITH_LOAD("find: {max_concurrency: {from: 1, to: 8, requests: 1}}, serial: {requests: 1}"),
+	 "3:14: load.find: stands alone under load: what it tries is its own"},
+	{WITH_LOAD("find: {max_concurrency: {from: 1, to: 8, requests: 1}}"),
+	 "3:14: load.find: searches for the load that meets the SLO, and there is no slo"},
 };
 
 static void refused(const char *text, const char *message)

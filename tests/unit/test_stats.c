@@ -121,12 +121,34 @@ static void test_ci95(void **state)
 	near(mean_ci95(v, 40), 1.96 * sqrt(10.0 / 39 / 40));
 }
 
+static void test_welch(void **state)
+{
+	/* variances 1 and 4 of three each: se^2 = 1/3 + 4/3, degrees 2.94 -> 2, t = 4.303 */
+	const double a[] = {9, 10, 11}, b[] = {18, 20, 22}, flat[] = {4, 4, 4}, none[] = {0, 1, 2};
+	struct interval x = welch_contrast(a, 3, b, 3, CONTRAST_DIFFERENCE);
+	double half = 4.303 * sqrt(5.0 / 3);
+
+	(void)state;
+	near(x.mid, 10);
+	near(x.low, 10 - half);
+	near(x.high, 10 + half);
+	x = welch_contrast(a, 3, b, 3, CONTRAST_RATIO);
+	near(x.mid, 2); /* b is 2 a: so are the geometric means */
+	assert_true(x.low > 1 && x.low < 2 && x.high > 2 && x.high < 3);
+	near(x.low * x.high, 4); /* symmetric in the logs */
+	x = welch_contrast(flat, 3, flat, 3, CONTRAST_RATIO);
+	near(x.low, 1);
+	near(x.high, 1);
+	assert_true(isnan(welch_contrast(a, 3, none, 3, CONTRAST_RATIO).mid));
+	assert_true(isnan(welch_contrast(a, 1, b, 3, CONTRAST_RATIO).mid));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numpy), cmocka_unit_test(test_add_after_sort),
 		cmocka_unit_test(test_empty), cmocka_unit_test(test_enough),
-		cmocka_unit_test(test_ci95),
+		cmocka_unit_test(test_ci95),  cmocka_unit_test(test_welch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

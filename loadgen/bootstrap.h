@@ -1,0 +1,33 @@
+/*
+ * Intervals where there are no repeats: the requests of a point are drawn again with replacement,
+ * many times, and the middle 95 % of what comes out is the interval (percentile bootstrap). It
+ * knows the noise between requests, not that between runs, and takes requests as independent, which
+ * those that shared a batch are not: repeats say more. Pure; the same seed draws the same.
+ */
+#ifndef LOADGEN_BOOTSTRAP_H
+#define LOADGEN_BOOTSTRAP_H
+
+#include <stddef.h>
+
+#include "base/rng.h"
+#include "stats.h"
+
+/* The requests of one side and what is made of them: a percentile of x, or scale * sum x / sum y.
+ */
+struct draw_pool {
+	double *x, *y;
+	size_t n, cap;
+	double percentile; /* -1: the quotient */
+	double scale;
+};
+
+void draw_pool_add(struct draw_pool *p, double x, double y);
+void draw_pool_release(struct draw_pool *p);
+
+/* How b stands to a. No interval with fewer than BOOTSTRAP_LEAST requests on a side: that of a
+ * handful says nothing. Sorts x of percentile pools, where y does not matter. */
+enum { BOOTSTRAP_LEAST = 8 };
+struct interval bootstrap_contrast(struct draw_pool *a, struct draw_pool *b, enum contrast how,
+				   struct rng *rng);
+
+#endif

@@ -1,0 +1,117 @@
+/*
+ * Owns the sentences of a report that judge the targets: which load meets the SLO, what a token
+ * costs there, which expectations were missed. Pure.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "curve.h"
+#include "expect.h"
+#include "find.h"
+#include "report_body.h"
+
+double cost_per_million(double cost_per_hour, double tokens_per_s)
+{
+	return cost_per_hour > 0 && tokens_per_s > 0 ? cost_per_hour / 3600 / tokens_per_s * 1e6
+						     : NAN;
+}
+
+/* The level whose throughput is a target's: the highest load that meets the SLO, or without one
+ * the level with the most tokens per second. -1: none. */
+int capacity_level(const struct curves *c, const struct axis *a, int target)
+{
+	int best = -1;
+	double most = 0;
+
+	if (slo_asked(&c->s->slo)) {
+		int at = curve_capacity(c, a, target).at;
+
+		return at < 0 ? -1 : a->levels[at];
+	}
+	for (int i = 0; i < a->n; i++) {
+		double v = curve_spread(curves_at(c, target, a->levels[i]),
+					POINT_FIELD(output_tokens_per_s))
+				   .mean;
+
+		if (v > most) {
+			most = v;
+			best = a->levels[i];
+		}
+	}
+	return best;
+}
+
+static void say_found(struct body *b, const struct report_input *in)
+{
+	char words[512];
+
+	for (int t = 0; t < in->scenario->n_targets && in->scenario->find; t++) {
+		find_words(in->scenario, in->points, in->n_points, t, words, sizeof(words));
+		body_say(b, BLOCK_LINE, "%s: %s.", in->scenario->targets[t].name, words);
+	}
+}
+
+static void say_costs(struct body *b, const struct curves *c, const struct axis *a)
+{
+	const struct scenario *s = c->s;
+	bool slo = slo_asked(&s->slo);
+
+	for (int t = 0; t < s->n_targets; t++) {
+		const struct target *at = &s->targets[t];
+		int level = capacity_level(c, a, t);
+		double tps = NAN;
+		char label[32];
+
+		if (at->cost_per_hour <= 0)
+			continue;
+		if (level < 0) {
+			body_say(b, BLOCK_LINE, "%s: no cost: %s.", at->name,
+				 slo ? "no load meets the SLO" : "nothing was measured");
+			continue;
+		}
+		tps = curve_spread(curves_at(c, t, level), POINT_FIELD(output_tokens_per_s)).mean;
+		level_label(&s->levels[level], label, sizeof(label));
+		body_say(b, BLOCK_LINE,
+			 "%s: %.4g per million output tokens (%.4g an hour, %.5g tokens/s at %s, "
+			 "%s%s).",
+			 at->name, cost_per_million(at->cost_per_hour, tps), at->cost_per_hour, tps,
+			 label, slo ? "the highest load that meets the SLO" : "its fastest level",
+			 slo && curve_capacity(c, a, t).beyond ? " of those tried" : "");
+	}
+}
+
+static void say_missed(void *arg, const char *words)
+{
+	body_say(arg, BLOCK_WARNING, "%s.", words);
+}
+
+static void say_expectations(struct body *b, const struct report_input *in)
+{
+	struct expectations *x;
+	size_t n;
+
+	if (expect_new(&x, in->scenario, &(struct err){0}) != RC_OK)
+		return; /* told when it was loaded to run */
+	n = expect_count(x);
+	if (n && !expect_judge(x, in->points, in->n_points, say_missed, b))
+		body_say(b, BLOCK_LINE, "What was expected holds: %zu threshold%s.", n,
+			 n > 1 ? "s" : "");
+	expect_free(x);
+}
+
+void body_judgement(struct body *b, const struct report_input *in)
+{
+	struct curves c;
+	struct axis a;
+
+	body_say(b, BLOCK_HEADING, "Who passes?");
+	curves_init(&c, in->scenario, in->points, in->n_points);
+	axis_init(&a, in->scenario);
+	say_found(b, in);
+	say_costs(b, &c, &a);
+	say_expectations(b, in);
+	axis_release(&a);
+	curves_release(&c);
+	body_drop_bare_heading(b);
+}

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# What a run is judged by: thresholds, a search for the load within the SLO, runs laid on each other.
+. "$(dirname "$0")/lib.sh"
+cd "$tmp" || exit 1
+
+# Thresholds: checked before anything is sent, named when missed, exit 1.
+small_scenario 'load: {closed: {concurrency: [1, 4], requests: 8}}' 'expect: {failed: "= 0", ttft_p99: "< 10s"}' >held.yaml
+expect 0 "held" loadgen run held.yaml --out held --progress none
+grep -q 'What was expected holds: 2 thresholds' out || fail "the report does not say what holds"
+small_scenario 'load: {closed: {concurrency: [1, 4], requests: 8}}' 'expect: {ttft_p50: "< 5ms", failed: "= 0"}' >missed.yaml
+expect 1 "missed" loadgen run missed.yaml --out missed --progress none
+says 'fake: expected ttft_p50 < 5ms, it was 2'
+small_scenario 'load: {serial: {requests: 1}}' 'expect: {ttfb: "< 5ms"}' >wrong.yaml
+expect 2 "wrong" loadgen run wrong.yaml --out wrong --progress none
+says 'wrong.yaml:11:16: expect.ttfb: no such column'
+[ -e wrong ] && fail "a run with a wrong threshold was begun"
+
+# One request at a time meets the SLO, more wait: the search ends at one.
+cat >one.yaml <<'YAML'
+name: one
+description: One slot, so that what is beyond it waits
+targets:
+  - {name: native, profile: kind-transformers-a100, cost_per_hour: 2}
+workload: {prompts: {synthetic: {input_tokens: 16}}, output_tokens: 8}
+load: {find: {max_concurrency: {from: 1, to: 8, resolution: 1, requests: 8}}}
+slo: {ttft: 1s, e2el: 350ms, share: 0.8}
+output: {plots: [throughput, goodput]}
+YAML
+expect 0 "find" loadgen run one.yaml --out one --progress none
+grep -q 'native: closed 1 is the highest load that meets the SLO; closed 2 misses it' out || {
+	cat out >&2
+	fail "the report does not say what was found"
+}
+grep -q '"highest_met": *1' one/run.json || fail "run.json does not say what was found"
+grep -q 'per million output tokens' out || fail "no cost"
+[ "$(wc -l <one/points.csv)" -le 4 ] || fail "a grid of four loads takes at most three probes"
+
+# The engine's processes are in server.csv; a killed run is reported, and compared.
+small_scenario 'load: {closed: {concurrency: [1, 4], duration: 60s}}' >long.yaml
+sed -i 's/plots: \[\]/plots: [], scrape: 50ms/' long.yaml
+loadgen run long.yaml --out killed --progress none >/dev/null 2>err &
+pid=$!
+await_lines killed/requests.csv 30 $pid
+kill -9 $pid
+wait $pid 2>/dev/null
+[ "$(grep -c ',cpu_cores,' killed/server.csv)" -gt 0 ] || fail "no CPU of the engine in server.csv"
+[ "$(grep -c ',rss_bytes,' killed/server.csv)" -gt 0 ] || fail "no memory of the engine in server.csv"
+expect 0 "compare" loadgen compare held killed --out both
+grep -q 'fake (killed): small of killed, seed 3.*killed' out || fail "the killed run is not named as such"
+grep -q 'fake (killed) over fake (held), at equal load' out || fail "no table of ratios"
+grep -q '"ratios"' both/compare.json || fail "no compare.json"
+if command -v gnuplot >/dev/null; then
+	[ -s both/plots/throughput.svg ] || fail "no figure"
+fi
+expect 2 "compare one" loadgen compare held
+says 'held: one target, want two or more'
+
+# The script of the page is the one that its policy lets run.
+script=$(sed -n '/<script>/,/<\/script>/p' both/report.html | sed 's/.*<script>//' | sed '/<\/script>/d')
+hash=$(printf '%s\n' "$script" | openssl dgst -sha256 -binary | base64)
+grep -qF "script-src 'sha256-$hash'" both/report.html || fail "the policy names another script: $hash"
