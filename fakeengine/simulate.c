@@ -63,7 +63,7 @@ struct sim {
 	int64_t *end_ns;		 /* scratch of run_ahead() */
 	int32_t cap_ends;
 	struct deferred turn_end;
-	struct timer egress;
+	struct timer egress, wake; /* wake: the policy waits for a time to come */
 	int32_t max_len;
 	int64_t prompt_tokens, generation_tokens;
 };
@@ -353,6 +353,24 @@ static int64_t run_ahead(struct sim *s, struct step_plan *p)
 }
 
 /* As many steps as the policy allows. */
+static void on_wake(struct timer *t, int64_t now_ns)
+{
+	struct sim *s = CONTAINER(t, struct sim, wake);
+
+	s->c.policy->wake(s->sched, now_ns);
+	evloop_defer(s->loop, &s->turn_end);
+}
+
+static void set_wake(struct sim *s)
+{
+	int64_t at_ns = s->c.policy->wake_ns ? s->c.policy->wake_ns(s->sched) : INT64_MAX;
+
+	if (at_ns == INT64_MAX)
+		evloop_timer_cancel(s->loop, &s->wake);
+	else
+		evloop_timer(s->loop, &s->wake, at_ns);
+}
+
 static void pump(struct sim *s)
 {
 	for (;;) {
@@ -360,6 +378,7 @@ static void pump(struct sim *s)
 
 		if (!s->c.policy->plan(s->sched, &step->plan)) {
 			step_give_back(s, step);
+			set_wake(s);
 			return;
 		}
 		evloop_timer(s->loop, &step->timer, run_ahead(s, &step->plan));
@@ -460,6 +479,7 @@ enum rc sim_new(struct sim **out, struct evloop *loop, const struct sim_setup *c
 	s->flights.prev = s->flights.next = &s->flights;
 	s->out_end = &s->out;
 	s->turn_end.fn = on_turn_end;
+	s->wake.fn = on_wake;
 	s->egress.fn = on_egress;
 	cost_clock_init(&s->clock, c->cost, &c->noise, c->seed);
 	rc = c->policy->open(&s->sched, c->knobs, wordcodec.eos_token, e);
@@ -480,6 +500,7 @@ void sim_free(struct sim *s)
 		return;
 	evloop_undefer(s->loop, &s->turn_end);
 	evloop_timer_cancel(s->loop, &s->egress);
+	evloop_timer_cancel(s->loop, &s->wake);
 	s->c.policy->close(s->sched);
 	while (s->all) {
 		struct sim_step *step = s->all;

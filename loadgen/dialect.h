@@ -12,16 +12,24 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "dialect_names.h"
+#include "message.h"
 #include "scenario.h"
 #include "sse_in.h"
 
 struct ask {
 	const char *model;
-	const char *prompt;
+	const char *prompt; /* the user's */
 	size_t prompt_len;
 	int32_t output_tokens;
 	const struct request_opts *opts;
 	const char *const *left_out; /* members not to be sent, NULL-terminated; or NULL */
+	/* Said before the prompt, oldest first: messages of their roles where a dialect has such,
+	 * else text in front of the prompt with an empty line behind each. */
+	const struct message *before;
+	size_t n_before;
+	/* More prompts in the same request; only where the dialect says that it `batches`. */
+	const struct message *also;
+	size_t n_also;
 };
 
 /* What one event, or one whole answer, said. Zeroed by the caller before each reading. */
@@ -51,6 +59,7 @@ struct dialect {
 	const char *key_header; /* the key goes there, behind key_scheme; NULL: Authorization, */
 	const char *key_scheme; /* "Bearer " */
 	const char *headers;	/* more lines, "Name: value\r\n" each; NULL: none */
+	bool batches;		/* one request may carry many prompts */
 
 	/* The JSON body. False at the cap of out. */
 	bool (*build)(const struct ask *a, struct buf *out);

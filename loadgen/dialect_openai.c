@@ -126,6 +126,7 @@ const struct dialect dialect_openai_completions = {
 	.path = "/v1/completions",
 	.models_path = "/v1/models",
 	.names_model = true,
+	.batches = true,
 	.optional = optional,
 	.build = build_completions,
 	.read_event = read_event,

@@ -148,18 +148,57 @@ void body_model(struct body_writer *w)
 	body_string(w, "model", w->ask->model, strlen(w->ask->model));
 }
 
+/* What was said before, as text in front. */
+static void write_prompt(struct body_writer *w)
+{
+	const struct ask *a = w->ask;
+
+	write_text(w, "\"");
+	for (size_t i = 0; i < a->n_before; i++) {
+		w->ok = w->ok && json_escape(w->out, a->before[i].text, a->before[i].len);
+		write_text(w, "\\n\\n");
+	}
+	w->ok = w->ok && json_escape(w->out, a->prompt, a->prompt_len);
+	write_text(w, "\"");
+}
+
 void body_prompt(struct body_writer *w, const char *key)
 {
-	body_string(w, key, w->ask->prompt, w->ask->prompt_len);
+	const struct ask *a = w->ask;
+
+	if (!begin_member(w, key))
+		return;
+	if (a->n_also)
+		write_text(w, "[");
+	write_prompt(w);
+	for (size_t i = 0; i < a->n_also; i++) {
+		write_text(w, ",\"");
+		w->ok = w->ok && json_escape(w->out, a->also[i].text, a->also[i].len);
+		write_text(w, "\"");
+	}
+	if (a->n_also)
+		write_text(w, "]");
+}
+
+static void write_message(struct body_writer *w, const char *role, const char *text, size_t len)
+{
+	w->ok = w->ok && buf_printf(w->out, "{\"role\":\"%s\",\"content\":\"", role) &&
+		json_escape(w->out, text, len) && buf_puts(w->out, "\"}");
 }
 
 void body_messages(struct body_writer *w, const char *key)
 {
+	const struct ask *a = w->ask;
+
 	if (!begin_member(w, key))
 		return;
-	write_text(w, "[{\"role\":\"user\",\"content\":\"");
-	w->ok = w->ok && json_escape(w->out, w->ask->prompt, w->ask->prompt_len);
-	write_text(w, "\"}]");
+	write_text(w, "[");
+	for (size_t i = 0; i < a->n_before; i++) {
+		write_message(w, a->before[i].role, a->before[i].text, a->before[i].len);
+		write_text(w, ",");
+	}
+	write_message(w, "user", a->prompt, a->prompt_len);
+	write_text(w, "]");
 }
 
 void body_temperature(struct body_writer *w)

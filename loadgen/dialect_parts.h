@@ -37,8 +37,9 @@ void body_bool(struct body_writer *w, const char *key, bool v);
 void body_json(struct body_writer *w, const char *key, const char *json); /* as it stands */
 
 void body_model(struct body_writer *w);
-void body_prompt(struct body_writer *w, const char *key);   /* "key": the text */
-void body_messages(struct body_writer *w, const char *key); /* "key": [{"role", "content"}] */
+void body_prompt(struct body_writer *w,
+		 const char *key); /* "key": the text, or an array with ask.also */
+void body_messages(struct body_writer *w, const char *key); /* "key": [{"role", "content"}, ...] */
 void body_temperature(struct body_writer *w);		    /* if it is set */
 
 /* ---- reading ---- */

@@ -128,7 +128,9 @@ static int cmd_plan(int argc, char **argv)
 	if (!rc && !help)
 		rc = scenario_load(&s, o.scenario, &o.sets, &(struct opt_list){0}, &e);
 	if (!rc && !help)
-		rc = o.csv ? plan_csv(s, "/dev/stdout", &e) : plan_print(s, stdout, &e);
+		rc = o.csv	      ? plan_csv(s, "/dev/stdout", &e)
+		     : o.openai_batch ? plan_openai_batch(s, stdout, &e)
+				      : plan_print(s, stdout, &e);
 	scenario_free(s);
 	plan_options_release(&o);
 	return rc ? complain(&e) : 0;

@@ -238,9 +238,15 @@ static void add_sent(struct sums *z, const struct record *r)
 
 static void add_record(struct point *p, struct sums *z, const struct record *r)
 {
-	p->by_outcome[r->outcome]++;
 	if (r->send_ns >= 0)
 		add_sent(z, r);
+	if (r->cancelled_as_planned) {
+		p->cancelled++;
+		p->wasted_tokens += r->output_tokens > 0 ? r->output_tokens : 0;
+		return;
+	}
+	p->planned++;
+	p->by_outcome[r->outcome]++;
 	if (r->outcome == OUTCOME_OK) {
 		add_ok(p, z, r);
 		return;
@@ -437,13 +443,14 @@ static void compute_steady(struct point *p, const struct moment *v, size_t n, st
 static void compute_identities(struct point *p, const struct sums *z)
 {
 	double mean_latency_s = ratio(z->latency_s, (double)p->ok);
+	bool unanswered = p->failed || p->cancelled; /* they run, and are in no latency */
 	double decoded_per_s = (double)z->decoded_tokens / p->duration_s;
 
 	p->littles_ratio =
-		p->failed ? NAN : ratio(p->requests_per_s * mean_latency_s, p->mean_running);
-	p->batch_ratio = p->failed ? NAN
-				   : ratio(decoded_per_s * p->m[M_TPOT][S_MEAN] / 1e3,
-					   z->decode_s / p->duration_s);
+		unanswered ? NAN : ratio(p->requests_per_s * mean_latency_s, p->mean_running);
+	p->batch_ratio = unanswered ? NAN
+				    : ratio(decoded_per_s * p->m[M_TPOT][S_MEAN] / 1e3,
+					    z->decode_s / p->duration_s);
 }
 
 static void say(struct point *p, enum verdict v, const char *fmt, double a, double b)
@@ -509,7 +516,6 @@ void point_compute(struct point *p, const struct scenario *s, const struct recor
 	size_t n_moments;
 
 	*p = identity;
-	p->planned = (int64_t)n;
 	for (size_t i = 0; i < n; i++) {
 		add_record(p, &z, records[i]);
 		z.good += record_is_good(records[i], &s->slo);

@@ -287,7 +287,8 @@ enum rc run_options_parse(struct run_options *o, int argc, char *const *argv, bo
 		{OPT_LIST, "header", 0, &p.headers, "NAME=VALUE",
 		 "sent with each request (again for more)", 0, 0, NULL},
 		{OPT_STRING, "dataset", 0, &p.dataset, "FILE",
-		 "prompts: LIMA-style JSONL or plain lines", 0, 0, NULL},
+		 "prompts: ShareGPT, LIMA, MT-bench, OpenAI batch, custom JSONL, CSV, lines", 0, 0,
+		 NULL},
 		{OPT_INT, "random-input-len", 0, &p.input_len, "N",
 		 "synthetic prompts of N tokens (default 1024)", 1, 1e7, &p.seen_input_len},
 		{OPT_INT, "output-len", 0, &p.output_len, "N",
@@ -367,7 +368,10 @@ enum rc plan_options_parse(struct plan_options *o, int argc, char *const *argv, 
 		{OPT_LIST, "set", 0, &o->sets, "PATH=VALUE", "override a key of the scenario", 0, 0,
 		 NULL},
 		{OPT_FLAG, "csv", 0, &o->csv, NULL,
-		 "the timetable alone, with whole prompts, as CSV", 0, 0, NULL},
+		 "the timetable alone, with whole prompts, as CSV (a trace for load.open.trace)", 0,
+		 0, NULL},
+		{OPT_FLAG, "openai-batch", 0, &o->openai_batch, NULL,
+		 "the first target's requests as an OpenAI batch file", 0, 0, NULL},
 		{0},
 	};
 	struct opt_list operands = {0};
@@ -387,6 +391,8 @@ enum rc plan_options_parse(struct plan_options *o, int argc, char *const *argv, 
 	rc = opt_parse(specs, argc, argv, &operands, e);
 	if (!rc)
 		rc = one_operand(&operands, "SCENARIO.yaml", &o->scenario, e);
+	if (!rc && o->csv && o->openai_batch)
+		rc = err_set(e, RC_INPUT, "--csv and --openai-batch: only one of them");
 	opt_list_release(&operands);
 	return rc;
 }

@@ -28,7 +28,7 @@ struct run_options {
 struct plan_options {
 	const char *scenario;
 	struct opt_list sets;
-	bool csv;
+	bool csv, openai_batch;
 };
 
 struct report_options {

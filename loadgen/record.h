@@ -46,6 +46,9 @@ struct record {
 	int level;	    /* index in scenario.levels; -1 = warm-up */
 	int repeat;	    /* from 0 */
 	int64_t index;	    /* k-th of its level: with the seed it fixes prompt and arrival */
+	int32_t session;    /* of its level, and which turn of it, from 0; -1 = no session */
+	int32_t turn;
+	int32_t user; /* who held it, from 0; -1 = no session, or never sent */
 
 	int64_t sched_ns;     /* planned start */
 	int64_t send_ns;      /* slot granted, before connect or write */
@@ -68,9 +71,10 @@ struct record {
 	bool streamed; /* the answer came as a stream: else TTFT is the whole latency */
 	int32_t merged_events;
 	enum outcome outcome;
-	int http_status;	/* 0 = none */
-	char error[160];	/* one line, "" if ok */
-	char finish_reason[24]; /* as sent, "" if none */
+	bool cancelled_as_planned; /* load.cancel asked for it: no failure (outcome is cancelled) */
+	int http_status;	   /* 0 = none */
+	char error[160];	   /* one line, "" if ok */
+	char finish_reason[24];	   /* as sent, "" if none */
 
 	struct token_event *event; /* n_events of them; owned by the record, may be NULL */
 	int32_t n_events;

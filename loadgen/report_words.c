@@ -34,17 +34,21 @@ static void point_label(const struct scenario *s, const struct point *p, char *o
 
 static void say_counts(struct body *b, const struct report_input *in)
 {
-	int64_t planned = 0, ok = 0, failed = 0, dropped = 0;
+	int64_t planned = 0, ok = 0, failed = 0, dropped = 0, cancelled = 0;
 
 	for (size_t i = 0; i < in->n_points; i++) {
 		planned += in->points[i].planned;
 		ok += in->points[i].ok;
 		failed += in->points[i].failed;
 		dropped += in->points[i].dropped;
+		cancelled += in->points[i].cancelled;
 	}
 	body_say(b, planned == ok + failed + dropped ? BLOCK_LINE : BLOCK_WARNING,
 		 "planned = ok + failed + dropped: %lld = %lld + %lld + %lld", (long long)planned,
 		 (long long)ok, (long long)failed, (long long)dropped);
+	if (cancelled)
+		body_say(b, BLOCK_LINE, "beside them %lld were cancelled, as load.cancel asks",
+			 (long long)cancelled);
 }
 
 static void say_identity(struct body *b, const struct report_input *in, const char *what,

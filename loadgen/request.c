@@ -40,6 +40,7 @@ struct request {
 
 	struct sse_in sse;
 	struct buf body;
+	struct buf answer; /* with keep_text */
 	char content_type[64], retry_after[32];
 	int64_t read_ns; /* stamp of the read in progress */
 
@@ -47,6 +48,8 @@ struct request {
 	int32_t running_tokens; /* after the last token event */
 	int64_t usage_tokens;	/* the last usage said; -1 = none */
 	int32_t cap_events, max_events;
+	int32_t cancel_after_tokens;  /* 0 = not on purpose */
+	size_t n_prompts, n_finished; /* a batch has several; events that told a finish reason */
 
 	struct timer limit;
 	int64_t last_byte_ns;
@@ -85,6 +88,7 @@ static void on_sweep(struct deferred *d)
 	env->on_end(q, env->arg);
 	sse_in_release(&q->sse);
 	buf_release(&q->body);
+	buf_release(&q->answer);
 	record_release(&q->rec);
 	free(q);
 }
@@ -206,10 +210,27 @@ static void take_reading(struct request *q, const struct reading *r, int64_t t_n
 		rec->prompt_tokens = (int32_t)r->prompt_tokens;
 	if (r->output_tokens >= 0)
 		q->usage_tokens = r->output_tokens;
+	q->n_finished += r->finish_reason[0] != '\0';
 	if (r->finish_reason[0])
 		memcpy(rec->finish_reason, r->finish_reason, sizeof(rec->finish_reason));
 	if (r->has_token && is_news(q, r))
 		take_token(q, r, t_ns);
+}
+
+/* The user has seen enough: the connection is closed in mid-answer. */
+static bool give_up(struct request *q, int64_t t_ns)
+{
+	if (!q->cancel_after_tokens || q->running_tokens < q->cancel_after_tokens)
+		return false;
+	q->rec.cancelled_as_planned = true;
+	finish(q, OUTCOME_CANCELLED, t_ns, "given up after %d tokens, as load.cancel asks",
+	       q->running_tokens);
+	return true;
+}
+
+static struct buf *answer_of(struct request *q)
+{
+	return q->env->keep_text ? &q->answer : NULL;
 }
 
 static bool on_event(const struct sse_event *ev, void *arg)
@@ -218,7 +239,7 @@ static bool on_event(const struct sse_event *ev, void *arg)
 	struct reading r = {0};
 	struct err e;
 
-	if (q->env->dialect->read_event(ev, &r, NULL, &e) != RC_OK) {
+	if (q->env->dialect->read_event(ev, &r, answer_of(q), &e) != RC_OK) {
 		finish(q, OUTCOME_PROTOCOL, q->read_ns, "an event that is %s: \"%.*s\"", e.msg,
 		       ev->len < 60 ? (int)ev->len : 60, ev->data);
 		return false;
@@ -235,6 +256,8 @@ static bool on_event(const struct sse_event *ev, void *arg)
 	else if (r.done)
 		finish(q, OUTCOME_EMPTY, q->read_ns,
 		       "HTTP %d, and the stream is done without a token", q->rec.http_status);
+	else if (!r.finish_reason[0])
+		give_up(q, q->read_ns);
 	return q->state != REQUEST_OVER;
 }
 
@@ -368,8 +391,11 @@ static void on_tokens(void *owner, const int64_t *t_ns, int32_t n)
 	if (q->rec.byte1_ns < 0)
 		q->rec.byte1_ns = t_ns[0];
 	q->last_byte_ns = t_ns[n - 1];
-	for (int32_t i = 0; i < n; i++)
+	for (int32_t i = 0; i < n; i++) {
 		take_reading(q, &one, t_ns[i]);
+		if (give_up(q, t_ns[i]))
+			return;
+	}
 }
 
 /* A stream's tokens have all been told; a whole answer comes now. */
@@ -388,6 +414,9 @@ static void on_answered(void *owner, const struct xfer_answer *a, int64_t t_ns)
 	}
 	record_set_text(r.finish_reason, sizeof(r.finish_reason), a->finish_reason);
 	take_reading(q, &r, t_ns);
+	/* Nothing was dressed as text: as many words stand for it. */
+	for (int32_t i = 0; q->env->keep_text && i < a->output_tokens; i++)
+		buf_puts(&q->answer, i ? " so" : "so");
 	finish(q, OUTCOME_OK, t_ns, "%s", "");
 }
 
@@ -395,7 +424,7 @@ static void on_answered(void *owner, const struct xfer_answer *a, int64_t t_ns)
 
 static void end_of_stream(struct request *q, enum xfer_end how, const char *why, int64_t t_ns)
 {
-	bool finished = q->rec.finish_reason[0] != '\0';
+	bool finished = q->n_finished >= q->n_prompts;
 
 	if (finished && q->token_events > 0)
 		finish(q, OUTCOME_OK, t_ns, "%s", "");
@@ -424,7 +453,7 @@ static void end_of_body(struct request *q, int64_t t_ns)
 		finish(q, OUTCOME_EMPTY, t_ns, "HTTP %d without a body", q->rec.http_status);
 		return;
 	}
-	if (q->env->dialect->read_body(body, len, &r, NULL, &e) != RC_OK) {
+	if (q->env->dialect->read_body(body, len, &r, answer_of(q), &e) != RC_OK) {
 		finish(q, OUTCOME_PROTOCOL, t_ns, "the answer (%s) is %s: \"%.60s\"",
 		       q->content_type[0] ? q->content_type : "no content type", e.msg, body);
 		return;
@@ -474,8 +503,18 @@ static void send_request(struct request *q, const struct planned_request *plan)
 						    on_end,	  on_tokens,  on_answered};
 	const struct request_env *env = q->env;
 	const struct target *t = env->target;
-	struct ask ask = {env->model,	       plan->text,  plan->len,
-			  plan->output_tokens, &t->request, env->left_out};
+	struct ask ask = {
+		.model = env->model,
+		.prompt = plan->text,
+		.prompt_len = plan->len,
+		.before = plan->before,
+		.n_before = plan->n_before,
+		.also = plan->also,
+		.n_also = plan->n_also,
+		.output_tokens = plan->output_tokens,
+		.opts = &t->request,
+		.left_out = env->left_out,
+	};
 	bool streams = wants_stream(env);
 	const char *of_dialect = env->dialect->path;
 	char name[32];
@@ -506,6 +545,7 @@ struct request *request_start(const struct request_env *env, const struct planne
 			      const struct record *rec, int64_t now_ns)
 {
 	struct request *q = xcalloc(1, sizeof(*q));
+	int64_t most;
 
 	DCHECK(plan->output_tokens >= 1);
 	q->env = env;
@@ -513,11 +553,15 @@ struct request *request_start(const struct request_env *env, const struct planne
 	q->rec.send_ns = now_ns;
 	q->rec.stamp_source = env->transport_type->stamps;
 	q->usage_tokens = -1;
-	q->max_events = MAX_MORE_EVENTS + 4 * plan->output_tokens;
+	q->cancel_after_tokens = plan->cancel_after_tokens;
+	q->n_prompts = 1 + plan->n_also;
+	most = MAX_MORE_EVENTS + 4 * (int64_t)plan->output_tokens * (int64_t)q->n_prompts;
+	q->max_events = most < INT32_MAX ? (int32_t)most : INT32_MAX;
 	q->limit.fn = on_limit;
 	q->sweep.fn = on_sweep;
 	sse_in_init(&q->sse);
 	buf_init(&q->body, MAX_ANSWER_BYTES);
+	buf_init(&q->answer, MAX_ANSWER_BYTES);
 	if (env->keep_events) {
 		/* One more than asked for: the last event often carries no token of its own. */
 		q->cap_events = plan->output_tokens < MAX_FIRST_EVENTS ? plan->output_tokens + 1
@@ -547,4 +591,10 @@ struct record request_take_record(struct request *q)
 	q->rec.event = NULL;
 	q->rec.n_events = 0;
 	return rec;
+}
+
+const char *request_text(struct request *q, size_t *len)
+{
+	*len = buf_size(&q->answer);
+	return buf_cstr(&q->answer);
 }

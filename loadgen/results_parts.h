@@ -43,7 +43,7 @@ struct request_column {
 	size_t offset, size; /* in struct record */
 };
 
-#define N_REQUEST_COLUMNS 33
+#define N_REQUEST_COLUMNS 37
 extern const struct request_column request_columns[N_REQUEST_COLUMNS];
 
 #define EVENTS_MAGIC   "LGEVENTS"

@@ -24,6 +24,8 @@
 #include "base/evloop.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "conversation.h"
+#include "curve.h"
 #include "deployment.h"
 #include "driver.h"
 #include "phases.h"
@@ -31,6 +33,7 @@
 #include "results.h"
 #include "scrape.h"
 #include "self_watch.h"
+#include "stop_rule.h"
 #include "transport.h"
 #include "workload.h"
 
@@ -48,12 +51,18 @@ struct lane {
 
 	/* this phase */
 	struct driver *driver;
+	struct conversation *talk; /* sessions: one a user */
 	struct timer next_start, grace;
 	struct request **in_flight;
 	size_t n_in_flight, cap_in_flight;
 	int point;
 	int64_t done, failed;
 	bool over;
+
+	struct stop_rule stop_rule;
+	/* The level that was given up in this repeat: higher ones of its kind are not tried. */
+	const struct level *gave_up;
+	int gave_up_repeat;
 };
 
 struct run {
@@ -154,13 +163,23 @@ static void on_notify(void *arg)
 }
 
 /* Who it is and what it asks for, which nothing that happens to it can change. */
-static void plan_record(const struct lane *l, int64_t index, int64_t sched_ns, struct record *rec,
-			struct planned_request *plan)
+static void plan_record(const struct lane *l, int64_t index, int64_t session, int turn,
+			int64_t sched_ns, struct record *rec, struct planned_request *plan)
 {
 	const struct run *r = l->run;
 
-	workload_plan(r->workload, r->phase->level, r->phase->repeat, index, plan);
 	record_init(rec);
+	if (r->level.kind == LOAD_SESSIONS) {
+		rec->session = (int32_t)session;
+		rec->turn = turn;
+		workload_plan_turn(r->workload, r->phase->level, r->phase->repeat, session, turn,
+				   index, plan);
+	} else if (r->level.batch) {
+		workload_plan_batch(r->workload, r->phase->level, r->phase->repeat, index,
+				    r->level.batch, plan);
+	} else {
+		workload_plan(r->workload, r->phase->level, r->phase->repeat, index, plan);
+	}
 	rec->request_id = phase_request_id(r->s, r->phase, l->index, index);
 	rec->target = l->index;
 	rec->point = l->point;
@@ -169,34 +188,56 @@ static void plan_record(const struct lane *l, int64_t index, int64_t sched_ns, s
 	rec->index = index;
 	rec->sched_ns = sched_ns;
 	rec->prompt_id = (int32_t)plan->prompt_id;
-	rec->planned_output_tokens = plan->output_tokens;
+	rec->planned_output_tokens = (int32_t)(1 + plan->n_also) * plan->output_tokens;
 }
 
 static void start_request(struct lane *l, const struct driver_step *step, int64_t now_ns)
 {
+	const struct run *r = l->run;
 	struct planned_request plan;
 	struct record rec;
 
-	plan_record(l, step->index, step->sched_ns, &rec, &plan);
+	plan_record(l, step->index, step->session, step->turn, step->sched_ns, &rec, &plan);
+	if (r->level.kind == LOAD_SESSIONS) {
+		struct conversation *c = &l->talk[step->user];
+
+		rec.user = step->user;
+		if (step->turn == 0)
+			conversation_begin(c, plan.before, plan.n_before);
+		plan.before = c->said;
+		plan.n_before = c->n;
+	}
 	if (l->n_in_flight == l->cap_in_flight) {
 		l->cap_in_flight = l->cap_in_flight ? 2 * l->cap_in_flight : 64;
 		l->in_flight =
 			xreallocarray(l->in_flight, l->cap_in_flight, sizeof(struct request *));
 	}
 	l->in_flight[l->n_in_flight++] = request_start(&l->env, &plan, &rec, now_ns);
+	if (r->level.kind == LOAD_SESSIONS)
+		conversation_add(&l->talk[step->user], "user", plan.text, plan.len);
 }
 
 /* Rows for what was planned and never sent. */
 static void record_dropped(struct lane *l)
 {
-	for (int64_t k = driver_started(l->driver); k < driver_planned(l->driver); k++) {
-		struct planned_request plan;
-		struct record rec;
+	bool sessions = l->run->level.kind == LOAD_SESSIONS;
 
-		plan_record(l, k, driver_sched_ns(l->driver, k), &rec, &plan);
+	for (int64_t k = 0; k < driver_planned(l->driver); k++) {
+		struct planned_request plan;
+		int64_t session = -1;
+		struct record rec;
+		int turn = -1;
+
+		if (driver_was_started(l->driver, k))
+			continue;
+		if (sessions)
+			driver_find_turn(l->driver, k, &session, &turn);
+		plan_record(l, k, session, turn, driver_sched_ns(l->driver, k), &rec, &plan);
 		rec.outcome = OUTCOME_DROPPED;
 		snprintf(rec.error, sizeof(rec.error), "never sent: %s",
-			 l->run->ended ? l->run->ended : "the level's time was over");
+			 l->run->ended ? l->run->ended
+			 : sessions    ? "an earlier turn of its conversation failed"
+				       : "the level's time was over");
 		keep_record(l->run, &rec);
 	}
 }
@@ -268,19 +309,17 @@ static void describe_level(const struct run *r, int64_t now_ns, char *out, size_
 {
 	const struct level *v = &r->level;
 	bool ending = v->duration_ns && now_ns - r->level_start_ns > v->duration_ns;
-	char repeat[16] = "", behind[32];
+	char repeat[16] = "", behind[32], label[64];
 
 	if (r->s->repeats > 1)
 		snprintf(repeat, sizeof(repeat), " #%d", r->phase->repeat + 1);
 	snprintf(behind, sizeof(behind), "%s%s", repeat, ending ? " (ending)" : "");
 	if (r->phase->level < 0)
 		snprintf(out, cap, "warm-up");
-	else if (v->kind == LOAD_CLOSED)
-		snprintf(out, cap, "closed %d%s", v->concurrency, behind);
-	else if (v->kind == LOAD_OPEN)
-		snprintf(out, cap, "open %.4g/s%s", v->rate_per_s, behind);
-	else
-		snprintf(out, cap, "%s%s", load_kind_name(v->kind), behind);
+	else {
+		level_label(v, label, sizeof(label));
+		snprintf(out, cap, "%s%s", label, behind);
+	}
 }
 
 static void show_progress(struct run *r, int64_t now_ns)
@@ -297,10 +336,14 @@ static void show_progress(struct run *r, int64_t now_ns)
 	for (int i = 0; i < r->n_active; i++) {
 		const struct lane *l = &r->active[i];
 
+		if (!l->driver)
+			continue;
 		now.done += l->done;
 		now.failed += l->failed;
 		now.running += driver_in_flight(l->driver);
-		now.planned += r->level.requests == 0 ? 0 : driver_planned(l->driver);
+		if (r->level.requests > 0 || r->level.conversations > 0 ||
+		    r->level.kind == LOAD_OPEN)
+			now.planned += driver_planned(l->driver);
 	}
 	if (now.planned > 0)
 		share = (double)now.done / (double)now.planned;
@@ -342,12 +385,68 @@ static void look_up(struct run *r, int64_t now_ns)
 	show_progress(r, now_ns);
 }
 
+/* Nothing new starts at this level; what is in flight ends within the grace period. */
+static void give_up(struct lane *l, const char *why, int64_t now_ns)
+{
+	struct run *r = l->run;
+	char label[64];
+
+	if (r->phase->level < 0 || l->over || l->gave_up == &r->s->levels[r->phase->level])
+		return;
+	l->gave_up = &r->s->levels[r->phase->level];
+	l->gave_up_repeat = r->phase->repeat;
+	level_label(l->gave_up, label, sizeof(label));
+	log_warn("target %s, %s: given up after %.1f s: %s; higher levels are not tried",
+		 l->at.target->name, label, ns_to_s(now_ns - r->level_start_ns), why);
+	driver_cut(l->driver, now_ns);
+	evloop_timer(r->loop, &l->next_start, now_ns);
+}
+
+static bool is_given_up(const struct lane *l)
+{
+	const struct run *r = l->run;
+
+	return l->gave_up && r->phase->level >= 0 && l->gave_up_repeat == r->phase->repeat &&
+	       l->gave_up->kind == r->level.kind && level_load(&r->level) > level_load(l->gave_up);
+}
+
+/* What was answered is part of what is asked next. */
+static void end_turn(struct lane *l, struct request *q, const struct record *rec)
+{
+	/* Who gives up an answer has read its beginning, and goes on. */
+	bool ok = rec->outcome == OUTCOME_OK || rec->cancelled_as_planned;
+
+	if (ok) {
+		size_t len;
+		const char *text = request_text(q, &len);
+
+		conversation_add(&l->talk[rec->user], "assistant", text, len);
+	}
+	driver_turn_ended(l->driver, rec->user, ok, rec->done_ns);
+}
+
+static int turns_of(void *arg, int64_t session)
+{
+	const struct run *r = arg;
+
+	return workload_turns(r->workload, r->phase->level, r->phase->repeat, session,
+			      r->level.turns);
+}
+
+static int64_t think_ns_behind(void *arg, int64_t index)
+{
+	const struct run *r = arg;
+
+	return arrival_think_ns(&r->level, r->s->seed, r->phase->level, r->phase->repeat, index);
+}
+
 static void on_request_end(struct request *q, void *arg)
 {
 	struct lane *l = arg;
 	struct run *r = l->run;
 	struct record rec = request_take_record(q);
 	int64_t now_ns = evloop_now_ns(r->loop);
+	char why[96];
 
 	for (size_t k = 0; k < l->n_in_flight; k++) {
 		if (l->in_flight[k] == q) {
@@ -357,7 +456,7 @@ static void on_request_end(struct request *q, void *arg)
 	}
 	keep_record(r, &rec);
 	l->done++;
-	if (rec.outcome != OUTCOME_OK) {
+	if (rec.outcome != OUTCOME_OK && !rec.cancelled_as_planned) {
 		l->failed++;
 		r->failures++;
 	} else if (rec.token1_ns >= 0) {
@@ -365,7 +464,12 @@ static void on_request_end(struct request *q, void *arg)
 	}
 	if (r->s->clock == RUN_CLOCK_VIRTUAL && r->n_records % LOOK_UP_REQUESTS == 0)
 		look_up(r, now_ns);
-	driver_ended(l->driver, now_ns);
+	if (r->level.kind == LOAD_SESSIONS)
+		end_turn(l, q, &rec);
+	else
+		driver_ended(l->driver, now_ns);
+	if (stop_rule_ended(&l->stop_rule, &r->s->stop_when, &rec, why))
+		give_up(l, why, now_ns);
 	if (r->s->limits.max_failures > 0 && r->failures >= r->s->limits.max_failures)
 		end_early(r, "max_failures", now_ns);
 	lane_pump(l, now_ns);
@@ -375,7 +479,12 @@ static void on_scraped(void *arg, int64_t t_ns, const char *name, double value)
 {
 	struct lane *l = arg;
 
+	char why[96];
+
 	results_add_server(l->run->results, l->index, l->point, t_ns, name, value);
+	if (l->driver && strcmp(name, "waiting") == 0 &&
+	    stop_rule_waiting(&l->run->s->stop_when, value, why))
+		give_up(l, why, evloop_now_ns(l->run->loop));
 }
 
 /* The point of a lane that has just gone through a phase. */
@@ -417,18 +526,32 @@ static void lane_begin(struct lane *l, const int64_t *arrivals, int64_t n_arriva
 	l->at.transport_type->stats(l->at.transport, &stats);
 	if (stats.receive_lag_ns)
 		hist_reset(stats.receive_lag_ns);
-	l->driver = driver_new(&r->level, r->level_start_ns, arrivals, n_arrivals);
+	l->env.keep_text = r->level.kind == LOAD_SESSIONS;
+	if (r->level.kind == LOAD_SESSIONS) {
+		struct session_source source = {turns_of, think_ns_behind, r};
+
+		l->talk = xcalloc((size_t)r->level.concurrency, sizeof(*l->talk));
+		l->driver = driver_new_sessions(&r->level, r->level_start_ns, &source);
+	} else {
+		l->driver = driver_new(&r->level, r->level_start_ns, arrivals, n_arrivals);
+	}
 	l->point = r->phase->level < 0 ? -1 : r->phase->first_point + (int)(l - r->active);
 	l->done = l->failed = 0;
-	l->over = false;
+	l->stop_rule = (struct stop_rule){0};
 }
 
 /* What has started has ended: the lane's rows become its point. */
 static void lane_end(struct lane *l, const struct self_watch_point *self, int64_t end_ns)
 {
+	if (!l->driver) /* it was not tried */
+		return;
 	record_dropped(l);
 	if (l->point >= 0)
 		compute_point(l, *self, end_ns);
+	for (int i = 0; l->talk && i < l->run->level.concurrency; i++)
+		conversation_release(&l->talk[i]);
+	free(l->talk);
+	l->talk = NULL;
 	driver_free(l->driver);
 	l->driver = NULL;
 	deployment_tell_death(&l->at, l->failed > 0);
@@ -460,14 +583,21 @@ static void run_phase(struct run *r)
 
 	r->level = phase_level(r->s, r->phase);
 	if (r->level.kind == LOAD_OPEN)
-		arrivals = arrival_times(&r->level, r->s->seed, r->phase->level, r->phase->repeat,
-					 &n_arrivals);
+		arrivals = arrival_times(&r->level, workload_trace(r->workload), r->s->seed,
+					 r->phase->level, r->phase->repeat, &n_arrivals);
 	r->first_record = r->n_records;
 	hist_reset(r->ttft_us);
 	r->level_start_ns = evloop_now_ns(r->loop);
-	r->n_open = r->n_active;
-	for (int i = 0; i < r->n_active; i++)
-		lane_begin(&r->active[i], arrivals, n_arrivals);
+	r->n_open = 0;
+	for (int i = 0; i < r->n_active; i++) {
+		struct lane *l = &r->active[i];
+
+		l->over = is_given_up(l);
+		if (l->over)
+			continue;
+		lane_begin(l, arrivals, n_arrivals);
+		r->n_open++;
+	}
 	free(arrivals);
 	if (r->s->clock == RUN_CLOCK_REAL)
 		begin_housekeeping(r);

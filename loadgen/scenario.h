@@ -15,23 +15,51 @@
 #include "base/opt.h"
 #include "base/yamlx.h"
 
-enum load_kind { LOAD_CLOSED, LOAD_OPEN, LOAD_SERIAL };
+enum load_kind { LOAD_CLOSED, LOAD_OPEN, LOAD_SERIAL, LOAD_SESSIONS, LOAD_BATCH };
 const char *load_kind_name(enum load_kind k); /* "closed" ... as in requests.csv */
 
-enum arrival_kind { ARRIVAL_CONSTANT, ARRIVAL_POISSON, ARRIVAL_GAMMA };
+enum arrival_kind {
+	ARRIVAL_CONSTANT,
+	ARRIVAL_POISSON,
+	ARRIVAL_GAMMA,
+	ARRIVAL_RAMP,  /* Poisson, of a rate that goes evenly from one to another */
+	ARRIVAL_TRACE, /* as recorded */
+};
+
+/* Requests that are given up on purpose, as impatient users do. */
+struct cancel_spec {
+	double share;		  /* of all but warm-ups; 0 = none */
+	struct dist after_tokens; /* so many have come when one is cancelled */
+};
+
+/* A level ends early, and higher ones are not tried, when a target has more to do than it can. */
+struct stop_spec {
+	int64_t ttft_ns; /* first tokens later than this, several in a row; 0 = not asked */
+	int64_t waiting; /* more in the engine's own queue, by its metrics; 0 = not asked */
+};
 
 /* One load level: what every target is put through once a repeat. */
 struct level {
 	enum load_kind kind;
-	int concurrency;   /* closed; serial has 1; open: cap on requests in flight, 0 = none */
-	double rate_per_s; /* open; HUGE_VAL = all at once */
+	/* closed; serial has 1; sessions: users; open: cap on requests in flight, 0 = none */
+	int concurrency;
+	double rate_per_s; /* open; HUGE_VAL = all at once; of a ramp its mean, of a trace NaN */
 	double burstiness; /* gamma shape as vLLM has it; 1 = Poisson */
 	enum arrival_kind arrival;
+	double from_per_s, to_per_s; /* ramp */
+	double speed;		     /* trace: twice as fast is 2 */
+	int64_t span_ns;   /* trace: only the first so much, in the trace's own time; 0 = all */
+	int64_t spread_ns; /* trace: stamps are whole multiples of so much; 0 = they are exact */
 	/* true: a plain renewal process; false: gaps rescaled, so that the last of N comes at
 	 * N/rate */
 	bool renewal;
-	int64_t requests;    /* 0 = by duration */
-	int64_t duration_ns; /* 0 = by requests; with both, what comes first */
+	int batch;	       /* batch: prompts a request, one request at a time; else 0 */
+	int64_t conversations; /* sessions, instead of requests; 0 = by duration */
+	int64_t turns;	       /* sessions: at most so many of a conversation; 0 = all it has */
+	struct dist think_ns;  /* sessions: from the end of an answer to the user's next request */
+	int64_t requests;      /* 0 = by duration */
+	int64_t duration_ns;   /* 0 = by requests; with both, what comes first; a trace may have
+				* neither and ends with its last row */
 };
 
 /* URL_PROFILE: no address but an engine that exists only as a profile, in process. */
@@ -88,17 +116,30 @@ struct target {
 	double published_tokens_per_s; /* single stream, as in the source; 0 = none */
 };
 
-enum prompt_format { PROMPTS_AUTO, PROMPTS_LIMA, PROMPTS_PLAIN };
+enum prompt_format {
+	PROMPTS_AUTO, /* by what the file holds; prompts.h says how each looks */
+	PROMPTS_LIMA,
+	PROMPTS_SHAREGPT,
+	PROMPTS_MT_BENCH,
+	PROMPTS_OPENAI_BATCH,
+	PROMPTS_CUSTOM,
+	PROMPTS_CSV,
+	PROMPTS_PLAIN,
+};
 enum prompt_pick { PICK_SHUFFLE, PICK_SEQUENTIAL };
 
 struct workload_spec {
-	char *file; /* one of file, text, synthetic */
+	char *file; /* one of file, text, synthetic, from_trace */
 	enum prompt_format format;
 	enum prompt_pick pick;
 	int64_t limit; /* use only the first so many records; 0 = all */
 	char **text;   /* NULL-terminated, or NULL */
 	bool synthetic;
-	struct dist input_tokens;  /* synthetic only */
+	struct dist input_tokens;  /* synthetic only: of the words behind the shared prefix */
+	int64_t prefix_tokens;	   /* synthetic only: what each prompt begins with; 0 = nothing */
+	int64_t prefix_groups;	   /* so many different ones, drawn alike often */
+	bool from_trace;	   /* `prompts: trace`: as long as load.open.trace has them */
+	bool output_trace;	   /* and no output_tokens: answers too */
 	bool output_reference;	   /* output_tokens: reference */
 	int64_t output_cap;	   /* `output_tokens: {reference: {max: N}}`; 0 = none */
 	struct dist output_tokens; /* otherwise; default 128, as vLLM's bench has it */
@@ -142,6 +183,9 @@ struct scenario {
 	struct workload_spec workload;
 	struct level *levels;
 	int n_levels;
+	char *trace_file; /* load.open.trace, absolute; or NULL */
+	struct cancel_spec cancel;
+	struct stop_spec stop_when;
 	bool interleave;	 /* all targets at once, level by level, with equal arrivals */
 	int64_t warmup_requests; /* one at a time per target; recorded as "warmup", in no figure */
 	int repeats;

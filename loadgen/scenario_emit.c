@@ -108,6 +108,7 @@ bool scenario_emit(const struct scenario *s, struct buf *out)
 
 	patch(&p, ynode_get(ynode_get(ynode_get(root, "workload"), "prompts"), "file"),
 	      s->workload.file);
+	patch(&p, ynode_get(ynode_get(ynode_get(root, "load"), "open"), "trace"), s->trace_file);
 	for (int i = 0; i < s->n_targets; i++)
 		patch_target(&p, s, &s->targets[i]);
 	v = view(s, &p, root);

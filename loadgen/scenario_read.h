@@ -71,6 +71,13 @@ READER(field_strings);	/* char **: NULL-terminated, each as field_str */
 READER(field_node);	/* const struct ynode *: kept for later */
 READER(field_file);	/* char *: absolute; a readable regular file */
 
+/* struct dist: a number or a duration, or a map with `dist` and its parameters. */
+READER(read_token_dist);
+READER(read_duration_dist); /* ns */
+
+/* RC_INPUT if a key stands where it means nothing. */
+enum rc refuse_key(const struct ynode *map, const char *key, const char *beside, struct err *e);
+
 /* Whole sections, each in a file of its name; *out is the scenario. */
 READER(read_workload);
 READER(read_targets);

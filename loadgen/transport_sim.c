@@ -150,28 +150,17 @@ static void on_tokens(struct genreq *r, const int64_t *t_ns, int32_t n)
 		x->handler->tokens(x->owner, t_ns, n);
 }
 
-/* In vLLM's form, whatever wire the profile plays: no bytes leave here, and one reader is enough.
- */
-static void put_error(struct buf *b, const struct api_error *e)
-{
-	buf_puts(b, "{\"error\":{\"message\":");
-	json_quote(b, e->message);
-	buf_printf(b, ",\"type\":\"%s\",\"code\":%d}}", e->type, e->status);
-}
-
 /* The engine gave it up: told in the form that fits what the client has already got. */
 static void tell_failure(struct xfer *x, int64_t now_ns)
 {
+	const struct wire_habit *wire = x->t->engine->api.wire;
 	struct api_error e;
 
 	api_refuse(&e, REFUSE_ENGINE, NULL, "the engine failed while it computed this answer");
 	if (x->stream) {
-		buf_puts(&x->page, "data: ");
-		put_error(&x->page, &e);
-		buf_puts(&x->page, "\n\n");
+		api_error_event(wire, &e, &x->page);
 	} else {
-		x->status = e.status;
-		put_error(&x->page, &e);
+		x->status = api_error_put(wire, &e, &x->page);
 		tell_head(x, now_ns);
 	}
 	tell_page(x, now_ns);
@@ -201,9 +190,8 @@ static const struct sim_sink sink = {on_tokens, on_done};
 
 static void refuse(struct xfer *x, const struct api_error *e)
 {
-	x->status = e->status;
-	x->retry_after = e->status == 429 ? "1" : "";
-	put_error(&x->page, e);
+	x->status = api_error_put(x->t->engine->api.wire, e, &x->page);
+	x->retry_after = e->kind == REFUSE_BUSY ? "1" : "";
 }
 
 /* Fields that make more than one plain answer of a request. */
@@ -287,22 +275,32 @@ static bool path_is(const struct xfer_spec *spec, const char *method, const char
 	return strcmp(spec->method, method) == 0 && strcmp(spec->path, path) == 0;
 }
 
+/* As the engine's HTTP front end would find it, or NULL. */
+static const struct route *find_route(const struct wire_habit *wire, const struct xfer_spec *spec)
+{
+	for (const struct route *r = wire->routes; r->path; r++)
+		if (r->handle == api_generate && path_is(spec, r->method, r->path))
+			return r;
+	return NULL;
+}
+
 static struct xfer *sim_start(struct transport *t, const struct xfer_spec *spec,
 			      const struct xfer_handler *h, void *owner)
 {
+	const struct wire_habit *wire = t->engine->api.wire;
+	const struct route *r = find_route(wire, spec);
 	struct xfer *x = xfer_new(t, h, owner);
+	struct api_error e;
 
-	if (path_is(spec, "POST", "/v1/chat/completions"))
-		generate(x, API_CHAT, spec);
-	else if (path_is(spec, "POST", "/v1/completions"))
-		generate(x, API_COMPLETIONS, spec);
-	else if (path_is(spec, "GET", "/v1/models"))
+	if (r) {
+		generate(x, r->kind, spec);
+	} else if (path_is(spec, "GET", "/v1/models")) {
 		write_models(x);
-	else if (path_is(spec, "GET", "/metrics"))
+	} else if (path_is(spec, "GET", "/metrics")) {
 		write_metrics(x);
-	else {
-		x->status = 404;
-		buf_puts(&x->page, "{\"detail\":\"Not Found\"}");
+	} else {
+		api_refuse(&e, REFUSE_ROUTE, NULL, "there is no such path");
+		refuse(x, &e);
 	}
 	evloop_defer(t->engine->loop, &x->step);
 	return x;
@@ -363,15 +361,16 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 	struct sim_setup setup;
 	enum rc rc = load_profile(&g->profile, t, e);
 
-	if (!rc && g->profile.faults.n)
-		rc = err_set(e, RC_INPUT,
-			     "profile %s has faults, which happen to bytes: run it with the real "
-			     "clock",
-			     g->profile.name);
 	if (rc) {
-		profile_release(&g->profile);
 		free(g);
 		return rc;
+	}
+	if (g->profile.faults.n) {
+		profile_release(&g->profile);
+		free(g);
+		return err_set(e, RC_INPUT,
+			       "faults: they happen on the wire, and in virtual time there is "
+			       "none; run it with --clock real");
 	}
 	setup = (struct sim_setup){
 		.policy = g->profile.policy,
@@ -402,6 +401,7 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 		.seed = ENGINE_SEED,
 		.prepare = plan_length,
 		.prepare_arg = g,
+		.wire = g->profile.wire,
 	};
 	g->next = engines;
 	engines = g;

@@ -89,6 +89,12 @@ struct sched_type {
 	 * commit() and plan() again into p. token: n an item, item by item. */
 	void (*repeat)(struct sched *s, struct step_plan *p, int32_t n, const int32_t *token,
 		       const int64_t *end_ns);
+
+	/* For a policy that lets time pass, though it could plan a step; NULL for all others.
+	 * wake_ns: while plan() says false, when it may say something else even if nothing happens
+	 * until then; INT64_MAX = never. wake: that time has come; ask for a plan again. */
+	int64_t (*wake_ns)(const struct sched *s);
+	void (*wake)(struct sched *s, int64_t now_ns);
 };
 
 extern const struct sched_type sched_vllm_v1, sched_vllm_v0, sched_sglang, sched_tgi, sched_static;

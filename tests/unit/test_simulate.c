@@ -239,7 +239,7 @@ static void test_static_is_the_closed_form(void **state)
 	s.egress_ns = 2 * NS_PER_MS;
 	c->n = 5;
 	for (int i = 0; i < c->n; i++)
-		c->row[i] = (struct row){.arrive_ns = i * 7 * NS_PER_MS,
+		c->row[i] = (struct row){.arrive_ns = i * (7 * NS_PER_MS),
 					 .cancel_ns = -1,
 					 .prompt = 10 + i,
 					 .max_tokens = 20 + i};
