@@ -11,11 +11,16 @@
 
 static bool build(const struct ask *a, struct buf *out)
 {
+	const struct message *first = a->n_before > 0 ? &a->before[0] : NULL;
+	bool has_system = first && (strcmp(first->role, "system") == 0 ||
+				    strcmp(first->role, "developer") == 0);
 	struct body_writer w;
 
 	body_begin(&w, a, out);
 	body_model(&w);
-	body_messages(&w, "messages");
+	if (has_system) /* which is no role of a message here */
+		body_string(&w, "system", first->text, first->len);
+	body_messages(&w, "messages", has_system);
 	body_int(&w, "max_tokens", a->output_tokens);
 	body_bool(&w, "stream", a->opts->stream);
 	body_temperature(&w);

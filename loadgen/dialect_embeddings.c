@@ -1,5 +1,5 @@
 /*
- * Owns OpenAI's embeddings: one prompt in, one vector out. Nothing is streamed and nothing
+ * Owns OpenAI's embeddings: prompts in, a vector each out. Nothing is streamed and nothing
  * generated: an answer with a vector in it is good, and its prompt's tokens are all there is to
  * count. Loop thread. Must not know sockets, time or records.
  */
@@ -45,6 +45,7 @@ const struct dialect dialect_openai_embeddings = {
 	.path = "/v1/embeddings",
 	.models_path = "/v1/models",
 	.names_model = true,
+	.batches = true,
 	.no_tokens = true,
 	.build = build,
 	.read_event = read_event,

@@ -19,7 +19,7 @@ static bool build(const struct ask *a, struct buf *out, bool chat)
 	body_begin(&w, a, out);
 	body_model(&w);
 	if (chat)
-		body_messages(&w, "messages");
+		body_messages(&w, "messages", 0);
 	else
 		body_prompt(&w, "prompt");
 	body_int(&w, "max_tokens", a->output_tokens); /* chat too: vLLM and all its kin take it */

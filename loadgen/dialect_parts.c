@@ -186,14 +186,14 @@ static void write_message(struct body_writer *w, const char *role, const char *t
 		json_escape(w->out, text, len) && buf_puts(w->out, "\"}");
 }
 
-void body_messages(struct body_writer *w, const char *key)
+void body_messages(struct body_writer *w, const char *key, size_t from)
 {
 	const struct ask *a = w->ask;
 
 	if (!begin_member(w, key))
 		return;
 	write_text(w, "[");
-	for (size_t i = 0; i < a->n_before; i++) {
+	for (size_t i = from; i < a->n_before; i++) {
 		write_message(w, a->before[i].role, a->before[i].text, a->before[i].len);
 		write_text(w, ",");
 	}

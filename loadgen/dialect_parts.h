@@ -39,8 +39,9 @@ void body_json(struct body_writer *w, const char *key, const char *json); /* as 
 void body_model(struct body_writer *w);
 void body_prompt(struct body_writer *w,
 		 const char *key); /* "key": the text, or an array with ask.also */
-void body_messages(struct body_writer *w, const char *key); /* "key": [{"role", "content"}, ...] */
-void body_temperature(struct body_writer *w);		    /* if it is set */
+/* "key": [{"role", "content"}, ...], of what was said before from the given message on. */
+void body_messages(struct body_writer *w, const char *key, size_t from);
+void body_temperature(struct body_writer *w); /* if it is set */
 
 /* ---- reading ---- */
 

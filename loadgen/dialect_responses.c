@@ -15,7 +15,7 @@ static bool build(const struct ask *a, struct buf *out)
 
 	body_begin(&w, a, out);
 	body_model(&w);
-	body_messages(&w, "input");
+	body_messages(&w, "input", 0);
 	body_int(&w, "max_output_tokens", a->output_tokens);
 	body_bool(&w, "stream", a->opts->stream);
 	body_temperature(&w);

@@ -139,8 +139,12 @@ static inline void scripted_serve(struct scripted_server *s, struct evloop *loop
 
 static inline void scripted_close(struct scripted_server *s)
 {
-	while (!LIST_EMPTY(&s->peers))
-		scripted_hang_up(LIST_FIRST(&s->peers));
+	struct scripted_peer *p = LIST_FIRST(&s->peers), *next;
+
+	for (; p; p = next) {
+		next = LIST_NEXT(p, next);
+		scripted_hang_up(p);
+	}
 	event_free(s->acceptable);
 	close(s->fd);
 }

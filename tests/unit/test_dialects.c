@@ -126,6 +126,49 @@ static void test_build(void **state)
 	}
 }
 
+/* What was said before: messages where there are such, else text in front; a system's words where
+ * the API has them. */
+static void test_before(void **state)
+{
+	static const struct message before[] = {{"system", (char *)"Be brief.", 9},
+						{"user", (char *)"Hi", 2},
+						{"assistant", (char *)"Hello", 5}};
+	static const struct {
+		const char *dialect, *body;
+	} wants[] = {
+		{"openai-responses",
+		 "{\"model\":\"m\",\"input\":[{\"role\":\"system\",\"content\":\"Be brief.\"},"
+		 "{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":"
+		 "\"Hello\"},{\"role\":\"user\",\"content\":\"Why?\"}],\"max_output_tokens\":9,"
+		 "\"stream\":false}"},
+		{"anthropic-messages",
+		 "{\"model\":\"m\",\"system\":\"Be brief.\",\"messages\":[{\"role\":\"user\","
+		 "\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":\"Hello\"},{\"role\":"
+		 "\"user\",\"content\":\"Why?\"}],\"max_tokens\":9,\"stream\":false}"},
+		{"llamacpp-completion",
+		 "{\"prompt\":\"Be brief.\\n\\nHi\\n\\nHello\\n\\nWhy?\",\"n_predict\":9,"
+		 "\"stream\":false}"},
+	};
+	struct request_opts opts = {.stream = false};
+	struct ask a = {.model = "m",
+			.prompt = "Why?",
+			.prompt_len = 4,
+			.output_tokens = 9,
+			.opts = &opts,
+			.before = before,
+			.n_before = ARRAY_LEN(before)};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(wants); i++) {
+		struct buf out;
+
+		buf_init(&out, 1u << 20);
+		assert_true(dialect_find(wants[i].dialect)->build(&a, &out));
+		assert_string_equal(buf_cstr(&out), wants[i].body);
+		buf_release(&out);
+	}
+}
+
 /* ---- reading ---- */
 
 enum { CHUNK = 1, TOKEN = 2, OUTPUT = 4, DONE = 8, SO_FAR = 16, BODY = 32 };
@@ -430,9 +473,9 @@ static void test_rows(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_build),	     cmocka_unit_test(test_readings),
-		cmocka_unit_test(test_at_every_cap), cmocka_unit_test(test_nonsense),
-		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_build),	 cmocka_unit_test(test_before),
+		cmocka_unit_test(test_readings), cmocka_unit_test(test_at_every_cap),
+		cmocka_unit_test(test_nonsense), cmocka_unit_test(test_rows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
