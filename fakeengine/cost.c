@@ -119,3 +119,16 @@ int64_t cost_noise_apply(const struct cost_noise *n, struct rng *r, int64_t step
 		step_ps = add_product(step_ps, 1, n->stall_ps);
 	return step_ps;
 }
+
+void cost_clock_init(struct cost_clock *k, const struct cost *c, const struct cost_noise *n,
+		     uint64_t seed)
+{
+	k->cost = c;
+	k->noise = *n;
+	rng_init(&k->rng, seed, "step noise", 0);
+}
+
+int64_t cost_clock_step_ns(struct cost_clock *k, const struct step_plan *p)
+{
+	return ps_to_ns(cost_noise_apply(&k->noise, &k->rng, cost_step_ps(k->cost, p)));
+}

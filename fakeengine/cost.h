@@ -86,4 +86,17 @@ struct cost_noise {
 /* One step's time with noise; draws from r only if there is any. */
 int64_t cost_noise_apply(const struct cost_noise *n, struct rng *r, int64_t step_ps);
 
+/* An engine's step times, one after the other: the formula and its stream of noise. */
+struct cost_clock {
+	const struct cost *cost;
+	struct cost_noise noise;
+	struct rng rng;
+};
+
+void cost_clock_init(struct cost_clock *k, const struct cost *c, const struct cost_noise *n,
+		     uint64_t seed);
+
+/* How long the next step takes, if it is p. */
+int64_t cost_clock_step_ns(struct cost_clock *k, const struct step_plan *p);
+
 #endif

@@ -23,7 +23,7 @@ struct sim_step {
 struct executor {
 	struct executor_opts opts;
 	const struct sim_config *config;
-	struct rng noise;
+	struct cost_clock clock;
 	struct sim_step in_flight; /* head of a ring */
 	struct sim_step *idle;
 };
@@ -36,7 +36,7 @@ static enum rc sim_open(struct executor **out, const struct executor_opts *o, st
 	x->opts = *o;
 	x->config = o->config;
 	x->in_flight.prev = x->in_flight.next = &x->in_flight;
-	rng_init(&x->noise, x->config->seed, "step noise", 0);
+	cost_clock_init(&x->clock, x->config->cost, &x->config->noise, x->config->seed);
 	*out = x;
 	return RC_OK;
 }
@@ -100,11 +100,11 @@ static enum rc sim_submit(struct executor *x, struct step_plan *plan)
 {
 	const struct sim_config *c = x->config;
 	struct sim_step *s = step_take(x, plan);
-	int64_t ps = cost_noise_apply(&c->noise, &x->noise, cost_step_ps(c->cost, plan));
 
 	step_make_tokens(s);
 	s->timer.fn = step_over;
-	c->timers.set(c->timers.arg, &s->timer, plan->start_ns + ps_to_ns(ps));
+	c->timers.set(c->timers.arg, &s->timer,
+		      plan->start_ns + cost_clock_step_ns(&x->clock, plan));
 	return RC_OK;
 }
 

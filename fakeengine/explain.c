@@ -222,17 +222,49 @@ static void explain_published_speed(struct buf *b, const struct profile *p)
 
 static const char closed_form[] =
 	"  Closed form. Of C users B run at once (the policy is asked). Td = a step that decodes\n"
-	"  B sequences of context P + N/2, Tm = a step that computes a prompt and decodes B - 1.\n"
-	"    TPOT = ((B - 1) Tm + (N - B) Td) / (N - 1)    TTFT = ingest + wait + Tm + egress\n"
-	"    E2EL = TTFT + (N - 1) TPOT                    tokens/s = C N / E2EL\n"
-	"  In company wait = TPOT - ((ingest + egress) mod TPOT): the step that runs already. If\n"
-	"  users queue, E2EL = C (Tm + (N - 1) TPOT) / B. Requests that share no batch (static)\n"
-	"  are each as if alone. Left out: jitter, preemption, prefix hits, unequal lengths.\n"
+	"  B sequences of context P + N/2, Tm = a step that computes a prompt and decodes B - 1,\n"
+	"  Tp(n) = a step that computes n prompts. E2EL = TTFT + (N - 1) TPOT, tokens/s = C N / "
+	"E2EL.\n";
+
+/* One of these, and the note, follow. */
+static const char *const company_form[] = {
+	[ALONE] = "  Under this policy requests share no step: each is as if alone.\n"
+		  "    TPOT = Td    TTFT = ingest + Tp(1) + egress, with B = 1\n",
+	[BESIDE] = "  Under this policy a prompt is computed beside the others' decodes:\n"
+		   "    TPOT = ((B - 1) Tm + (N - B) Td) / (N - 1)    TTFT = ingest + wait + Tm + "
+		   "egress\n"
+		   "  In company wait = TPOT - ((ingest + egress) mod TPOT): the step that runs "
+		   "already.\n",
+	[INSTEAD] =
+		"  Under this policy a prompt has a step of its own, and the others stand still:\n"
+		"    TPOT = Td + (B - 1)/n Tp(n) / (N - 1)    TTFT = ingest + wait + Tp(n) + "
+		"egress\n"
+		"  In company wait = TPOT - ((ingest + egress) mod TPOT), the step that runs "
+		"already, and\n"
+		"  the turn: where a newcomer must let w decode steps pass, n = ceil(w B/N) share "
+		"a step,\n"
+		"  having waited (n - 1)/2 N/B steps; else n = 1.\n",
+	[TOGETHER] =
+		"  Under this policy a batch begins and ends together:\n"
+		"    TPOT = Td    TTFT = ingest + time to fill the batch + Tp(B) + egress\n"
+		"  Users are taken to come at once. If they are spread out, two groups take turns, "
+		"and E2EL\n"
+		"  is up to twice as long.\n",
+};
+
+static const char honesty[] =
+	"  If users queue, E2EL = C (first step + (N - 1) TPOT) / B. Left out: jitter, "
+	"preemption,\n"
+	"  prefix hits, unequal lengths, prompts longer than a step takes, turning away.\n";
+
+static const char spread_out[] =
 	"  Users are taken to be spread out; those who start together and ask for equally long\n"
 	"  answers stay together, and their TTFT is that of a step with all their prompts.\n";
 
 static void explain_load(struct buf *b, const struct profile *p, int32_t prompt, int32_t output)
 {
+	struct prediction d;
+
 	if (p->output.forced_tokens > 0)
 		output = (int32_t)p->output.forced_tokens;
 	buf_printf(b,
@@ -240,7 +272,6 @@ static void explain_load(struct buf *b, const struct profile *p, int32_t prompt,
 		   prompt, output);
 	buf_puts(b, "  users running   TTFT ms   TPOT ms   E2EL ms  tokens/s  tokens/s/user\n");
 	for (int32_t users = 1; users <= 64; users *= 2) {
-		struct prediction d;
 		struct err e;
 
 		if (predict(p, users, prompt, output, &d, &e)) {
@@ -252,7 +283,12 @@ static void explain_load(struct buf *b, const struct profile *p, int32_t prompt,
 			   d.tokens_per_s / users);
 	}
 	explain_published_speed(b, p);
+	/* d is that of most users */
 	buf_puts(b, closed_form);
+	buf_puts(b, company_form[d.company]);
+	buf_puts(b, honesty);
+	if (d.company == BESIDE || d.company == INSTEAD)
+		buf_puts(b, spread_out);
 }
 
 /* ---- the text ---- */

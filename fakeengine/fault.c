@@ -34,9 +34,9 @@ struct victim {
 
 struct fault_kind {
 	const char *name, *help;
-	int status;	     /* refused with it */
 	int64_t usual_ns;    /* VALUE if it is not said; 0: there is none to say */
-	int32_t usual_token; /* TOKEN likewise; -1: there is none to say */
+	int status;	     /* refused with it */
+	int32_t usual_token; /* TOKEN likewise */
 
 	/* Each may be NULL. */
 	void (*admit)(const struct fault *f, struct admission *out);
@@ -340,44 +340,38 @@ static bool usage_twice(struct victim *v, enum outlet_event what, const char *da
 /* ---- the kinds ---- */
 
 static const struct fault_kind kinds[] = {
-	{"400", "refused", 400, 0, -1, refuse, NULL, NULL, NULL, NULL},
-	{"401", "refused", 401, 0, -1, refuse, NULL, NULL, NULL, NULL},
-	{"404", "refused", 404, 0, -1, refuse, NULL, NULL, NULL, NULL},
-	{"429", "refused; Retry-After says VALUE", 429, NS_PER_S, -1, refuse, NULL, NULL, NULL,
-	 NULL},
-	{"500", "refused", 500, 0, -1, refuse, NULL, NULL, NULL, NULL},
-	{"503", "refused", 503, 0, -1, refuse, NULL, NULL, NULL, NULL},
-	{"slow_accept", "the request is not looked at for VALUE", 0, NS_PER_S, -1, delay, NULL,
-	 NULL, NULL, NULL},
-	{"slow_headers", "a stream's head comes late by VALUE", 0, NS_PER_S, -1, NULL, head_late,
-	 NULL, NULL, NULL},
-	{"no_answer", "the connection closes in the place of a stream", 0, 0, -1, NULL, no_head,
-	 NULL, NULL, NULL},
-	{"html", "a page of HTML comes instead of a stream", 0, 0, -1, NULL, html, NULL, NULL,
-	 NULL},
-	{"json", "a whole JSON answer comes instead of a stream", 0, 0, -1, answer_whole, NULL,
-	 NULL, NULL, NULL},
-	{"empty", "the stream has no event but its end", 0, 0, -1, NULL, NULL, nothing, NULL, NULL},
-	{"cut_fin", "the connection closes", 0, 0, 3, NULL, NULL, NULL, cut_fin, NULL},
-	{"cut_rst", "the connection is reset", 0, 0, 3, NULL, NULL, NULL, cut_rst, NULL},
-	{"half_chunk", "the connection closes in the middle of a chunk", 0, 0, 3, NULL, NULL, NULL,
-	 half_chunk, NULL},
-	{"stall", "nothing comes for VALUE", 0, NS_PER_S, 3, NULL, NULL, NULL, stall, NULL},
-	{"error_event", "an error comes as an event, and the stream ends", 0, 0, 3, NULL, NULL,
-	 NULL, error_event, NULL},
-	{"split_utf8", "a character is torn between two chunks", 0, 0, 3, NULL, NULL, NULL,
-	 split_utf8, NULL},
-	{"crlf", "lines end with CR LF", 0, 0, -1, NULL, NULL, crlf, NULL, NULL},
-	{"no_space", "no blank follows \"data:\"", 0, 0, -1, NULL, NULL, no_space, NULL, NULL},
-	{"comments", "a comment comes before each event", 0, 0, -1, NULL, NULL, comments, NULL,
-	 NULL},
-	{"role_first", "an event without text comes first", 0, 0, -1, NULL, NULL, role_first, NULL,
-	 NULL},
-	{"no_done", "no [DONE]", 0, 0, -1, NULL, NULL, no_done, NULL, NULL},
-	{"usage_twice", "the usage comes twice", 0, 0, -1, NULL, NULL, usage_twice, NULL, NULL},
-	{"no_usage", "no usage, though asked for", 0, 0, -1, NULL, NULL, no_usage, NULL, NULL},
-	{"late_usage", "the usage comes after [DONE]", 0, 0, -1, NULL, NULL, no_usage, NULL,
-	 send_usage},
+	{"400", "refused", .status = 400, .admit = refuse},
+	{"401", "refused", .status = 401, .admit = refuse},
+	{"404", "refused", .status = 404, .admit = refuse},
+	{"429", "refused; Retry-After says VALUE", .usual_ns = NS_PER_S, .status = 429,
+	 .admit = refuse},
+	{"500", "refused", .status = 500, .admit = refuse},
+	{"503", "refused", .status = 503, .admit = refuse},
+	{"slow_accept", "the request is not looked at for VALUE", .usual_ns = NS_PER_S,
+	 .admit = delay},
+	{"slow_headers", "a stream's head comes late by VALUE", .usual_ns = NS_PER_S,
+	 .begin = head_late},
+	{"no_answer", "the connection closes in the place of a stream", .begin = no_head},
+	{"html", "a page of HTML comes instead of a stream", .begin = html},
+	{"json", "a whole JSON answer comes instead of a stream", .admit = answer_whole},
+	{"empty", "the stream has no event but its end", .event = nothing},
+	{"cut_fin", "the connection closes", .usual_token = 3, .act = cut_fin},
+	{"cut_rst", "the connection is reset", .usual_token = 3, .act = cut_rst},
+	{"half_chunk", "the connection closes in the middle of a chunk", .usual_token = 3,
+	 .act = half_chunk},
+	{"stall", "nothing comes for VALUE", .usual_ns = NS_PER_S, .usual_token = 3, .act = stall},
+	{"error_event", "an error comes as an event, and the stream ends", .usual_token = 3,
+	 .act = error_event},
+	{"split_utf8", "a character is torn between two chunks", .usual_token = 3,
+	 .act = split_utf8},
+	{"crlf", "lines end with CR LF", .event = crlf},
+	{"no_space", "no blank follows \"data:\"", .event = no_space},
+	{"comments", "a comment comes before each event", .event = comments},
+	{"role_first", "an event without text comes first", .event = role_first},
+	{"no_done", "no [DONE]", .event = no_done},
+	{"usage_twice", "the usage comes twice", .event = usage_twice},
+	{"no_usage", "no usage, though asked for", .event = no_usage},
+	{"late_usage", "the usage comes after [DONE]", .event = no_usage, .end = send_usage},
 };
 
 /* ---- the outlet ---- */
@@ -555,7 +549,7 @@ static enum rc read_parts(struct fault *f, const char *value, const char *token,
 
 	if (value && !k->usual_ns)
 		return err_set(e, RC_INPUT, "fault %s: has no value", k->name);
-	if (token && k->usual_token < 0)
+	if (token && !k->usual_token)
 		return err_set(e, RC_INPUT, "fault %s: happens at no token", k->name);
 	if (value && parse_duration(value, &f->value_ns, &why))
 		return err_set(e, RC_INPUT, "fault %s: %s", k->name, why.msg);
@@ -624,7 +618,7 @@ void fault_describe(struct buf *b, const struct fault *f)
 	buf_printf(b, "%g %% of requests, %s: %s", f->rate * 100, f->kind->name, f->kind->help);
 	if (f->kind->usual_ns)
 		buf_printf(b, " (VALUE %s)", format_duration(t, sizeof(t), f->value_ns));
-	if (f->kind->usual_token >= 0)
+	if (f->kind->usual_token)
 		buf_printf(b, ", after %d events with tokens", f->at_token);
 }
 
@@ -632,5 +626,5 @@ void fault_help(struct buf *b)
 {
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		buf_printf(b, "  %-14s %s%s\n", kinds[i].name, kinds[i].help,
-			   kinds[i].usual_token < 0 ? "" : ", after TOKEN events with tokens");
+			   kinds[i].usual_token == 0 ? "" : ", after TOKEN events with tokens");
 }

@@ -1,6 +1,7 @@
 /*
- * Owns the closed form in predict.h. Pure; the policy that it asks runs a few steps on paper,
- * without time. Must not know which policy or which formula it is.
+ * Owns the closed forms in predict.h. Pure; the policy that it asks runs a few steps on paper,
+ * where no time passes but what the policy itself waits for. Must not know which policy or which
+ * formula it is.
  */
 #include "predict.h"
 
@@ -13,62 +14,158 @@
 #define TRIAL_STEPS 10000
 
 struct batching {
-	bool shared;	 /* one batch for all; else each request has steps of its own */
-	int32_t running; /* at once, of those who ask */
+	enum company company;
+	int32_t running;    /* at once, of those who ask */
+	int32_t wait_steps; /* decode steps that a newcomer who finds a place waits for his turn */
+	int64_t hold_ns;    /* what the policy lets pass, with nobody running, before it begins */
 };
 
-/* Lets the policy plan the steps of `users` equal requests until nobody new gets in. */
-static enum rc ask_policy(const struct profile *p, int32_t users, int32_t prompt, int32_t output,
-			  struct batching *out, struct err *e)
-{
-	struct genreq **req = xcalloc((size_t)users, sizeof(struct genreq *));
-	int32_t *token = xcalloc((size_t)(prompt > users ? prompt : users), sizeof(*token));
-	struct step_plan plan, second;
-	struct sched_stats stats;
-	struct sched *s = NULL;
-	enum rc rc = p->policy->open(&s, p->knobs, -1, e);
+/* A policy with its plan and requests, on paper. */
+struct trial {
+	const struct sched_type *policy;
+	struct sched *s;
+	struct genreq **req;
+	int32_t *token;
+	struct step_plan plan;
+};
 
-	*out = (struct batching){true, 0};
-	step_plan_init(&plan);
-	step_plan_init(&second);
+/* `users` requests of which the first `known` are the policy's already. */
+static enum rc trial_open(struct trial *t, const struct profile *p, int32_t users, int32_t known,
+			  int32_t prompt, int32_t output, struct err *e)
+{
+	enum rc rc;
+
+	*t = (struct trial){
+		.policy = p->policy,
+		.req = xcalloc((size_t)users, sizeof(struct genreq *)),
+		.token = xcalloc((size_t)(prompt > users ? prompt : users), sizeof(int32_t)),
+	};
+	step_plan_init(&t->plan);
+	rc = p->policy->open(&t->s, p->knobs, -1, e);
 	for (int32_t i = 0; rc == RC_OK && i < users; i++) {
 		for (int32_t k = 0; k < prompt; k++)
-			token[k] = i * prompt + k; /* no two prompts share a prefix */
-		req[i] = genreq_new((uint64_t)i + 1, NULL, token, prompt, output);
-		rc = p->policy->check(s, req[i], e);
-		if (rc == RC_OK)
-			p->policy->add(s, req[i]);
+			t->token[k] = i * prompt + k; /* no two prompts share a prefix */
+		t->req[i] = genreq_new((uint64_t)i + 1, NULL, t->token, prompt, output);
+		rc = p->policy->check(t->s, t->req[i], e);
+		if (rc == RC_OK && i < known)
+			p->policy->add(t->s, t->req[i]);
 	}
-	for (int step = 0; rc == RC_OK && step < TRIAL_STEPS && p->policy->plan(s, &plan); step++) {
-		if (step == 0 && p->policy->plan(s, &second)) {
-			*out = (struct batching){false, users};
-			break;
-		}
-		p->policy->stats(s, &stats);
-		if (stats.running > out->running)
-			out->running = stats.running;
-		if (plan.prefill_tokens == 0)
-			break;
-		p->policy->commit(s, &plan, token, 0);
-		step_plan_clear(&plan);
-	}
-	if (s)
-		p->policy->close(s);
-	step_plan_release(&second);
-	step_plan_release(&plan);
-	for (int32_t i = 0; i < users; i++)
-		genreq_free(req[i]);
-	free(token);
-	free(req);
 	return rc;
 }
 
-/* The cost of a step that computes `prompts` whole prompts and decodes `seqs` sequences. */
-static double step_ns(const struct profile *p, int32_t prompts, int32_t prompt, int32_t seqs,
+static void trial_close(struct trial *t, int32_t users)
+{
+	if (t->s)
+		t->policy->close(t->s);
+	step_plan_release(&t->plan);
+	for (int32_t i = 0; i < users; i++)
+		genreq_free(t->req[i]);
+	free(t->token);
+	free(t->req);
+}
+
+/* The next step, if need be after the time that the policy lets pass. */
+static bool trial_plan(struct trial *t)
+{
+	int64_t wake_ns;
+
+	step_plan_clear(&t->plan);
+	if (t->policy->plan(t->s, &t->plan))
+		return true;
+	wake_ns = t->policy->wake_ns ? t->policy->wake_ns(t->s) : INT64_MAX;
+	if (wake_ns == INT64_MAX)
+		return false;
+	t->policy->wake(t->s, wake_ns);
+	return t->policy->plan(t->s, &t->plan);
+}
+
+static void trial_commit(struct trial *t)
+{
+	t->policy->commit(t->s, &t->plan, t->token, 0);
+}
+
+/* Lets the policy plan the steps of `users` equal requests until nobody new gets in: so many run at
+ * once. */
+static enum rc ask_running(const struct profile *p, int32_t users, int32_t prompt, int32_t output,
+			   struct batching *out, struct err *e)
+{
+	struct trial t;
+	struct step_plan second;
+	struct sched_stats stats;
+	enum rc rc = trial_open(&t, p, users, users, prompt, output, e);
+
+	*out = (struct batching){.company = BESIDE};
+	step_plan_init(&second);
+	for (int step = 0; rc == RC_OK && step < TRIAL_STEPS && trial_plan(&t); step++) {
+		if (step == 0 && p->policy->plan(t.s, &second)) {
+			*out = (struct batching){.company = ALONE, .running = users};
+			break;
+		}
+		if (step == 0) /* all came at 0 */
+			out->hold_ns = t.plan.start_ns;
+		p->policy->stats(t.s, &stats);
+		if (stats.running > out->running)
+			out->running = stats.running;
+		if (t.plan.prefill_tokens == 0)
+			break;
+		trial_commit(&t);
+	}
+	step_plan_release(&second);
+	trial_close(&t, users);
+	return rc;
+}
+
+static bool plan_has(const struct step_plan *p, const struct genreq *r)
+{
+	for (int32_t i = 0; i < p->n_items; i++)
+		if (p->item[i].req == r)
+			return true;
+	return false;
+}
+
+/* The batch decodes, one place is free, and somebody comes: what becomes of him, and of the others
+ * when his prompt is computed? */
+static enum rc ask_newcomer(const struct profile *p, int32_t prompt, int32_t output,
+			    struct batching *b, struct err *e)
+{
+	int32_t others = b->running - 1;
+	const struct genreq *newcomer;
+	struct trial t;
+	enum rc rc = trial_open(&t, p, b->running, others, prompt, output, e);
+
+	for (int step = 0; rc == RC_OK && step < TRIAL_STEPS && trial_plan(&t); step++) {
+		bool decodes = t.plan.prefill_tokens == 0;
+
+		trial_commit(&t);
+		if (decodes)
+			break;
+	}
+	newcomer = t.req[others];
+	if (rc == RC_OK)
+		p->policy->add(t.s, t.req[others]);
+	for (int step = 0; rc == RC_OK && step < TRIAL_STEPS && trial_plan(&t); step++) {
+		if (plan_has(&t.plan, newcomer)) {
+			b->company = t.plan.decode_seqs > 0 ? BESIDE : INSTEAD;
+			break;
+		}
+		b->wait_steps++;
+		trial_commit(&t);
+		if (t.req[0]->state == GENREQ_DONE) {
+			b->company = TOGETHER;
+			break;
+		}
+	}
+	trial_close(&t, b->running);
+	return rc;
+}
+
+/* The cost of a step that computes so many whole prompts (on average) and decodes so many
+ * sequences. */
+static double step_ns(const struct profile *p, double prompts, int32_t prompt, int32_t seqs,
 		      double context)
 {
 	const struct step_plan load = {
-		.prefill_tokens = (int64_t)prompts * prompt,
+		.prefill_tokens = llround(prompts * prompt),
 		.decode_seqs = seqs,
 		.decode_kv_tokens = llround(seqs * context),
 		.prefill_attention = prompts * (double)prompt * prompt / 2,
@@ -77,36 +174,73 @@ static double step_ns(const struct profile *p, int32_t prompts, int32_t prompt, 
 	return (double)cost_step_ps(&p->cost, &load) / (double)PS_PER_NS;
 }
 
+/* What a request goes through once it is the policy's, by the forms of predict.h. */
+struct course {
+	double turn_ns;	 /* decode steps it waits for its turn */
+	double first_ns; /* the step of its prompt */
+	double tpot_ns;
+};
+
+static struct course course_of(const struct profile *p, const struct batching *b, int32_t prompt,
+			       int32_t output)
+{
+	int32_t batch = b->company == ALONE ? 1 : b->running, decodes = output - 1, with;
+	double context = prompt + output / 2.0, spacing = (double)output / batch, prompts = 1;
+	double decode = step_ns(p, 0, prompt, batch, context);
+	struct course c = {0, 0, decode};
+
+	switch (b->company) {
+	case ALONE:
+	case TOGETHER:
+		c.first_ns = step_ns(p, batch, prompt, 0, context);
+		break;
+	case BESIDE:
+		c.first_ns = step_ns(p, 1, prompt, batch - 1, context);
+		/* More users than output tokens: every decode step carries a prompt. */
+		with = batch - 1 < decodes ? batch - 1 : decodes;
+		if (decodes > 0)
+			c.tpot_ns = (with * c.first_ns + (decodes - with) * decode) / decodes;
+		break;
+	case INSTEAD:
+		if (b->wait_steps > spacing)
+			prompts = ceil(b->wait_steps / spacing);
+		c.first_ns = step_ns(p, prompts, prompt, 0, context);
+		if (decodes > 0)
+			c.tpot_ns = decode + (batch - 1) / prompts * c.first_ns / decodes;
+		c.turn_ns = (prompts - 1) / 2 * spacing * c.tpot_ns;
+		break;
+	}
+	if (decodes == 0)
+		c.tpot_ns = 0;
+	return c;
+}
+
 enum rc predict(const struct profile *p, int32_t users, int32_t prompt, int32_t output,
 		struct prediction *out, struct err *e)
 {
-	double context = prompt + output / 2.0, outside = (double)(p->ingest_ns + p->egress_ns);
-	double mixed, decode, wait;
+	double outside = (double)(p->ingest_ns + p->egress_ns), wait, decode_ns;
 	struct batching b;
-	int32_t batch, others;
-	enum rc rc = ask_policy(p, users, prompt, output, &b, e);
+	struct course c;
+	enum rc rc = ask_running(p, users, prompt, output, &b, e);
 
+	if (rc == RC_OK && b.company != ALONE && b.running > 1)
+		rc = ask_newcomer(p, prompt, output, &b, e);
+	else if (rc == RC_OK && b.company != ALONE)
+		b.company = TOGETHER; /* one at a time: a batch of one */
 	if (rc)
 		return rc;
-	batch = b.shared ? b.running : 1;
-	others = batch - 1;
-	mixed = step_ns(p, 1, prompt, others, context);
-	decode = step_ns(p, 0, prompt, batch, context);
+	c = course_of(p, &b, prompt, output);
+	wait = (double)b.hold_ns + c.turn_ns;
+	if ((b.company == BESIDE || b.company == INSTEAD) && b.running > 1 && output > 1)
+		wait += c.tpot_ns - fmod(outside, c.tpot_ns);
+	decode_ns = (output - 1) * c.tpot_ns;
+	out->company = b.company;
 	out->running = b.running;
-	/* More users than output tokens: every decode step carries a prompt. */
-	if (others > output - 1)
-		others = output - 1;
-	out->tpot_ns =
-		output > 1 ? (others * mixed + (output - 1 - others) * decode) / (output - 1) : 0;
-	wait = batch > 1 && output > 1 ? out->tpot_ns - fmod(outside, out->tpot_ns) : 0;
-	out->ttft_ns = outside + wait + mixed;
-	out->e2el_ns = out->ttft_ns + (output - 1) * out->tpot_ns;
-	if (b.running < users) {
-		double service = mixed + (output - 1) * out->tpot_ns;
-
-		out->e2el_ns = users * service / b.running;
-		out->ttft_ns = out->e2el_ns - (output - 1) * out->tpot_ns;
-	}
+	out->tpot_ns = c.tpot_ns;
+	out->e2el_ns = outside + wait + c.first_ns + decode_ns;
+	if (b.running < users)
+		out->e2el_ns = users * (c.first_ns + decode_ns) / b.running;
+	out->ttft_ns = out->e2el_ns - decode_ns;
 	out->tokens_per_s = users * (double)output / out->e2el_ns * (double)NS_PER_S;
 	return RC_OK;
 }

@@ -237,8 +237,11 @@ static enum rc read_knob(const struct knob *k, const struct ynode *n, double *ou
 	enum rc rc = RC_OK;
 
 	switch (k->kind) {
-	case KNOB_INT:
-		rc = ynode_count(n, (int64_t)k->min, (int64_t)k->max, &count, e);
+	case KNOB_INT: /* below 0 there is only -1, "derive it", which is no count */
+		if (k->min < 0 && n->kind == YNODE_SCALAR && n->text[0] == '-')
+			rc = ynode_int(n, (int64_t)k->min, (int64_t)k->max, &count, e);
+		else
+			rc = ynode_count(n, (int64_t)k->min, (int64_t)k->max, &count, e);
 		*out = (double)count;
 		break;
 	case KNOB_BOOL:

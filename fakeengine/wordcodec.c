@@ -6,13 +6,11 @@
 #include "wordcodec.h"
 
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/rng.h"
 
-/* Sorted: looked up by bisection. */
 static const char *const words[] = {
 	"a",	    "able",	"about",   "above",   "across",	  "act",     "add",
 	"after",    "again",	"against", "age",     "ago",	  "air",     "all",
@@ -103,42 +101,73 @@ static enum byte_class class_of(char ch)
 	return c == ' ' || (c >= '\t' && c <= '\r') ? BLANK : OTHER;
 }
 
-static int compare_word(const void *key, const void *member)
+/* FNV-1a. */
+static uint64_t hash_bytes(const char *s, size_t len)
 {
-	return strcmp(key, *(const char *const *)member);
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ (unsigned char)s[i]) * UINT64_C(0x100000001b3);
+	return h;
+}
+
+/* Words by their hash, open addressing: place + 1 in words[], 0 = empty. Made at the first call. */
+static uint16_t word_slot[4 * 512];
+
+static void make_word_slots(void)
+{
+	for (size_t i = 0; i < N_WORDS; i++) {
+		size_t at = hash_bytes(words[i], strlen(words[i])) % ARRAY_LEN(word_slot);
+
+		while (word_slot[at])
+			at = (at + 1) % ARRAY_LEN(word_slot);
+		word_slot[at] = (uint16_t)(i + 1);
+	}
+}
+
+/* Place in words[], or -1. */
+static int32_t find_word(const char *lower, size_t len)
+{
+	static bool made;
+
+	if (!made)
+		make_word_slots();
+	made = true;
+	for (size_t at = hash_bytes(lower, len) % ARRAY_LEN(word_slot); word_slot[at];
+	     at = (at + 1) % ARRAY_LEN(word_slot)) {
+		const char *word = words[word_slot[at] - 1];
+
+		if (strncmp(word, lower, len) == 0 && !word[len])
+			return word_slot[at] - 1;
+	}
+	return -1;
 }
 
 /* The id of a run of letters that is a word, or -1. */
 static int32_t word_id(const char *run, size_t len)
 {
 	char lower[LONGEST_WORD + 1];
-	const char *const *found;
+	int32_t found;
 	bool capital;
 
 	if (len > LONGEST_WORD)
 		return -1;
 	memcpy(lower, run, len);
-	lower[len] = '\0';
 	capital = lower[0] >= 'A' && lower[0] <= 'Z';
 	if (capital)
 		lower[0] = (char)(lower[0] - 'A' + 'a');
-	found = bsearch(lower, words, N_WORDS, sizeof(*words), compare_word);
-	if (!found)
-		return -1;
-	return (int32_t)(found - words) + (capital ? FIRST_CAPITAL : FIRST_WORD);
+	found = find_word(lower, len);
+	return found < 0 ? -1 : found + (capital ? FIRST_CAPITAL : FIRST_WORD);
 }
 
 /* A single byte is its own id; of a longer piece the id is an FNV-1a hash, thrown over the rest of
  * the vocabulary. */
 static int32_t piece_id(const char *piece, size_t len)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
-
 	if (len == 1)
 		return (unsigned char)piece[0];
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ (unsigned char)piece[i]) * UINT64_C(0x100000001b3);
-	return FIRST_HASHED + (int32_t)((h >> 20) % (WORDCODEC_VOCAB - FIRST_HASHED));
+	return FIRST_HASHED +
+	       (int32_t)((hash_bytes(piece, len) >> 20) % (WORDCODEC_VOCAB - FIRST_HASHED));
 }
 
 static void push_pieces(const char *run, size_t len, size_t piece, struct token_list *out)
@@ -242,6 +271,36 @@ static void filler_block(uint64_t seed, int32_t group, uint32_t block[4])
 	const uint32_t ctr[4] = {(uint32_t)group};
 
 	philox4x32_10(key, ctr, block);
+}
+
+/* The ids of a group's places; capital: a sentence begins with it. */
+static void filler_group(const uint32_t block[GROUP], bool capital, int32_t out[GROUP])
+{
+	for (int place = 0; place < GROUP; place++)
+		out[place] = (int32_t)(block[place] % N_WORDS) + FIRST_WORD;
+	if (capital)
+		out[0] += FIRST_CAPITAL - FIRST_WORD;
+	if (mark_at_end(block))
+		out[GROUP - 1] = (unsigned char)mark_at_end(block);
+}
+
+void wordcodec_filler_run(uint64_t seed, int32_t index, int32_t n, int32_t *out)
+{
+	int32_t group = index / GROUP, skip = index % GROUP, ids[GROUP];
+	bool capital = group == 0;
+	uint32_t block[4];
+
+	if (group > 0) {
+		filler_block(seed, group - 1, block);
+		capital = mark_at_end(block) == '.';
+	}
+	for (; n > 0; group++, skip = 0) {
+		filler_block(seed, group, block);
+		filler_group(block, capital, ids);
+		capital = mark_at_end(block) == '.';
+		for (int32_t place = skip; place < GROUP && n > 0; place++, n--)
+			*out++ = ids[place];
+	}
 }
 
 int32_t wordcodec_filler(uint64_t seed, int32_t index)

@@ -37,4 +37,7 @@ extern const struct textcodec wordcodec;
  * recomputing a preempted answer changes nothing. */
 int32_t wordcodec_filler(uint64_t seed, int32_t index);
 
+/* n of them, from place `index` on. */
+void wordcodec_filler_run(uint64_t seed, int32_t index, int32_t n, int32_t *out);
+
 #endif

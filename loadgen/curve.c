@@ -113,10 +113,18 @@ enum metric headline_e2el(const struct level *l)
 
 void level_label(const struct level *l, char *out, size_t cap)
 {
-	if (l->kind == LOAD_CLOSED)
+	if (l->kind == LOAD_BATCH)
+		snprintf(out, cap, "batch %d", l->batch);
+	else if (l->kind == LOAD_SESSIONS)
+		snprintf(out, cap, "%d user%s", l->concurrency, l->concurrency > 1 ? "s" : "");
+	else if (l->kind == LOAD_CLOSED)
 		snprintf(out, cap, "closed %d", l->concurrency);
 	else if (l->kind == LOAD_OPEN && isinf(l->rate_per_s))
 		snprintf(out, cap, "open inf");
+	else if (l->kind == LOAD_OPEN && l->arrival == ARRIVAL_TRACE)
+		snprintf(out, cap, "trace x%.4g", l->speed);
+	else if (l->kind == LOAD_OPEN && l->arrival == ARRIVAL_RAMP)
+		snprintf(out, cap, "ramp %.4g-%.4g/s", l->from_per_s, l->to_per_s);
 	else if (l->kind == LOAD_OPEN)
 		snprintf(out, cap, "open %.4g/s", l->rate_per_s);
 	else
@@ -125,7 +133,11 @@ void level_label(const struct level *l, char *out, size_t cap)
 
 double level_load(const struct level *l)
 {
-	return l->kind == LOAD_OPEN ? l->rate_per_s : l->kind == LOAD_SERIAL ? 1 : l->concurrency;
+	if (l->kind != LOAD_OPEN)
+		return l->kind == LOAD_SERIAL  ? 1
+		       : l->kind == LOAD_BATCH ? l->batch
+					       : l->concurrency;
+	return l->arrival == ARRIVAL_TRACE ? l->speed : l->rate_per_s;
 }
 
 void axis_init(struct axis *a, const struct scenario *s)

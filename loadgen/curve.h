@@ -53,10 +53,12 @@ enum verdict curve_verdict(const struct curve_point *p, size_t *n_bad);
 enum metric headline_ttft(const struct level *l);
 enum metric headline_e2el(const struct level *l);
 
-/* "closed 4", "open 5/s", "open inf", "serial". */
+/* "closed 4", "open 5/s", "open inf", "ramp 1-20/s", "trace x2", "8 users", "batch 8",
+ * "serial". */
 void level_label(const struct level *l, char *out, size_t cap);
 
-/* The load as a number: requests at once, or requests per second; HUGE_VAL for all at once. */
+/* The load as a number: requests at once, or requests per second; HUGE_VAL for all at once; the
+ * speed of a trace; the size of a batch. */
 double level_load(const struct level *l);
 
 /* The levels that make one axis, in order of load: those of an open loop, or the closed ones with

@@ -4,7 +4,6 @@
  */
 #include "deployment.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -23,6 +22,7 @@ void deployment_init(struct deployment *d, struct target *t, struct evloop *loop
 	d->dialect = dialect_find(t->dialect);
 	CHECK(d->dialect); /* the scenario checked the name */
 	d->model = t->model;
+	preflight_found_init(&d->found);
 }
 
 enum rc deployment_launch(struct deployment *d, const char *log_path, struct err *e)
@@ -51,28 +51,61 @@ enum rc deployment_open(struct deployment *d, int64_t connect_ns, struct err *e)
 	return RC_OK;
 }
 
-enum rc deployment_look(struct deployment *d, bool *there, struct err *e)
+static void tell_models(const struct deployment *d)
 {
+	const struct preflight_found *f = &d->found;
 	const struct target *t = d->target;
-	struct preflight_answer a;
 
-	preflight(d->loop, t, d->dialect, d->transport_type, d->transport, d->interrupted, &a);
-	*there = a.reachable;
-	if (!a.reachable)
+	if (!f->reachable)
 		log_warn("target %s: nobody listens at %s (%s); start that engine, or leave the "
 			 "target out with --target",
-			 t->name, t->url, a.why);
-	else if (a.status == 401 || a.status == 403)
+			 t->name, t->url, f->why);
+	else if (f->status == 401 || f->status == 403)
 		log_warn("target %s: %s answers %d: it wants a key (api_key_env: NAME_OF_VARIABLE)",
-			 t->name, t->url, a.status);
-	else if (!a.model_served)
+			 t->name, t->url, f->status);
+	else if (!f->model_served)
 		log_warn("target %s: model %s is not among those served at %s: %s", t->name,
-			 t->model, t->url, a.listed);
-	free(d->served_model);
-	d->served_model = a.model;
-	if (!t->model)
-		d->model = a.model;
-	if (!d->model && a.reachable)
+			 t->model, t->url, f->listed);
+}
+
+static void tell_request(const struct deployment *d)
+{
+	struct buf line;
+	bool warns;
+
+	buf_init(&line, 4096);
+	warns = preflight_tell(&d->found, &line);
+	if (warns)
+		log_warn("target %s: %s", d->target->name, buf_cstr(&line));
+	else
+		log_info("target %s: %s", d->target->name, buf_cstr(&line));
+	buf_release(&line);
+}
+
+enum rc deployment_look(struct deployment *d, const struct limits *limits, bool with_request,
+			bool *hopeless, struct err *e)
+{
+	const struct target *t = d->target;
+	const struct request_env env = {.loop = d->loop,
+					.target = t,
+					.model = t->model,
+					.dialect = d->dialect,
+					.transport_type = transport_for(t),
+					.limits = limits};
+
+	preflight_found_release(&d->found);
+	preflight_found_init(&d->found);
+	if (preflight(&env, with_request, d->interrupted, &d->found, e) != RC_OK)
+		return err_prefix(e, "target %s: ", t->name);
+	d->looked = with_request;
+	tell_models(d);
+	if (d->found.asked && !*d->interrupted)
+		tell_request(d);
+	*hopeless = preflight_is_hopeless(&d->found);
+	d->model = t->model ? t->model : d->found.model;
+	if (!d->model && !d->dialect->names_model)
+		d->model = "";
+	if (!d->model && d->found.reachable)
 		return err_set(e, RC_INPUT,
 			       "target %s: no model given, and %s lists none; set targets[].model",
 			       t->name, t->url);
@@ -97,10 +130,9 @@ void deployment_close(struct deployment *d)
 	if (d->transport)
 		d->transport_type->close(d->transport);
 	launch_stop(d->launched);
-	free(d->served_model);
+	preflight_found_release(&d->found);
 	d->scrape = NULL;
 	d->proc = NULL;
 	d->transport = NULL;
 	d->launched = NULL;
-	d->served_model = NULL;
 }

@@ -12,6 +12,7 @@
 #include "base/evloop.h"
 #include "dialect.h"
 #include "launch.h"
+#include "preflight_found.h"
 #include "proc_watch.h"
 #include "scenario.h"
 #include "scrape.h"
@@ -29,7 +30,8 @@ struct deployment {
 	struct scrape *scrape;
 	struct proc_watch *proc; /* of a launched engine */
 	const char *model; /* what requests ask for: the target's, else the first one served */
-	char *served_model;
+	struct preflight_found found;
+	bool looked; /* found is of a preflight; else nobody asked for one */
 	bool death_told;
 };
 
@@ -42,9 +44,11 @@ enum rc deployment_wait_ready(struct deployment *d, struct err *e); /* blocks; s
 
 enum rc deployment_open(struct deployment *d, int64_t connect_ns, struct err *e);
 
-/* One GET (preflight.h). Warns about what is wrong there; *there is false if nobody took the
- * connection. RC_INPUT if no model is named and none is served. */
-enum rc deployment_look(struct deployment *d, bool *there, struct err *e);
+/* preflight.h; with_request: all of it, else only its models page, to learn the model. One line
+ * tells what was found, more what is wrong. *hopeless: no request would be answered. RC_INPUT if no
+ * model is named and none is served. */
+enum rc deployment_look(struct deployment *d, const struct limits *limits, bool with_request,
+			bool *hopeless, struct err *e);
 
 /* Warns, once, if a launched engine has died. If requests failed, word of it may be on its way. */
 void deployment_tell_death(struct deployment *d, bool requests_failed);

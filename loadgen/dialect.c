@@ -1,16 +1,20 @@
 /*
- * Owns the list of dialects: a new one is a file of its own and a line here.
+ * Owns the list of dialects, made of the table in dialect_names.h.
  */
 #include "dialect.h"
 
 #include <string.h>
 
-const struct dialect *const dialects[] = {&dialect_openai_chat, &dialect_openai_completions, NULL};
+#define DIALECT_ROW(id, name) &dialect_##id,
+
+const struct dialect *const dialects[] = {DIALECTS(DIALECT_ROW) NULL};
+
+static const char *const names[] = {DIALECTS(DIALECT_NAME)};
 
 const struct dialect *dialect_find(const char *name)
 {
 	for (int i = 0; dialects[i]; i++)
-		if (strcmp(dialects[i]->name, name) == 0)
+		if (strcmp(names[i], name) == 0)
 			return dialects[i];
 	return NULL;
 }

@@ -9,6 +9,15 @@
 
 #include "base/check.h"
 #include "base/die.h"
+#include "base/timerq.h"
+
+/* Somebody in a conversation, or between two. */
+struct user {
+	struct timer ready; /* queued while thinking: when the next request is due */
+	int64_t session;    /* -1: the last one is over */
+	int64_t first_index;
+	int turn, turns; /* the next one to ask */
+};
 
 struct driver {
 	struct level level;
@@ -24,6 +33,14 @@ struct driver {
 	 * as a faster server. */
 	int64_t *free_since;
 	int64_t first_free, n_free;
+
+	/* Sessions. */
+	struct session_source source;
+	struct user *user;
+	struct timerq ready;
+	int64_t next_session, next_index; /* the first ones that nobody has begun */
+	int64_t *first_index; /* by conversations: of each, and behind the last the sum */
+	bool *was_started;    /* ... each request */
 };
 
 struct driver *driver_new(const struct level *l, int64_t start_ns, const int64_t *arrivals,
@@ -49,10 +66,49 @@ struct driver *driver_new(const struct level *l, int64_t start_ns, const int64_t
 	return d;
 }
 
+static void count_turns(struct driver *d)
+{
+	int64_t n = d->level.conversations, sum = 0;
+
+	d->first_index = xcalloc((size_t)n + 1, sizeof(*d->first_index));
+	for (int64_t s = 0; s < n; s++) {
+		d->first_index[s] = sum;
+		sum += d->source.turns(d->source.arg, s);
+	}
+	d->first_index[n] = sum;
+	d->was_started = xcalloc((size_t)sum + 1, sizeof(*d->was_started));
+}
+
+struct driver *driver_new_sessions(const struct level *l, int64_t start_ns,
+				   const struct session_source *source)
+{
+	struct driver *d = xcalloc(1, sizeof(*d));
+
+	CHECK(l->kind == LOAD_SESSIONS && l->concurrency > 0);
+	d->level = *l;
+	d->start_ns = start_ns;
+	d->deadline_ns = l->duration_ns ? start_ns + l->duration_ns : INT64_MAX;
+	d->source = *source;
+	d->user = xcalloc((size_t)l->concurrency, sizeof(*d->user));
+	timerq_init(&d->ready);
+	for (int i = 0; i < l->concurrency; i++) {
+		d->user[i].session = -1;
+		timerq_add(&d->ready, &d->user[i].ready, start_ns);
+	}
+	if (l->conversations)
+		count_turns(d);
+	return d;
+}
+
 void driver_free(struct driver *d)
 {
 	if (!d)
 		return;
+	if (d->user)
+		timerq_release(&d->ready);
+	free(d->user);
+	free(d->first_index);
+	free(d->was_started);
 	free(d->arrival_ns);
 	free(d->free_since);
 	free(d);
@@ -125,14 +181,75 @@ static struct driver_step next_open(struct driver *d, int64_t now_ns)
 	return start_step(d, sched_ns);
 }
 
+/* False: there are no more. */
+static bool begin_session(struct driver *d, struct user *u)
+{
+	if (d->level.conversations && d->next_session == d->level.conversations)
+		return false;
+	u->session = d->next_session++;
+	u->first_index = d->next_index;
+	u->turn = 0;
+	u->turns = d->source.turns(d->source.arg, u->session);
+	d->next_index += u->turns;
+	return true;
+}
+
+static struct driver_step next_of_sessions(struct driver *d, int64_t now_ns)
+{
+	struct driver_step step;
+	struct user *u;
+
+	if (!d->stopped && now_ns >= d->deadline_ns)
+		expire(d);
+	if (d->stopped)
+		return end_step(d);
+	for (;;) {
+		u = (struct user *)timerq_peek(&d->ready); /* `ready` is a user's first member */
+		if (!u)
+			return d->in_flight ? blocked_step(d) : end_step(d);
+		if (u->ready.at_ns > now_ns)
+			return (struct driver_step){.what = DRIVER_WAIT,
+						    .at_ns = u->ready.at_ns < d->deadline_ns
+								     ? u->ready.at_ns
+								     : d->deadline_ns};
+		timerq_remove(&d->ready, &u->ready);
+		if (u->session >= 0 || begin_session(d, u))
+			break; /* else the user leaves */
+	}
+	step = start_step(d, u->ready.at_ns);
+	step.index = u->first_index + u->turn;
+	step.user = (int)(u - d->user);
+	step.session = u->session;
+	step.turn = u->turn;
+	if (d->was_started)
+		d->was_started[step.index] = true;
+	return step;
+}
+
+void driver_turn_ended(struct driver *d, int user, bool ok, int64_t now_ns)
+{
+	struct user *u = &d->user[user];
+	int64_t index = u->first_index + u->turn;
+
+	CHECK(d->in_flight > 0 && user >= 0 && user < d->level.concurrency);
+	DCHECK(!timer_queued(&u->ready) && u->session >= 0);
+	d->in_flight--;
+	u->turn++;
+	if (!ok || u->turn == u->turns)
+		u->session = -1;
+	timerq_add(&d->ready, &u->ready, now_ns + d->source.think_ns(d->source.arg, index));
+}
+
 struct driver_step driver_next(struct driver *d, int64_t now_ns)
 {
+	if (d->level.kind == LOAD_SESSIONS)
+		return next_of_sessions(d, now_ns);
 	return d->level.kind == LOAD_OPEN ? next_open(d, now_ns) : next_closed(d, now_ns);
 }
 
 void driver_ended(struct driver *d, int64_t now_ns)
 {
-	CHECK(d->in_flight > 0);
+	CHECK(d->in_flight > 0 && d->level.kind != LOAD_SESSIONS);
 	if (d->level.kind == LOAD_OPEN) {
 		/* The slot comes too late for whom it was held back from, even if nobody asked in
 		 * between. */
@@ -150,10 +267,20 @@ void driver_stop(struct driver *d)
 	d->stopped = true;
 }
 
+void driver_cut(struct driver *d, int64_t now_ns)
+{
+	if (now_ns < d->deadline_ns)
+		d->deadline_ns = now_ns;
+	while (d->n_arrivals > d->started && d->arrival_ns[d->n_arrivals - 1] > now_ns)
+		d->n_arrivals--;
+}
+
 int64_t driver_planned(const struct driver *d)
 {
 	if (d->level.kind == LOAD_OPEN)
 		return d->n_arrivals;
+	if (d->first_index)
+		return d->expired ? d->started : d->first_index[d->level.conversations];
 	/* With both ends the time may come first, and then what was not started was not planned. */
 	return d->level.requests && !d->expired ? d->level.requests : d->started;
 }
@@ -161,6 +288,31 @@ int64_t driver_planned(const struct driver *d)
 int64_t driver_started(const struct driver *d)
 {
 	return d->started;
+}
+
+bool driver_was_started(const struct driver *d, int64_t index)
+{
+	if (d->level.kind != LOAD_SESSIONS)
+		return index < d->started;
+	/* With the time over nothing is planned but what was started. */
+	return d->expired || !d->was_started || d->was_started[index];
+}
+
+void driver_find_turn(const struct driver *d, int64_t index, int64_t *session, int *turn)
+{
+	int64_t low = 0, high = d->level.conversations;
+
+	CHECK(d->first_index && index >= 0 && index < d->first_index[high]);
+	while (high - low > 1) {
+		int64_t middle = low + (high - low) / 2;
+
+		if (d->first_index[middle] <= index)
+			low = middle;
+		else
+			high = middle;
+	}
+	*session = low;
+	*turn = (int)(index - d->first_index[low]);
 }
 
 int64_t driver_in_flight(const struct driver *d)

@@ -26,23 +26,51 @@ struct driver_step {
 	int64_t index;
 	int64_t sched_ns;
 	int64_t at_ns;
+	int user;	 /* sessions: whose request this is, from 0 ... */
+	int64_t session; /* ... in which conversation of the level, from 0 */
+	int turn;
+};
+
+/* What conversations are like: functions of their arguments alone. */
+struct session_source {
+	int (*turns)(void *arg, int64_t session);      /* > 0 */
+	int64_t (*think_ns)(void *arg, int64_t index); /* behind request `index` */
+	void *arg;
 };
 
 /* start_ns: when the level starts. arrivals: arrival_times() of an open level, copied; else NULL */
 struct driver *driver_new(const struct level *l, int64_t start_ns, const int64_t *arrivals,
 			  int64_t n_arrivals);
+
+/* Users who each hold one conversation after another, the next that nobody has begun, and think
+ * between an answer and their next request. Requests are numbered by their place: all turns of
+ * conversation 0, then those of 1. A conversation ends with a turn that fails; of those counted by
+ * level.conversations its other turns are then dropped. */
+struct driver *driver_new_sessions(const struct level *l, int64_t start_ns,
+				   const struct session_source *source);
 void driver_free(struct driver *d);
 
 struct driver_step driver_next(struct driver *d, int64_t now_ns);
 void driver_ended(struct driver *d, int64_t now_ns); /* one of the started requests has ended */
+void driver_turn_ended(struct driver *d, int user, bool ok, int64_t now_ns); /* so of a session */
 void driver_stop(struct driver *d); /* start no more: what was planned and not started is dropped */
+
+/* The level's time is over now, whatever it was: later arrivals are no more planned. */
+void driver_cut(struct driver *d, int64_t now_ns);
 
 /* Closed and serial by requests: planned = requests. By duration: what was started; also with both
  * ends, once the time was over first. Open: the arrivals; those that max_concurrency held back
- * until the time was over are dropped. */
+ * until the time was over are dropped. Sessions by conversations: all their turns; by duration as
+ * closed. */
 int64_t driver_planned(const struct driver *d);
 int64_t driver_started(const struct driver *d);
 int64_t driver_in_flight(const struct driver *d);
+
+/* Of the planned ones. */
+bool driver_was_started(const struct driver *d, int64_t index);
+
+/* Which turn of which conversation a planned request of a session is. */
+void driver_find_turn(const struct driver *d, int64_t index, int64_t *session, int *turn);
 
 /* For the rows of what was never sent: the planned time of request index (level start for closed
  * loads). */

@@ -156,7 +156,9 @@ static int cmd_plan(int argc, char **argv)
 	if (!rc && !help)
 		rc = expect_new(&x, s, &e);
 	if (!rc && !help)
-		rc = o.csv ? plan_csv(s, "/dev/stdout", &e) : plan_print(s, stdout, &e);
+		rc = o.csv	      ? plan_csv(s, "/dev/stdout", &e)
+		     : o.openai_batch ? plan_openai_batch(s, stdout, &e)
+				      : plan_print(s, stdout, &e);
 	expect_free(x);
 	scenario_free(s);
 	plan_options_release(&o);

@@ -71,10 +71,13 @@ static double span_ms(int64_t from_ns, int64_t to_ns)
 	return from_ns < 0 || to_ns < 0 ? NAN : ns_to_ms(to_ns - from_ns);
 }
 
-/* Of an unstreamed answer all tokens come when it is there. */
+/* Of an unstreamed answer all tokens come when it is there, if it has any: an embedding has none.
+ */
 static int64_t first_token_ns(const struct record *r)
 {
-	return r->token1_ns >= 0 || r->streamed ? r->token1_ns : r->done_ns;
+	bool is_told = r->token1_ns >= 0 || r->streamed || r->token_source == TOKENS_NONE;
+
+	return is_told ? r->token1_ns : r->done_ns;
 }
 
 static int64_t last_token_ns(const struct record *r)
@@ -91,7 +94,7 @@ double record_metric_ms(const struct record *r, enum metric m)
 		return span_ms(r->sched_ns, first_token_ns(r));
 	case M_TTFT_VLLM:
 		return span_ms(r->send_ns,
-			       r->event1_ns >= 0 || r->streamed ? r->event1_ns : r->done_ns);
+			       r->event1_ns >= 0 || r->streamed ? r->event1_ns : first_token_ns(r));
 	case M_TTFO:
 		return span_ms(r->send_ns, r->output1_ns);
 	case M_TPOT:
@@ -200,9 +203,9 @@ static void add_ok(struct point *p, struct sums *z, const struct record *r)
 	p->ok++;
 	p->events += r->n_events;
 	p->merged_events += r->merged_events;
-	p->unstreamed += !r->streamed;
+	p->unstreamed += !r->streamed && r->token_source != TOKENS_NONE;
 	p->tokens_by_events |= r->token_source == TOKENS_EVENTS;
-	p->tokens_differ |= r->output_tokens != r->planned_output_tokens;
+	p->tokens_differ |= r->output_tokens >= 0 && r->output_tokens != r->planned_output_tokens;
 	add_metrics(z, r);
 	z->latency_s += latency_s;
 	if (r->prompt_tokens >= 0) {
@@ -235,9 +238,15 @@ static void add_sent(struct sums *z, const struct record *r)
 
 static void add_record(struct point *p, struct sums *z, const struct record *r)
 {
-	p->by_outcome[r->outcome]++;
 	if (r->send_ns >= 0)
 		add_sent(z, r);
+	if (r->cancelled_as_planned) {
+		p->cancelled++;
+		p->wasted_tokens += r->output_tokens > 0 ? r->output_tokens : 0;
+		return;
+	}
+	p->planned++;
+	p->by_outcome[r->outcome]++;
 	if (r->outcome == OUTCOME_OK) {
 		add_ok(p, z, r);
 		return;
@@ -434,13 +443,14 @@ static void compute_steady(struct point *p, const struct moment *v, size_t n, st
 static void compute_identities(struct point *p, const struct sums *z)
 {
 	double mean_latency_s = ratio(z->latency_s, (double)p->ok);
+	bool unanswered = p->failed || p->cancelled; /* they run, and are in no latency */
 	double decoded_per_s = (double)z->decoded_tokens / p->duration_s;
 
 	p->littles_ratio =
-		p->failed ? NAN : ratio(p->requests_per_s * mean_latency_s, p->mean_running);
-	p->batch_ratio = p->failed ? NAN
-				   : ratio(decoded_per_s * p->m[M_TPOT][S_MEAN] / 1e3,
-					   z->decode_s / p->duration_s);
+		unanswered ? NAN : ratio(p->requests_per_s * mean_latency_s, p->mean_running);
+	p->batch_ratio = unanswered ? NAN
+				    : ratio(decoded_per_s * p->m[M_TPOT][S_MEAN] / 1e3,
+					    z->decode_s / p->duration_s);
 }
 
 static void say(struct point *p, enum verdict v, const char *fmt, double a, double b)
@@ -506,7 +516,6 @@ void point_compute(struct point *p, const struct scenario *s, const struct recor
 	size_t n_moments;
 
 	*p = identity;
-	p->planned = (int64_t)n;
 	for (size_t i = 0; i < n; i++) {
 		add_record(p, &z, records[i]);
 		z.good += record_is_good(records[i], &s->slo);

@@ -56,7 +56,9 @@ const char *verdict_name(enum verdict v);
 struct point {
 	int target, level, repeat, id;
 	int64_t planned, ok, failed, dropped;
-	int64_t by_outcome[OUTCOME_COUNT];
+	int64_t cancelled; /* as load.cancel planned: neither planned to be answered nor failed, so
+			    * planned = ok + failed + dropped holds beside them */
+	int64_t by_outcome[OUTCOME_COUNT];    /* of the planned ones */
 	int64_t wasted_tokens;		      /* output tokens of requests that did not end ok */
 	int64_t prompt_tokens, output_tokens; /* of ok requests, where told */
 	int64_t merged_events, events;

@@ -225,6 +225,7 @@ static const char run_examples[] =
 	"Examples:\n"
 	"  loadgen run scenarios/demo.yaml\n"
 	"  loadgen run scenarios/demo.yaml --set load.concurrency=[1,4] --target 'vLLM (fake)'\n"
+	"  loadgen run scenarios/open-loop-slo.yaml --clock virtual\n"
 	"  loadgen run --base-url http://127.0.0.1:8000 --model m --num-prompts 200 "
 	"--max-concurrency 16\n"
 	"\n"
@@ -232,13 +233,21 @@ static const char run_examples[] =
 	"Exit codes: 0 all requests succeeded; 1 some failed; 2 bad input, nothing was sent;\n"
 	"3 with --strict, the client could not be trusted; 130 interrupted.\n";
 
+/* A flag that is short for a --set. */
+static void add_set(struct run_options *o, char **backing, char *assignment)
+{
+	*backing = assignment;
+	o->sets.item = xreallocarray(o->sets.item, o->sets.n + 1, sizeof(*o->sets.item));
+	o->sets.item[o->sets.n++] = assignment;
+}
+
 enum rc run_options_parse(struct run_options *o, int argc, char *const *argv, bool *help,
 			  struct err *e)
 {
 	struct one_point p = {
 		.input_len = 1024, .output_len = 128, .num_prompts = 0, .burstiness = 1};
 	bool no_plots = false, no_preflight = false, has_seed = false, has_prompts = false;
-	const char *progress = "auto", *console = "table";
+	const char *progress = "auto", *console = "table", *clock = NULL;
 	struct opt_list operands = {0};
 	int64_t seed = 0;
 	const struct opt_spec specs[] = {
@@ -250,6 +259,8 @@ enum rc run_options_parse(struct run_options *o, int argc, char *const *argv, bo
 		 "results folder (default results/NAME-TIME)", 0, 0, NULL},
 		{OPT_INT, "seed", 0, &seed, "N", "override the scenario's seed", 0, 9e15,
 		 &has_seed},
+		{OPT_STRING, "clock", 0, &clock, "CLOCK",
+		 "real, or virtual: profiles run in process, without waiting", 0, 0, NULL},
 		{OPT_FLAG, "strict", 0, &o->strict, NULL,
 		 "exit 3 if the client was saturated or late, or samples few", 0, 0, NULL},
 		{OPT_FLAG, "no-preflight", 0, &no_preflight, NULL,
@@ -276,7 +287,8 @@ enum rc run_options_parse(struct run_options *o, int argc, char *const *argv, bo
 		{OPT_LIST, "header", 0, &p.headers, "NAME=VALUE",
 		 "sent with each request (again for more)", 0, 0, NULL},
 		{OPT_STRING, "dataset", 0, &p.dataset, "FILE",
-		 "prompts: LIMA-style JSONL or plain lines", 0, 0, NULL},
+		 "prompts: ShareGPT, LIMA, MT-bench, OpenAI batch, custom JSONL, CSV, lines", 0, 0,
+		 NULL},
 		{OPT_INT, "random-input-len", 0, &p.input_len, "N",
 		 "synthetic prompts of N tokens (default 1024)", 1, 1e7, &p.seen_input_len},
 		{OPT_INT, "output-len", 0, &p.output_len, "N",
@@ -328,11 +340,10 @@ enum rc run_options_parse(struct run_options *o, int argc, char *const *argv, bo
 	} else if (!rc) {
 		rc = one_point_text(&o->one_point, &p, e);
 	}
-	if (has_seed) {
-		o->seed_set = xasprintf("seed=%lld", (long long)seed);
-		o->sets.item = xreallocarray(o->sets.item, o->sets.n + 1, sizeof(*o->sets.item));
-		o->sets.item[o->sets.n++] = o->seed_set;
-	}
+	if (has_seed)
+		add_set(o, &o->seed_set, xasprintf("seed=%lld", (long long)seed));
+	if (clock)
+		add_set(o, &o->clock_set, xasprintf("clock=%s", clock));
 	o->plots = !no_plots;
 	o->preflight = !no_preflight;
 	opt_list_release(&operands);
@@ -347,6 +358,7 @@ void run_options_release(struct run_options *o)
 	opt_list_release(&o->targets);
 	buf_release(&o->one_point);
 	free(o->seed_set);
+	free(o->clock_set);
 }
 
 enum rc plan_options_parse(struct plan_options *o, int argc, char *const *argv, bool *help,
@@ -356,7 +368,10 @@ enum rc plan_options_parse(struct plan_options *o, int argc, char *const *argv, 
 		{OPT_LIST, "set", 0, &o->sets, "PATH=VALUE", "override a key of the scenario", 0, 0,
 		 NULL},
 		{OPT_FLAG, "csv", 0, &o->csv, NULL,
-		 "the timetable alone, with whole prompts, as CSV", 0, 0, NULL},
+		 "the timetable alone, with whole prompts, as CSV (a trace for load.open.trace)", 0,
+		 0, NULL},
+		{OPT_FLAG, "openai-batch", 0, &o->openai_batch, NULL,
+		 "the first target's requests as an OpenAI batch file", 0, 0, NULL},
 		{0},
 	};
 	struct opt_list operands = {0};
@@ -376,6 +391,8 @@ enum rc plan_options_parse(struct plan_options *o, int argc, char *const *argv, 
 	rc = opt_parse(specs, argc, argv, &operands, e);
 	if (!rc)
 		rc = one_operand(&operands, "SCENARIO.yaml", &o->scenario, e);
+	if (!rc && o->csv && o->openai_batch)
+		rc = err_set(e, RC_INPUT, "--csv and --openai-batch: only one of them");
 	opt_list_release(&operands);
 	return rc;
 }

@@ -16,19 +16,19 @@
 struct run_options {
 	const char *scenario; /* a file; NULL: `one_point` holds the text of one */
 	struct buf one_point;
-	struct opt_list sets; /* path=value, `--seed` included */
+	struct opt_list sets; /* path=value, `--seed` and `--clock` included */
 	struct opt_list targets;
 	const char *out_dir; /* or NULL */
 	enum progress_mode progress;
 	bool strict, plots, preflight, detailed;
-	bool vllm_console; /* vLLM's block for each point instead of the tables */
-	char *seed_set;	   /* backs the "seed=N" in sets */
+	bool vllm_console;	    /* vLLM's block for each point instead of the tables */
+	char *seed_set, *clock_set; /* back the "seed=N" and "clock=C" in sets */
 };
 
 struct plan_options {
 	const char *scenario;
 	struct opt_list sets;
-	bool csv;
+	bool csv, openai_batch;
 };
 
 struct report_options {

@@ -1,5 +1,5 @@
 /*
- * Owns the two printed forms of a timetable. Main thread; reads prompts, opens no socket.
+ * Owns the printed forms of a timetable. Main thread; reads prompts, opens no socket.
  */
 #include "plan.h"
 
@@ -10,28 +10,62 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/csv.h"
+#include "base/jsonx.h"
 #include "base/units.h"
+#include "curve.h"
+#include "dialect.h"
 #include "phases.h"
+#include "request.h"
 #include "workload.h"
 
 #define PROMPT_COLUMNS 56
+#define MAX_LINE_BYTES (1u << 30)
 
-/* One phase's requests; n 0: as many as fit in its time. */
+/* One phase's requests, in order; n 0: as many as fit in its time. */
 struct timetable {
 	struct level level;
 	int64_t *arrival_ns; /* open loads only */
 	int64_t n;
+	/* Sessions: where the walk is. */
+	int64_t session;
+	int turn, turns;
 };
 
-static struct timetable timetable_of(const struct scenario *s, const struct phase *p)
+static struct timetable timetable_of(const struct scenario *s, const struct phase *p,
+				     struct workload *w)
 {
-	struct timetable t = {.level = phase_level(s, p)};
+	struct timetable t = {.level = phase_level(s, p), .session = -1};
 
 	if (t.level.kind == LOAD_OPEN)
-		t.arrival_ns = arrival_times(&t.level, s->seed, p->level, p->repeat, &t.n);
+		t.arrival_ns = arrival_times(&t.level, workload_trace(w), s->seed, p->level,
+					     p->repeat, &t.n);
 	else if (t.level.duration_ns == 0)
 		t.n = t.level.requests;
+	for (int64_t i = 0; i < t.level.conversations && t.level.duration_ns == 0; i++)
+		t.n += workload_turns(w, p->level, p->repeat, i, t.level.turns);
 	return t;
+}
+
+/* Request k, after k - 1. */
+static void timetable_next(struct timetable *t, const struct phase *p, struct workload *w,
+			   int64_t k, struct planned_request *out)
+{
+	if (t->level.batch) {
+		workload_plan_batch(w, p->level, p->repeat, k, t->level.batch, out);
+		return;
+	}
+	if (t->level.kind != LOAD_SESSIONS) {
+		workload_plan(w, p->level, p->repeat, k, out);
+		return;
+	}
+	if (k == 0)
+		t->session = -1;
+	if (k == 0 || ++t->turn == t->turns) {
+		t->session++;
+		t->turn = 0;
+		t->turns = workload_turns(w, p->level, p->repeat, t->session, t->level.turns);
+	}
+	workload_plan_turn(w, p->level, p->repeat, t->session, t->turn, k, out);
 }
 
 /* The prompt's beginning on one line of bounded width. Cuts between UTF-8 characters. */
@@ -54,17 +88,14 @@ static void print_heading(const struct scenario *s, const struct phase *p,
 			  const struct timetable *t, FILE *out)
 {
 	const struct level *l = &t->level;
-	char duration[32];
+	char duration[32], label[64];
 
+	level_label(l, label, sizeof(label));
 	fprintf(out, "\n# ");
 	if (p->level < 0)
 		fprintf(out, "warm-up");
-	else if (l->kind == LOAD_CLOSED)
-		fprintf(out, "closed, concurrency %d", l->concurrency);
-	else if (l->kind == LOAD_OPEN)
-		fprintf(out, "open, %.6g requests/s", l->rate_per_s);
 	else
-		fprintf(out, "%s", load_kind_name(l->kind));
+		fprintf(out, "%s", label);
 	if (s->repeats > 1 && p->level >= 0)
 		fprintf(out, ", repeat %d of %d", p->repeat + 1, s->repeats);
 	if (l->duration_ns)
@@ -100,7 +131,7 @@ enum rc plan_print(const struct scenario *s, FILE *out, struct err *e)
 	phases = phases_new(s, &n_phases);
 	for (int i = 0; i < n_phases; i++) {
 		const struct phase *p = &phases[i];
-		struct timetable t = timetable_of(s, p);
+		struct timetable t = timetable_of(s, p, w);
 		int64_t n = t.n ? t.n : 10;
 
 		print_heading(s, p, &t, out);
@@ -108,7 +139,9 @@ enum rc plan_print(const struct scenario *s, FILE *out, struct err *e)
 			struct planned_request r;
 			char when[32] = "free slot", in[32] = "?";
 
-			workload_plan(w, p->level, p->repeat, k, &r);
+			timetable_next(&t, p, w, k, &r);
+			if (t.turn > 0)
+				snprintf(when, sizeof(when), "then");
 			if (t.arrival_ns)
 				snprintf(when, sizeof(when), "%.3f", ns_to_ms(t.arrival_ns[k]));
 			if (r.input_tokens >= 0)
@@ -128,19 +161,19 @@ enum rc plan_print(const struct scenario *s, FILE *out, struct err *e)
 static const char *const columns[] = {"request_id", "target",	   "point",	   "repeat",
 				      "load_kind",  "concurrency", "rate",	   "index",
 				      "sched_ms",   "prompt_id",   "input_tokens", "output_tokens",
-				      "prompt",	    NULL};
+				      "prompt",	    "session",	   "turn",	   NULL};
 
 static enum rc csv_phase(struct csv_writer *csv, const struct scenario *s, const struct phase *p,
 			 struct workload *w, struct err *e)
 {
-	struct timetable t = timetable_of(s, p);
+	struct timetable t = timetable_of(s, p, w);
 	enum rc rc = RC_OK;
 
 	for (int i = p->first_target; i < p->first_target + p->n_targets; i++) {
 		for (int64_t k = 0; k < t.n && !rc; k++) {
 			struct planned_request r;
 
-			workload_plan(w, p->level, p->repeat, k, &r);
+			timetable_next(&t, p, w, k, &r);
 			csv_int(csv, phase_request_id(s, p, i, k));
 			csv_str(csv, s->targets[i].name);
 			csv_int(csv, p->level < 0 ? -1 : p->first_point + i - p->first_target);
@@ -160,6 +193,13 @@ static enum rc csv_phase(struct csv_writer *csv, const struct scenario *s, const
 				csv_empty(csv);
 			csv_int(csv, r.output_tokens);
 			csv_str(csv, r.text);
+			if (t.level.kind == LOAD_SESSIONS) {
+				csv_int(csv, t.session);
+				csv_int(csv, t.turn);
+			} else {
+				csv_empty(csv);
+				csv_empty(csv);
+			}
 			rc = csv_end(csv, e);
 		}
 	}
@@ -188,4 +228,83 @@ enum rc plan_csv(const struct scenario *s, const char *path, struct err *e)
 	free(phases);
 	workload_free(w);
 	return rc ? rc : closed;
+}
+
+static enum rc batch_line(const struct target *t, int64_t request_id,
+			  const struct planned_request *r, struct buf *line, struct err *e)
+{
+	const struct dialect *d = dialect_find(t->dialect);
+	struct request_opts opts = t->request;
+	struct ask ask = {
+		.model = t->model,
+		.prompt = r->text,
+		.prompt_len = r->len,
+		.output_tokens = r->output_tokens,
+		.opts = &opts,
+		.before = r->before,
+		.n_before = r->n_before,
+		.also = r->also,
+		.n_also = r->n_also,
+	};
+	char name[32];
+	bool ok;
+
+	opts.stream = false;
+	request_name(name, request_id);
+	buf_clear(line);
+	ok = buf_printf(line, "{\"custom_id\":\"%s\",\"method\":\"POST\",\"url\":", name) &&
+	     json_quote(line, t->endpoint ? t->endpoint : d->path) &&
+	     buf_puts(line, ",\"body\":") && d->build(&ask, line) && buf_puts(line, "}\n");
+	return ok ? RC_OK : err_set(e, RC_LIMIT, "%s: more than 1 GiB", name);
+}
+
+static enum rc batch_phase(const struct scenario *s, const struct phase *p, struct workload *w,
+			   struct buf *line, FILE *out, int64_t *lines, struct err *e)
+{
+	struct timetable t = timetable_of(s, p, w);
+	enum rc rc = RC_OK;
+
+	for (int64_t k = 0; k < t.n && !rc; k++) {
+		struct planned_request r;
+
+		timetable_next(&t, p, w, k, &r);
+		if (t.turn > 0)
+			continue;
+		rc = batch_line(&s->targets[0], phase_request_id(s, p, 0, k), &r, line, e);
+		if (!rc)
+			fwrite(buf_head(line), 1, buf_size(line), out);
+		++*lines;
+	}
+	free(t.arrival_ns);
+	return rc;
+}
+
+enum rc plan_openai_batch(const struct scenario *s, FILE *out, struct err *e)
+{
+	struct workload *w = NULL;
+	struct phase *phases = NULL;
+	int64_t lines = 0;
+	int n_phases = 0;
+	struct buf line;
+	enum rc rc;
+
+	buf_init(&line, MAX_LINE_BYTES);
+	if (!s->targets[0].model)
+		rc = err_set(e, RC_INPUT, "target %s: model is missing: a batch file names it",
+			     s->targets[0].name);
+	else
+		rc = workload_new(&w, s, e);
+	if (!rc)
+		phases = phases_new(s, &n_phases);
+	for (int i = 0; i < n_phases && !rc; i++)
+		if (phases[i].level >= 0 && phases[i].first_target == 0)
+			rc = batch_phase(s, &phases[i], w, &line, out, &lines, e);
+	if (!rc && !lines)
+		rc = err_set(
+			e, RC_INPUT,
+			"no request is known before the run: give the load an end by requests");
+	free(phases);
+	workload_free(w);
+	buf_release(&line);
+	return rc;
 }

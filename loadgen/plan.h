@@ -18,4 +18,10 @@ enum rc plan_print(const struct scenario *s, FILE *out, struct err *e);
  * before. */
 enum rc plan_csv(const struct scenario *s, const char *path, struct err *e);
 
+/* For the batch interface of OpenAI and its kin: a line {"custom_id", "method", "url", "body"} for
+ * each request to the first target but warm-ups, in that target's dialect, not streamed. Of a
+ * session only the first turn: the others are made of answers. RC_INPUT if the target names no
+ * model, or if no request is known before the run. */
+enum rc plan_openai_batch(const struct scenario *s, FILE *out, struct err *e);
+
 #endif

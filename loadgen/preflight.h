@@ -1,31 +1,22 @@
 /*
- * A look at each target before the load: is anybody there, and which models does it serve. Sends
- * one GET, outside all figures.
+ * A look at a target before the load, outside all figures: its models page, then one short request
+ * as the load will send them. What a server refuses and a run can do without is learnt by asking
+ * again without it.
  */
 #ifndef LOADGEN_PREFLIGHT_H
 #define LOADGEN_PREFLIGHT_H
 
 #include <signal.h>
-#include <stdbool.h>
 
-#include "base/err.h"
-#include "base/evloop.h"
-#include "dialect.h"
-#include "scenario.h"
-#include "transport.h"
+#include "preflight_found.h"
+#include "request.h"
 
-struct preflight_answer {
-	bool reachable;	   /* somebody took the connection */
-	int status;	   /* of the models page; 0 = none */
-	char why[256];	   /* when not reachable */
-	char *model;	   /* the first served model; owned by the caller; NULL if not told */
-	bool model_served; /* t->model is among those listed, or nothing was listed */
-	char listed[256];  /* the served names, ", " between */
-};
-
-/* Runs the loop until the answer, 5 s, or an interrupt (which must stop the loop). */
-void preflight(struct evloop *loop, const struct target *t, const struct dialect *d,
-	       const struct transport_type *type, struct transport *transport,
-	       const volatile sig_atomic_t *interrupted, struct preflight_answer *out);
+/* env: loop, target, dialect, transport_type and limits are used; model NULL: the first served one
+ * is asked. The connections are its own and are closed when it returns, so that the load's first
+ * request finds none. with_request: also the short one. Runs the loop until it has its answers, a
+ * limit is passed, or an interrupt (which must stop the loop). out is initialised by the caller. */
+enum rc preflight(const struct request_env *env, bool with_request,
+		  const volatile sig_atomic_t *interrupted, struct preflight_found *out,
+		  struct err *e);
 
 #endif

@@ -57,7 +57,14 @@ const char *token_source_name(enum token_source s)
 
 const char *stamp_source_name(enum stamp_source s)
 {
-	return s == STAMP_KERNEL ? "kernel" : "user";
+	switch (s) {
+	case STAMP_KERNEL:
+		return "kernel";
+	case STAMP_VIRTUAL:
+		return "virtual";
+	default:
+		return "user";
+	}
 }
 
 void record_set_text(char *out, size_t cap, const char *s)
@@ -80,6 +87,9 @@ void record_init(struct record *r)
 		.point = -1,
 		.level = -1,
 		.index = -1,
+		.session = -1,
+		.turn = -1,
+		.user = -1,
 		.sched_ns = -1,
 		.send_ns = -1,
 		.connected_ns = -1,

@@ -29,7 +29,8 @@ enum outcome {
 };
 
 enum token_source { TOKENS_NONE, TOKENS_USAGE, TOKENS_EVENTS };
-enum stamp_source { STAMP_USER, STAMP_KERNEL };
+/* Whose clock stamps what comes: ours after the read, the kernel's, or the model's. */
+enum stamp_source { STAMP_USER, STAMP_KERNEL, STAMP_VIRTUAL };
 
 /* One token-bearing event: when its read was stamped, and how many tokens had come by then. */
 struct token_event {
@@ -45,6 +46,9 @@ struct record {
 	int level;	    /* index in scenario.levels; -1 = warm-up */
 	int repeat;	    /* from 0 */
 	int64_t index;	    /* k-th of its level: with the seed it fixes prompt and arrival */
+	int32_t session;    /* of its level, and which turn of it, from 0; -1 = no session */
+	int32_t turn;
+	int32_t user; /* who held it, from 0; -1 = no session, or never sent */
 
 	int64_t sched_ns;     /* planned start */
 	int64_t send_ns;      /* slot granted, before connect or write */
@@ -67,9 +71,10 @@ struct record {
 	bool streamed; /* the answer came as a stream: else TTFT is the whole latency */
 	int32_t merged_events;
 	enum outcome outcome;
-	int http_status;	/* 0 = none */
-	char error[160];	/* one line, "" if ok */
-	char finish_reason[24]; /* as sent, "" if none */
+	bool cancelled_as_planned; /* load.cancel asked for it: no failure (outcome is cancelled) */
+	int http_status;	   /* 0 = none */
+	char error[160];	   /* one line, "" if ok */
+	char finish_reason[24];	   /* as sent, "" if none */
 
 	struct token_event *event; /* n_events of them; owned by the record, may be NULL */
 	int32_t n_events;
@@ -78,7 +83,7 @@ struct record {
 const char *outcome_name(enum outcome o); /* "ok", "connect", "http_4xx" ... as in requests.csv */
 bool outcome_parse(const char *name, enum outcome *out);
 const char *token_source_name(enum token_source s); /* "none", "usage", "events" */
-const char *stamp_source_name(enum stamp_source s); /* "user", "kernel" */
+const char *stamp_source_name(enum stamp_source s); /* "user", "kernel", "virtual" */
 
 /* One line of text for a field: control characters become '?', and what is too long is cut between
  * characters. */

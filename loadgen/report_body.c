@@ -46,13 +46,18 @@ void body_drop_bare_heading(struct body *b)
 void body_init(struct body *b, const struct report_input *in)
 {
 	const struct scenario *s = in->scenario;
+	const char *started = in->started_utc && *in->started_utc ? in->started_utc : NULL;
+	const char *ended = in->ended ? in->ended : "killed";
 
 	*b = (struct body){0};
 	body_say(b, BLOCK_HEADING, "%s%s%s", s->name, s->description && *s->description ? ": " : "",
 		 s->description ? s->description : "");
-	body_say(b, BLOCK_LINE, "seed %llu, started %s, %s", (unsigned long long)s->seed,
-		 in->started_utc && *in->started_utc ? in->started_utc : "at an unknown time",
-		 in->ended ? in->ended : "killed");
+	if (s->clock == RUN_CLOCK_VIRTUAL)
+		body_say(b, BLOCK_LINE, "simulated in virtual time, seed %llu, %s",
+			 (unsigned long long)s->seed, ended);
+	else
+		body_say(b, BLOCK_LINE, "seed %llu, started %s, %s", (unsigned long long)s->seed,
+			 started ? started : "at an unknown time", ended);
 	body_tables(b, in);
 	body_judgement(b, in);
 	body_words(b, in);

@@ -68,11 +68,12 @@ static void define_subtitle(struct buf *defs, const struct scenario *s)
 static void define_common(struct buf *defs, const struct scenario *s, const char *name)
 {
 	size_t longest = 0;
-	char element[32];
+	char element[32], title[512];
 
 	define_text(defs, "name", name, MAX_TITLE);
-	define_text(defs, "title", s->description && *s->description ? s->description : s->name,
-		    MAX_TITLE);
+	snprintf(title, sizeof(title), "%s%s", s->clock == RUN_CLOCK_VIRTUAL ? "Simulated: " : "",
+		 s->description && *s->description ? s->description : s->name);
+	define_text(defs, "title", title, MAX_TITLE);
 	define_subtitle(defs, s);
 	buf_printf(defs, "n_targets = %d\narray target[%d]\n", s->n_targets, s->n_targets);
 	for (int i = 0; i < s->n_targets; i++) {

@@ -137,13 +137,18 @@ static int measure_decimals(const struct curves *c, int target, const struct mea
 	return decimals_for(largest, c->s->repeats > 1);
 }
 
-/* All levels of one kind: its numbers alone are the row's name. */
+/* All levels of one kind that is told by a number of clients or a rate: the numbers alone are the
+ * rows' names. */
 static bool one_kind(const struct scenario *s)
 {
-	for (int i = 1; i < s->n_levels; i++)
-		if (s->levels[i].kind != s->levels[0].kind)
+	for (int i = 0; i < s->n_levels; i++) {
+		const struct level *l = &s->levels[i];
+
+		if (l->kind != s->levels[0].kind || l->arrival == ARRIVAL_RAMP ||
+		    l->arrival == ARRIVAL_TRACE)
 			return false;
-	return s->levels[0].kind != LOAD_SERIAL;
+	}
+	return s->levels[0].kind == LOAD_OPEN || s->levels[0].kind == LOAD_CLOSED;
 }
 
 static void put_load(struct table *t, const struct level *l, bool alone)

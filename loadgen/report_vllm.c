@@ -77,7 +77,7 @@ static bool put_load(struct buf *out, const struct level *l)
 	if (l->kind != LOAD_OPEN || l->concurrency > 0)
 		if (!put_count(out, "Maximum request concurrency:", l->concurrency))
 			return false;
-	return l->kind != LOAD_OPEN || isinf(l->rate_per_s) ||
+	return l->kind != LOAD_OPEN || !isfinite(l->rate_per_s) ||
 	       put_value(out, "Request rate configured (RPS):", l->rate_per_s);
 }
 
@@ -211,7 +211,7 @@ static struct request_list requests_of(const struct report_input *in, const stru
 	struct request_list list = {xcalloc(in->n_records + 1, sizeof(struct record *)), 0};
 
 	for (size_t i = 0; i < in->n_records; i++)
-		if (in->records[i].point == p->id)
+		if (in->records[i].point == p->id && !in->records[i].cancelled_as_planned)
 			list.v[list.n++] = &in->records[i];
 	qsort(list.v, list.n, sizeof(struct record *), by_index);
 	return list;

@@ -34,17 +34,21 @@ static void point_label(const struct scenario *s, const struct point *p, char *o
 
 static void say_counts(struct body *b, const struct report_input *in)
 {
-	int64_t planned = 0, ok = 0, failed = 0, dropped = 0;
+	int64_t planned = 0, ok = 0, failed = 0, dropped = 0, cancelled = 0;
 
 	for (size_t i = 0; i < in->n_points; i++) {
 		planned += in->points[i].planned;
 		ok += in->points[i].ok;
 		failed += in->points[i].failed;
 		dropped += in->points[i].dropped;
+		cancelled += in->points[i].cancelled;
 	}
 	body_say(b, planned == ok + failed + dropped ? BLOCK_LINE : BLOCK_WARNING,
 		 "planned = ok + failed + dropped: %lld = %lld + %lld + %lld", (long long)planned,
 		 (long long)ok, (long long)failed, (long long)dropped);
+	if (cancelled)
+		body_say(b, BLOCK_LINE, "beside them %lld were cancelled, as load.cancel asks",
+			 (long long)cancelled);
 }
 
 static void say_identity(struct body *b, const struct report_input *in, const char *what,
@@ -108,6 +112,11 @@ static void say_client(struct body *b, const struct report_input *in)
 	if (bad > MAX_LINES)
 		body_say(b, BLOCK_WARNING, "and %zu more (points.csv, column verdict_text)",
 			 bad - MAX_LINES);
+	if (in->scenario->clock == RUN_CLOCK_VIRTUAL) {
+		body_say(b, BLOCK_LINE,
+			 "The run was simulated: nothing was sent, and no client could be late.");
+		return;
+	}
 	in_us(largest(in, POINT_FIELD(self.loop_lag_p99_us)), lag, sizeof(lag));
 	in_us(largest(in, POINT_FIELD(self.send_late_p99_us)), late, sizeof(late));
 	if (bad)

@@ -16,10 +16,12 @@
 
 #include "base/check.h"
 #include "base/die.h"
+#include "request_headers.h"
 
 #define MAX_REQUEST_BYTES  (256u << 20)
 #define MAX_ANSWER_BYTES   (16u << 20) /* of an answer that is no stream */
 #define MAX_FIRST_EVENTS   4096	       /* token events that get room before the first has come */
+#define MAX_MORE_EVENTS	   (1 << 18)   /* beyond four times what was asked: it will never end */
 #define CONTAINER(p, T, m) ((T *)((char *)(p)-offsetof(T, m)))
 
 enum request_state { /* each may go to any below it, but STREAM and BODY exclude each other */
@@ -38,13 +40,16 @@ struct request {
 
 	struct sse_in sse;
 	struct buf body;
+	struct buf answer; /* with keep_text */
 	char content_type[64], retry_after[32];
 	int64_t read_ns; /* stamp of the read in progress */
 
 	int32_t token_events;
 	int32_t running_tokens; /* after the last token event */
 	int64_t usage_tokens;	/* the last usage said; -1 = none */
-	int32_t cap_events;
+	int32_t cap_events, max_events;
+	int32_t cancel_after_tokens;  /* 0 = not on purpose */
+	size_t n_prompts, n_finished; /* a batch has several; events that told a finish reason */
 
 	struct timer limit;
 	int64_t last_byte_ns;
@@ -53,7 +58,15 @@ struct request {
 
 void request_name(char out[32], int64_t request_id)
 {
-	snprintf(out, 32, "req-%lld", (long long)request_id);
+	if (request_id >= 0)
+		snprintf(out, 32, "req-%lld", (long long)request_id);
+	else
+		snprintf(out, 32, "preflight");
+}
+
+static bool wants_stream(const struct request_env *env)
+{
+	return env->target->request.stream && !env->dialect->no_tokens;
 }
 
 static void set_state(struct request *q, enum request_state to)
@@ -75,6 +88,7 @@ static void on_sweep(struct deferred *d)
 	env->on_end(q, env->arg);
 	sse_in_release(&q->sse);
 	buf_release(&q->body);
+	buf_release(&q->answer);
 	record_release(&q->rec);
 	free(q);
 }
@@ -180,20 +194,43 @@ static void take_token(struct request *q, const struct reading *r, int64_t t_ns)
 		q->env->on_token(q->env->arg, t_ns);
 }
 
+/* Of an event that repeats all the text so far only its count can tell whether some is new. */
+static bool is_news(const struct request *q, const struct reading *r)
+{
+	return !r->is_cumulative || r->output_tokens < 0 || r->output_tokens > q->running_tokens;
+}
+
 static void take_reading(struct request *q, const struct reading *r, int64_t t_ns)
 {
 	struct record *rec = &q->rec;
 
-	if (r->is_chunk && rec->event1_ns < 0)
+	if (r->is_chunk && rec->event1_ns < 0 && !q->env->dialect->no_tokens)
 		rec->event1_ns = t_ns;
 	if (r->prompt_tokens >= 0)
 		rec->prompt_tokens = (int32_t)r->prompt_tokens;
 	if (r->output_tokens >= 0)
 		q->usage_tokens = r->output_tokens;
+	q->n_finished += r->finish_reason[0] != '\0';
 	if (r->finish_reason[0])
 		memcpy(rec->finish_reason, r->finish_reason, sizeof(rec->finish_reason));
-	if (r->has_token)
+	if (r->has_token && is_news(q, r))
 		take_token(q, r, t_ns);
+}
+
+/* The user has seen enough: the connection is closed in mid-answer. */
+static bool give_up(struct request *q, int64_t t_ns)
+{
+	if (!q->cancel_after_tokens || q->running_tokens < q->cancel_after_tokens)
+		return false;
+	q->rec.cancelled_as_planned = true;
+	finish(q, OUTCOME_CANCELLED, t_ns, "given up after %d tokens, as load.cancel asks",
+	       q->running_tokens);
+	return true;
+}
+
+static struct buf *answer_of(struct request *q)
+{
+	return q->env->keep_text ? &q->answer : NULL;
 }
 
 static bool on_event(const struct sse_event *ev, void *arg)
@@ -202,19 +239,25 @@ static bool on_event(const struct sse_event *ev, void *arg)
 	struct reading r = {0};
 	struct err e;
 
-	if (q->env->dialect->read_event(ev, &r, NULL, &e) != RC_OK) {
+	if (q->env->dialect->read_event(ev, &r, answer_of(q), &e) != RC_OK) {
 		finish(q, OUTCOME_PROTOCOL, q->read_ns, "an event that is %s: \"%.*s\"", e.msg,
 		       ev->len < 60 ? (int)ev->len : 60, ev->data);
 		return false;
 	}
 	take_reading(q, &r, q->read_ns);
-	if (r.is_error)
+	if (q->token_events > q->max_events)
+		finish(q, OUTCOME_PROTOCOL, q->read_ns,
+		       "more than %d events with tokens, of %d asked", q->max_events,
+		       q->rec.planned_output_tokens);
+	else if (r.is_error)
 		finish(q, OUTCOME_IN_BAND_ERROR, q->read_ns, "%s", r.error);
 	else if (r.done && q->token_events > 0)
 		finish(q, OUTCOME_OK, q->read_ns, "%s", "");
 	else if (r.done)
-		finish(q, OUTCOME_EMPTY, q->read_ns, "HTTP %d, and [DONE] without a token",
-		       q->rec.http_status);
+		finish(q, OUTCOME_EMPTY, q->read_ns,
+		       "HTTP %d, and the stream is done without a token", q->rec.http_status);
+	else if (!r.finish_reason[0])
+		give_up(q, q->read_ns);
 	return q->state != REQUEST_OVER;
 }
 
@@ -290,7 +333,7 @@ static bool is_stream(const struct request *q, int status, const char *content_t
 		return false;
 	if (type_has(content_type, "event-stream"))
 		return true;
-	return q->env->target->request.stream && !type_has(content_type, "json") &&
+	return wants_stream(q->env) && !type_has(content_type, "json") &&
 	       !type_has(content_type, "html");
 }
 
@@ -332,9 +375,56 @@ static void on_body(void *owner, const char *bytes, size_t n, int64_t t_ns)
 	}
 }
 
+/* ---- without a wire ---- */
+
+static void on_tokens(void *owner, const int64_t *t_ns, int32_t n)
+{
+	static const struct reading one = {.is_chunk = true,
+					   .has_token = true,
+					   .has_output = true,
+					   .prompt_tokens = -1,
+					   .output_tokens = -1};
+	struct request *q = owner;
+
+	if (q->state == REQUEST_OVER)
+		return;
+	if (q->rec.byte1_ns < 0)
+		q->rec.byte1_ns = t_ns[0];
+	q->last_byte_ns = t_ns[n - 1];
+	for (int32_t i = 0; i < n; i++) {
+		take_reading(q, &one, t_ns[i]);
+		if (give_up(q, t_ns[i]))
+			return;
+	}
+}
+
+/* A stream's tokens have all been told; a whole answer comes now. */
+static void on_answered(void *owner, const struct xfer_answer *a, int64_t t_ns)
+{
+	struct request *q = owner;
+	struct reading r = {.is_chunk = true,
+			    .prompt_tokens = a->prompt_tokens,
+			    .output_tokens = a->output_tokens};
+
+	if (q->state == REQUEST_OVER)
+		return;
+	if (q->state == REQUEST_BODY) {
+		q->rec.byte1_ns = t_ns;
+		r.has_token = r.has_output = true;
+	}
+	record_set_text(r.finish_reason, sizeof(r.finish_reason), a->finish_reason);
+	take_reading(q, &r, t_ns);
+	/* Nothing was dressed as text: as many words stand for it. */
+	for (int32_t i = 0; q->env->keep_text && i < a->output_tokens; i++)
+		buf_puts(&q->answer, i ? " so" : "so");
+	finish(q, OUTCOME_OK, t_ns, "%s", "");
+}
+
+/* ---- the end of the bytes ---- */
+
 static void end_of_stream(struct request *q, enum xfer_end how, const char *why, int64_t t_ns)
 {
-	bool finished = q->rec.finish_reason[0] != '\0';
+	bool finished = q->n_finished >= q->n_prompts;
 
 	if (finished && q->token_events > 0)
 		finish(q, OUTCOME_OK, t_ns, "%s", "");
@@ -363,7 +453,7 @@ static void end_of_body(struct request *q, int64_t t_ns)
 		finish(q, OUTCOME_EMPTY, t_ns, "HTTP %d without a body", q->rec.http_status);
 		return;
 	}
-	if (q->env->dialect->read_body(body, len, &r, NULL, &e) != RC_OK) {
+	if (q->env->dialect->read_body(body, len, &r, answer_of(q), &e) != RC_OK) {
 		finish(q, OUTCOME_PROTOCOL, t_ns, "the answer (%s) is %s: \"%.60s\"",
 		       q->content_type[0] ? q->content_type : "no content type", e.msg, body);
 		return;
@@ -372,8 +462,8 @@ static void end_of_body(struct request *q, int64_t t_ns)
 	if (r.is_error)
 		finish(q, OUTCOME_IN_BAND_ERROR, t_ns, "%s", r.error);
 	else if (!r.is_chunk)
-		finish(q, OUTCOME_PROTOCOL, t_ns, "JSON without choices: \"%.60s\"", body);
-	else if (!r.has_token)
+		finish(q, OUTCOME_PROTOCOL, t_ns, "JSON without an answer: \"%.60s\"", body);
+	else if (!r.has_token && !q->env->dialect->no_tokens)
 		finish(q, OUTCOME_EMPTY, t_ns, "HTTP %d, and an answer without a token",
 		       q->rec.http_status);
 	else
@@ -407,53 +497,39 @@ static void on_end(void *owner, enum xfer_end how, const char *why, int64_t t_ns
 
 /* ---- sending ---- */
 
-/* A header of ours, unless the target sets one of that name. */
-static void add_header(struct buf *out, const struct target *t, const char *name, const char *value)
-{
-	for (int i = 0; i < t->n_headers; i++)
-		if (strcasecmp(t->headers[i].name, name) == 0)
-			return;
-	CHECK(buf_printf(out, "%s: %s\r\n", name, value));
-}
-
-/* A target's header with an empty value takes ours away and puts nothing in its place. */
-static void write_headers(struct buf *out, const struct target *t, int64_t request_id)
-{
-	char name[32];
-
-	request_name(name, request_id);
-	add_header(out, t, "Content-Type", "application/json");
-	add_header(out, t, "Accept", t->request.stream ? "text/event-stream" : "application/json");
-	add_header(out, t, "User-Agent", "loadgen/" PROJECT_VERSION);
-	add_header(out, t, "X-Request-Id", name);
-	if (t->api_key) {
-		char *bearer = xasprintf("Bearer %s", t->api_key);
-
-		add_header(out, t, "Authorization", bearer);
-		free(bearer);
-	}
-	for (int i = 0; i < t->n_headers; i++)
-		if (t->headers[i].value[0])
-			CHECK(buf_printf(out, "%s: %s\r\n", t->headers[i].name,
-					 t->headers[i].value));
-}
-
 static void send_request(struct request *q, const struct planned_request *plan)
 {
-	static const struct xfer_handler handler = {on_connected, on_written, on_head, on_body,
-						    on_end};
+	static const struct xfer_handler handler = {on_connected, on_written, on_head,	  on_body,
+						    on_end,	  on_tokens,  on_answered};
 	const struct request_env *env = q->env;
 	const struct target *t = env->target;
-	struct ask ask = {env->model, plan->text, plan->len, plan->output_tokens, &t->request};
+	struct ask ask = {
+		.model = env->model,
+		.prompt = plan->text,
+		.prompt_len = plan->len,
+		.before = plan->before,
+		.n_before = plan->n_before,
+		.also = plan->also,
+		.n_also = plan->n_also,
+		.output_tokens = plan->output_tokens,
+		.opts = &t->request,
+		.left_out = env->left_out,
+	};
+	bool streams = wants_stream(env);
+	const char *of_dialect = env->dialect->path;
+	char name[32];
 	struct buf path, headers, body;
 	struct xfer_spec spec = {.method = "POST", .keep_alive = true};
 
+	if (!streams && env->dialect->whole_path)
+		of_dialect = env->dialect->whole_path;
+	request_name(name, q->rec.request_id);
 	buf_init(&path, 1u << 16);
 	buf_init(&headers, 1u << 20);
 	buf_init(&body, MAX_REQUEST_BYTES);
 	CHECK(buf_printf(&path, "%s%s", t->prefix ? t->prefix : "",
-			 t->endpoint ? t->endpoint : env->dialect->path));
-	write_headers(&headers, t, q->rec.request_id);
+			 t->endpoint ? t->endpoint : of_dialect));
+	request_headers(&headers, t, env->dialect, true, streams, name, env->left_out);
 	CHECK(env->dialect->build(&ask, &body));
 	spec.path = buf_cstr(&path);
 	spec.headers = buf_cstr(&headers);
@@ -469,6 +545,7 @@ struct request *request_start(const struct request_env *env, const struct planne
 			      const struct record *rec, int64_t now_ns)
 {
 	struct request *q = xcalloc(1, sizeof(*q));
+	int64_t most;
 
 	DCHECK(plan->output_tokens >= 1);
 	q->env = env;
@@ -476,10 +553,15 @@ struct request *request_start(const struct request_env *env, const struct planne
 	q->rec.send_ns = now_ns;
 	q->rec.stamp_source = env->transport_type->stamps;
 	q->usage_tokens = -1;
+	q->cancel_after_tokens = plan->cancel_after_tokens;
+	q->n_prompts = 1 + plan->n_also;
+	most = MAX_MORE_EVENTS + 4 * (int64_t)plan->output_tokens * (int64_t)q->n_prompts;
+	q->max_events = most < INT32_MAX ? (int32_t)most : INT32_MAX;
 	q->limit.fn = on_limit;
 	q->sweep.fn = on_sweep;
 	sse_in_init(&q->sse);
 	buf_init(&q->body, MAX_ANSWER_BYTES);
+	buf_init(&q->answer, MAX_ANSWER_BYTES);
 	if (env->keep_events) {
 		/* One more than asked for: the last event often carries no token of its own. */
 		q->cap_events = plan->output_tokens < MAX_FIRST_EVENTS ? plan->output_tokens + 1
@@ -497,6 +579,11 @@ void request_abort(struct request *q, enum outcome why, const char *error, int64
 		finish(q, why, now_ns, "%s", error);
 }
 
+const char *request_answer(struct request *q)
+{
+	return buf_cstr(&q->body);
+}
+
 struct record request_take_record(struct request *q)
 {
 	struct record rec = q->rec;
@@ -504,4 +591,10 @@ struct record request_take_record(struct request *q)
 	q->rec.event = NULL;
 	q->rec.n_events = 0;
 	return rec;
+}
+
+const char *request_text(struct request *q, size_t *len)
+{
+	*len = buf_size(&q->answer);
+	return buf_cstr(&q->answer);
 }

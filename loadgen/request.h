@@ -28,7 +28,10 @@ struct request_env {
 	const struct transport_type *transport_type;
 	struct transport *transport;
 	const struct limits *limits;
-	bool keep_events; /* fill record.event */
+	const char *const
+		*left_out; /* members and headers not to be sent, NULL-terminated, or NULL */
+	bool keep_events;  /* fill record.event */
+	bool keep_text;	   /* what request_text() gives: costs a JSON tree an event */
 	/* Takes the record with request_take_record(); q is gone after it. */
 	void (*on_end)(struct request *q, void *arg);
 	void *arg;
@@ -43,10 +46,14 @@ struct request *request_start(const struct request_env *env, const struct planne
  * end of the turn. */
 void request_abort(struct request *q, enum outcome why, const char *error, int64_t now_ns);
 
-struct record request_take_record(struct request *q); /* inside on_end */
+/* All inside on_end. The answer is its body if it was no stream, and goes with q. */
+struct record request_take_record(struct request *q);
+const char *request_answer(struct request *q);
+/* With keep_text: what the answer says, valid until on_end returns. */
+const char *request_text(struct request *q, size_t *len);
 
 /* "req-" + id: the X-Request-Id that request `request_id` of a run carries; engines echo it in
- * --truth files. */
+ * --truth files. "preflight" without a number. */
 void request_name(char out[32], int64_t request_id);
 
 #endif

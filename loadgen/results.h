@@ -21,6 +21,7 @@
 
 #include "base/err.h"
 #include "metrics.h"
+#include "preflight_found.h"
 #include "record.h"
 #include "scenario.h"
 
@@ -29,7 +30,7 @@ struct results;
 /* dir NULL: results/<scenario>-<UTC time> below the current folder. Creates it, proves that it can
  * be written, writes scenario.yaml and a first run.json (versions, seed, kernel, CPU, limits in
  * force, start, wall offset; not the host's name). RC_IO / RC_INPUT (a folder that already holds a
- * run is refused). start_ns: the run's zero on CLOCK_MONOTONIC. s outlives it. */
+ * run is refused). start_ns: the run's zero on its clock. s outlives it. */
 enum rc results_create(struct results **out, const char *dir, const struct scenario *s,
 		       int64_t start_ns, struct err *e);
 const char *results_dir(const struct results *r);
@@ -39,6 +40,9 @@ void results_add_record(struct results *r, const struct record *rec); /* request
 void results_add_point(struct results *r, const struct point *p, int64_t level_start_ns,
 		       int64_t level_end_ns);
 void results_flush(struct results *r); /* called a few times a second */
+
+/* What was found at a target before its load, for run.json, which is written anew. */
+void results_add_preflight(struct results *r, int target, const struct preflight_found *f);
 
 /* A scraped engine sample: server.csv, one row a sample and name. */
 void results_add_server(struct results *r, int target, int point, int64_t t_ns, const char *name,

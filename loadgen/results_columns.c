@@ -44,4 +44,8 @@ const struct request_column request_columns[N_REQUEST_COLUMNS] = {
 	FIELD("planned_output_tokens", COL_COUNT, planned_output_tokens),
 	FIELD("streamed", COL_BOOL, streamed),
 	FIELD("prompt_id", COL_COUNT, prompt_id),
+	FIELD("session", COL_COUNT, session),
+	FIELD("turn", COL_COUNT, turn),
+	FIELD("user", COL_COUNT, user),
+	FIELD("cancelled_as_planned", COL_BOOL, cancelled_as_planned),
 };

@@ -177,6 +177,30 @@ static void add_found(cJSON *root, const struct run_story *y)
 	}
 }
 
+cJSON *preflight_json(const char *target, const struct preflight_found *f)
+{
+	cJSON *o = cJSON_CreateObject(), *list;
+
+	cJSON_AddStringToObject(o, "target", target);
+	cJSON_AddBoolToObject(o, "reachable", f->reachable);
+	add_int(o, "models_status", f->status);
+	cJSON_AddStringToObject(o, "models", f->listed);
+	if (!f->asked)
+		return o;
+	cJSON_AddStringToObject(o, "outcome", outcome_name(f->outcome));
+	add_int(o, "http_status", f->http_status);
+	cJSON_AddStringToObject(o, "error", f->error);
+	cJSON_AddBoolToObject(o, "streams", f->streams);
+	cJSON_AddBoolToObject(o, "usage", f->usage);
+	add_int(o, "tokens", f->tokens);
+	add_int(o, "events", f->events);
+	cJSON_AddStringToObject(o, "finish_reason", f->finish_reason);
+	list = cJSON_AddArrayToObject(o, "left_out");
+	for (int i = 0; f->left_out[i]; i++)
+		cJSON_AddItemToArray(list, cJSON_CreateString(f->left_out[i]));
+	return o;
+}
+
 enum rc run_json_write(const char *path, const struct run_story *y, struct err *e)
 {
 	const struct scenario *s = y->scenario;
@@ -191,6 +215,7 @@ enum rc run_json_write(const char *path, const struct run_story *y, struct err *
 	cJSON_AddStringToObject(root, "description", s->description ? s->description : "");
 	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)s->seed);
 	cJSON_AddRawToObject(root, "seed", seed);
+	cJSON_AddStringToObject(root, "clock", s->clock == RUN_CLOCK_VIRTUAL ? "virtual" : "real");
 	add_versions(root);
 	add_host(root);
 	add_limits(root, &s->limits);
@@ -198,6 +223,7 @@ enum rc run_json_write(const char *path, const struct run_story *y, struct err *
 	cJSON_AddStringToObject(root, "started_utc", utc);
 	add_int(root, "start_monotonic_ns", y->start_ns);
 	add_int(root, "wall_minus_monotonic_ns", y->wall_offset_ns);
+	cJSON_AddItemToObject(root, "preflight", cJSON_Duplicate(y->preflight, true));
 	cJSON_AddStringToObject(root, "percentiles", "linear interpolation between closest ranks");
 	if (y->ended) {
 		cJSON_AddStringToObject(root, "ended", y->ended);

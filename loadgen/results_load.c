@@ -73,6 +73,17 @@ static bool token_source_parse(const char *name, enum token_source *out)
 	return false;
 }
 
+static bool stamp_source_parse(const char *name, enum stamp_source *out)
+{
+	for (int s = STAMP_USER; s <= STAMP_VIRTUAL; s++) {
+		if (strcmp(name, stamp_source_name((enum stamp_source)s)) == 0) {
+			*out = (enum stamp_source)s;
+			return true;
+		}
+	}
+	return false;
+}
+
 static int find_target(const struct scenario *s, const char *name)
 {
 	for (int i = 0; i < s->n_targets; i++)
@@ -129,8 +140,7 @@ static enum rc read_request_field(const struct request_column *c, const struct c
 		known = token_source_parse(text, &r->token_source);
 		break;
 	case COL_CLOCK_SOURCE:
-		r->stamp_source = strcmp(text, stamp_source_name(STAMP_KERNEL)) == 0 ? STAMP_KERNEL
-										     : STAMP_USER;
+		known = stamp_source_parse(text, &r->stamp_source);
 		break;
 	case COL_OUTCOME:
 		known = outcome_parse(text, &r->outcome);

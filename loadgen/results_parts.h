@@ -13,7 +13,9 @@
 #include "base/buf.h"
 #include "base/csv.h"
 #include "base/err.h"
+#include "base/jsonx.h"
 #include "metrics.h"
+#include "preflight_found.h"
 #include "scenario.h"
 
 enum column_kind {
@@ -41,7 +43,7 @@ struct request_column {
 	size_t offset, size; /* in struct record */
 };
 
-#define N_REQUEST_COLUMNS 33
+#define N_REQUEST_COLUMNS 37
 extern const struct request_column request_columns[N_REQUEST_COLUMNS];
 
 #define EVENTS_MAGIC   "LGEVENTS"
@@ -66,7 +68,9 @@ struct run_story {
 	int64_t ended_ns;
 	const struct point *points;
 	size_t n_points;
+	const cJSON *preflight; /* an array, an object a target that was looked at */
 };
+cJSON *preflight_json(const char *target, const struct preflight_found *f);
 enum rc run_json_write(const char *path, const struct run_story *story, struct err *e);
 
 /* Whole or not at all, also for a reader who comes in between. */

@@ -72,6 +72,7 @@ static const struct point_column point_tail[] = {
 	POINT(P_INT64, prompt_tokens),
 	POINT(P_INT64, output_tokens),
 	POINT(P_INT64, wasted_tokens),
+	POINT(P_INT64, cancelled),
 	POINT(P_INT64, events),
 	POINT(P_INT64, merged_events),
 	POINT(P_INT64, unstreamed),

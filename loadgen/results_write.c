@@ -28,11 +28,13 @@ struct results {
 	char *dir;
 	const struct scenario *s;
 	int64_t start_ns, wall_offset_ns;
+	int64_t last_end_ns; /* of a point; start_ns before the first */
 	struct csv_writer *requests, *points, *server;
 	int events_fd; /* -1: the scenario wants none */
 	struct buf events;
 	struct point *done; /* what results_close() says of them */
 	size_t n_done;
+	cJSON *preflight;
 	struct err failed; /* the first write that failed; rc 0 = none */
 };
 
@@ -110,11 +112,16 @@ static char *default_folder(const struct scenario *s, int64_t wall_ns)
 	return path;
 }
 
+/* A simulated run ends with its last point; the wall's clock says nothing about it. */
+static int64_t run_now_ns(const struct results *r)
+{
+	return r->s->clock == RUN_CLOCK_VIRTUAL ? r->last_end_ns : monotonic_now_ns();
+}
+
 static enum rc write_run_json(const struct results *r, const char *ended, struct err *e)
 {
-	struct run_story story = {r->s,	    r->start_ns,	r->wall_offset_ns,
-				  ended,    monotonic_now_ns(), r->done,
-				  r->n_done};
+	struct run_story story = {r->s,		 r->start_ns, r->wall_offset_ns, ended,
+				  run_now_ns(r), r->done,     r->n_done,	 r->preflight};
 	char *path = path_in(r, "run.json");
 	enum rc rc = run_json_write(path, &story, e);
 
@@ -147,6 +154,7 @@ void results_add_point(struct results *r, const struct point *p, int64_t level_s
 	results_flush(r); /* never a point without its rows */
 	if (points_put(r->points, r->s, p, r->start_ns, level_start_ns, level_end_ns, &e) != RC_OK)
 		keep_failure(r, &e);
+	r->last_end_ns = level_end_ns;
 	r->done = xreallocarray(r->done, r->n_done + 1, sizeof(*r->done));
 	r->done[r->n_done++] = *p;
 }
@@ -363,6 +371,7 @@ static enum rc release(struct results *r, struct err *e)
 		*e = r->failed;
 	failed.rc = r->failed.rc;
 	buf_release(&r->events);
+	cJSON_Delete(r->preflight);
 	free(r->done);
 	free(r->dir);
 	free(r);
@@ -378,9 +387,12 @@ enum rc results_create(struct results **out, const char *dir, const struct scena
 
 	*out = NULL;
 	r->s = s;
-	r->start_ns = start_ns;
+	r->start_ns = r->last_end_ns = start_ns;
 	r->wall_offset_ns = wall_minus_monotonic_ns();
+	if (s->clock == RUN_CLOCK_VIRTUAL) /* its zero is now */
+		r->wall_offset_ns += monotonic_now_ns() - start_ns;
 	r->events_fd = -1;
+	r->preflight = cJSON_CreateArray();
 	buf_init(&r->events, EVENTS_MAX_BYTES);
 	r->dir = dir ? xstrdup(dir) : default_folder(s, start_ns + r->wall_offset_ns);
 	run_json = path_in(r, "run.json");
@@ -400,6 +412,15 @@ enum rc results_create(struct results **out, const char *dir, const struct scena
 	else
 		*out = r;
 	return rc;
+}
+
+void results_add_preflight(struct results *r, int target, const struct preflight_found *f)
+{
+	struct err failed = {0};
+
+	cJSON_AddItemToArray(r->preflight, preflight_json(r->s->targets[target].name, f));
+	if (write_run_json(r, NULL, &failed) != RC_OK)
+		keep_failure(r, &failed);
 }
 
 enum rc results_close(struct results *r, const char *ended, struct err *e)

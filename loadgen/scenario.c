@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/die.h"
+#include "dialect.h"
 #include "scenario_read.h"
 
 #define MAX_POINTS 1000000
@@ -97,14 +98,18 @@ static const struct field matrix_fields[] = {
 	{0},
 };
 
-/* workload before targets, which start from its request; matrix before the targets that refer to
- * it. */
+static const char *const clock_names[] = {"real", "virtual", NULL}; /* as enum run_clock */
+
+/* Before the targets: clock, which says where they run; workload, whose request they start from;
+ * matrix, which they refer to; sweep, which multiplies them. */
 static const struct field scenario_fields[] = {
 	FIELD("name", field_str, offsetof(struct scenario, name)),
 	FIELD("description", field_text, offsetof(struct scenario, description)),
+	FIELD("clock", field_choice, offsetof(struct scenario, clock), .names = clock_names),
 	FIELD("seed", field_count, offsetof(struct scenario, seed), .min = 0, .max = 9e15),
 	FIELD("workload", read_workload, 0, .required = true),
 	FIELD("matrix", field_map, 0, .fields = matrix_fields),
+	FIELD("sweep", read_sweep, 0),
 	FIELD("targets", read_targets, 0, .required = true),
 	FIELD("load", read_load, 0, .required = true),
 	FIELD("warmup", field_map, 0, .fields = warmup_fields),
@@ -172,6 +177,61 @@ static enum rc check_size(const struct scenario *s, struct err *e)
 	return RC_OK;
 }
 
+/* Requests as a trace has them are there for its own levels only. */
+static enum rc check_trace(const struct scenario *s, struct err *e)
+{
+	const struct ynode *prompts =
+		ynode_get(ynode_get(ydoc_root(s->doc), "workload"), "prompts");
+
+	if (!s->workload.from_trace)
+		return RC_OK;
+	for (int i = 0; i < s->n_levels; i++)
+		if (s->levels[i].arrival != ARRIVAL_TRACE)
+			return ynode_err(prompts, e,
+					 "trace takes its lengths from load.open.trace, which has "
+					 "to be the only load");
+	return RC_OK;
+}
+
+static enum rc check_sessions(const struct scenario *s, struct err *e)
+{
+	const struct ynode *load = ynode_get(ydoc_root(s->doc), "load");
+
+	for (int i = 0; i < s->n_levels; i++)
+		if (s->levels[i].kind == LOAD_SESSIONS && s->levels[i].turns == 0 &&
+		    s->workload.synthetic)
+			return ynode_err(load, e,
+					 "sessions of synthetic prompts have no end of their own, "
+					 "want turns: N");
+	return RC_OK;
+}
+
+/* What some kinds of load ask of every target. */
+static enum rc check_targets(const struct scenario *s, struct err *e)
+{
+	bool batch = false;
+
+	for (int i = 0; i < s->n_levels; i++)
+		batch |= s->levels[i].kind == LOAD_BATCH;
+	if (batch && s->clock == RUN_CLOCK_VIRTUAL)
+		return ynode_err(ynode_get(ydoc_root(s->doc), "load"), e,
+				 "in virtual time a request has one prompt: no batch");
+	for (int i = 0; i < s->n_targets; i++) {
+		const struct target *t = &s->targets[i];
+
+		if (batch && !dialect_find(t->dialect)->batches)
+			return ynode_err(t->node, e,
+					 "load.batch puts many prompts into one request, which %s "
+					 "cannot carry; want dialect: openai-completions",
+					 t->dialect);
+		if (s->cancel.share > 0 && !t->request.stream)
+			return ynode_err(t->node, e,
+					 "load.cancel counts tokens as they come, and this target "
+					 "does not stream");
+	}
+	return RC_OK;
+}
+
 static enum rc apply_sets(struct ydoc *doc, const struct opt_list *sets, struct err *e)
 {
 	enum rc rc = RC_OK;
@@ -222,6 +282,7 @@ static enum rc build(struct scenario **out, struct ydoc *doc, const char *path,
 		.only = only,
 		.files = !archived,
 		.environment = !archived,
+		.place = -1,
 		.request = {.stream = true, .ignore_eos = true},
 	};
 	enum rc rc;
@@ -242,6 +303,12 @@ static enum rc build(struct scenario **out, struct ydoc *doc, const char *path,
 		rc = check_size(s, e);
 	if (!rc)
 		rc = check_find(s, e);
+	if (!rc)
+		rc = check_trace(s, e);
+	if (!rc)
+		rc = check_sessions(s, e);
+	if (!rc)
+		rc = check_targets(s, e);
 	free(r.request.extra_json);
 	if (rc)
 		scenario_free(s);
@@ -286,11 +353,13 @@ void scenario_free(struct scenario *s)
 	for (int i = 0; i < s->n_targets; i++)
 		target_release(&s->targets[i]);
 	free(s->targets);
+	sweep_release(s);
 	free(s->levels);
 	free(s->path);
 	free(s->folder);
 	free(s->name);
 	free(s->description);
+	free(s->trace_file);
 	free(s->workload.file);
 	strings_free(s->workload.text);
 	strings_free(s->output.plots);

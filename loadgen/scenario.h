@@ -15,26 +15,58 @@
 #include "base/opt.h"
 #include "base/yamlx.h"
 
-enum load_kind { LOAD_CLOSED, LOAD_OPEN, LOAD_SERIAL };
+enum load_kind { LOAD_CLOSED, LOAD_OPEN, LOAD_SERIAL, LOAD_SESSIONS, LOAD_BATCH };
 const char *load_kind_name(enum load_kind k); /* "closed" ... as in requests.csv */
 
-enum arrival_kind { ARRIVAL_CONSTANT, ARRIVAL_POISSON, ARRIVAL_GAMMA };
+enum arrival_kind {
+	ARRIVAL_CONSTANT,
+	ARRIVAL_POISSON,
+	ARRIVAL_GAMMA,
+	ARRIVAL_RAMP,  /* Poisson, of a rate that goes evenly from one to another */
+	ARRIVAL_TRACE, /* as recorded */
+};
+
+/* Requests that are given up on purpose, as impatient users do. */
+struct cancel_spec {
+	double share;		  /* of all but warm-ups; 0 = none */
+	struct dist after_tokens; /* so many have come when one is cancelled */
+};
+
+/* A level ends early, and higher ones are not tried, when a target has more to do than it can. */
+struct stop_spec {
+	int64_t ttft_ns; /* first tokens later than this, several in a row; 0 = not asked */
+	int64_t waiting; /* more in the engine's own queue, by its metrics; 0 = not asked */
+};
 
 /* One load level: what every target is put through once a repeat. */
 struct level {
 	enum load_kind kind;
-	int concurrency;   /* closed; serial has 1; open: cap on requests in flight, 0 = none */
-	double rate_per_s; /* open; HUGE_VAL = all at once */
+	/* closed; serial has 1; sessions: users; open: cap on requests in flight, 0 = none */
+	int concurrency;
+	double rate_per_s; /* open; HUGE_VAL = all at once; of a ramp its mean, of a trace NaN */
 	double burstiness; /* gamma shape as vLLM has it; 1 = Poisson */
 	enum arrival_kind arrival;
+	double from_per_s, to_per_s; /* ramp */
+	double speed;		     /* trace: twice as fast is 2 */
+	int64_t span_ns;   /* trace: only the first so much, in the trace's own time; 0 = all */
+	int64_t spread_ns; /* trace: stamps are whole multiples of so much; 0 = they are exact */
 	/* true: a plain renewal process; false: gaps rescaled, so that the last of N comes at
 	 * N/rate */
 	bool renewal;
-	int64_t requests;    /* 0 = by duration */
-	int64_t duration_ns; /* 0 = by requests; with both, what comes first */
+	int batch;	       /* batch: prompts a request, one request at a time; else 0 */
+	int64_t conversations; /* sessions, instead of requests; 0 = by duration */
+	int64_t turns;	       /* sessions: at most so many of a conversation; 0 = all it has */
+	struct dist think_ns;  /* sessions: from the end of an answer to the user's next request */
+	int64_t requests;      /* 0 = by duration */
+	int64_t duration_ns;   /* 0 = by requests; with both, what comes first; a trace may have
+				* neither and ends with its last row */
 };
 
-enum url_scheme { URL_HTTP, URL_HTTPS, URL_UNIX };
+/* URL_PROFILE: no address but an engine that exists only as a profile, in process. */
+enum url_scheme { URL_HTTP, URL_HTTPS, URL_UNIX, URL_PROFILE };
+
+/* Whose time a run is in: the world's, or that of a simulation, which does not wait. */
+enum run_clock { RUN_CLOCK_REAL, RUN_CLOCK_VIRTUAL };
 
 struct header {
 	char *name, *value;
@@ -71,7 +103,11 @@ struct target {
 	char *api_key;	/* resolved from api_key_env or api_key_file; never written anywhere */
 	struct header *headers;
 	int n_headers;
-	struct launch_spec *launch;  /* or NULL; `profile:` becomes one of fakeengine --profile */
+	char *profile;	     /* or NULL: a built-in engine's name, or the path of a file */
+	char **profile_sets; /* "key=value", NULL-terminated, or NULL */
+	/* Or NULL. A profile becomes fakeengine --profile, but under the virtual clock it runs in
+	 * process (URL_PROFILE). */
+	struct launch_spec *launch;
 	struct request_opts request; /* the workload's, overridden by the target's own `request:` */
 	const struct ynode *node;    /* its place in scenario.doc */
 
@@ -83,17 +119,30 @@ struct target {
 	const struct ynode *expect; /* `expect:`, or NULL (expect.h) */
 };
 
-enum prompt_format { PROMPTS_AUTO, PROMPTS_LIMA, PROMPTS_PLAIN };
+enum prompt_format {
+	PROMPTS_AUTO, /* by what the file holds; prompts.h says how each looks */
+	PROMPTS_LIMA,
+	PROMPTS_SHAREGPT,
+	PROMPTS_MT_BENCH,
+	PROMPTS_OPENAI_BATCH,
+	PROMPTS_CUSTOM,
+	PROMPTS_CSV,
+	PROMPTS_PLAIN,
+};
 enum prompt_pick { PICK_SHUFFLE, PICK_SEQUENTIAL };
 
 struct workload_spec {
-	char *file; /* one of file, text, synthetic */
+	char *file; /* one of file, text, synthetic, from_trace */
 	enum prompt_format format;
 	enum prompt_pick pick;
 	int64_t limit; /* use only the first so many records; 0 = all */
 	char **text;   /* NULL-terminated, or NULL */
 	bool synthetic;
-	struct dist input_tokens;  /* synthetic only */
+	struct dist input_tokens;  /* synthetic only: of the words behind the shared prefix */
+	int64_t prefix_tokens;	   /* synthetic only: what each prompt begins with; 0 = nothing */
+	int64_t prefix_groups;	   /* so many different ones, drawn alike often */
+	bool from_trace;	   /* `prompts: trace`: as long as load.open.trace has them */
+	bool output_trace;	   /* and no output_tokens: answers too */
 	bool output_reference;	   /* output_tokens: reference */
 	int64_t output_cap;	   /* `output_tokens: {reference: {max: N}}`; 0 = none */
 	struct dist output_tokens; /* otherwise; default 128, as vLLM's bench has it */
@@ -118,16 +167,29 @@ struct output_spec {
 	int64_t scrape_ns; /* how often /metrics is read; 0 = not; default 500 ms */
 };
 
+/* `sweep:`: every target once for each value, or with several axes for each place of the grid. */
+struct sweep_axis {
+	char *key;     /* of the profile: "scheduler.max_num_seqs" */
+	char **values; /* n of them, as written */
+	int n;
+};
+
 struct scenario {
 	char *path;		  /* of the file; "command line" for a one-point run */
 	char *folder;		  /* of that file, absolute: relative paths start here */
 	char *name, *description; /* description "" when there is none */
 	uint64_t seed;
-	struct target *targets;
+	enum run_clock clock;
+	struct target *targets; /* the sweep's places of a target one after the other */
 	int n_targets;
+	struct sweep_axis *sweep;
+	int n_sweep;
 	struct workload_spec workload;
 	struct level *levels;
 	int n_levels;
+	char *trace_file; /* load.open.trace, absolute; or NULL */
+	struct cancel_spec cancel;
+	struct stop_spec stop_when;
 	bool interleave; /* all targets at once, level by level, with equal arrivals */
 	bool find;	 /* levels are a grid of rising loads to be searched, not walked (find.h) */
 	int64_t warmup_requests; /* one at a time per target; recorded as "warmup", in no figure */

@@ -49,7 +49,7 @@ static void patch_target(struct patches *p, const struct scenario *s, const stru
 		if (header_is_secret(headers->child[i]->key, headers->child[i]->text))
 			patch(p, headers->child[i], redacted);
 	if (profile)
-		patch(p, profile, t->launch->args[1]); /* --profile X */
+		patch(p, profile, t->profile);
 	else if (t->launch)
 		patch(p, ynode_get(ynode_get(t->node, "launch"), "program"), t->launch->program);
 	if (key_file) {
@@ -108,6 +108,7 @@ bool scenario_emit(const struct scenario *s, struct buf *out)
 
 	patch(&p, ynode_get(ynode_get(ynode_get(root, "workload"), "prompts"), "file"),
 	      s->workload.file);
+	patch(&p, ynode_get(ynode_get(ynode_get(root, "load"), "open"), "trace"), s->trace_file);
 	for (int i = 0; i < s->n_targets; i++)
 		patch_target(&p, s, &s->targets[i]);
 	v = view(s, &p, root);

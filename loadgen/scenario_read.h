@@ -16,6 +16,7 @@
 
 #define MAX_TIME_NS	(INT64_C(30) * 24 * 3600 * 1000000000) /* of any duration in a scenario */
 #define MAX_TOKENS	10000000			       /* of a prompt or an answer */
+#define MAX_TARGETS	1000
 #define MAX_CONCURRENCY 1000000
 /* Of one level: a request's id has seven digits for its place in a level (phases.h). */
 #define MAX_REQUESTS 9999999
@@ -26,6 +27,7 @@ struct reader {
 	const struct opt_list *only; /* names of --target; empty = all */
 	bool files;		     /* named files must be there: not so in an archived scenario */
 	bool environment; /* variables and key files are read: only for targets that are wanted */
+	int place;	  /* of the sweep: what the targets that are read become; -1 = no sweep */
 	struct request_opts request; /* workload.request, which targets start from */
 };
 
@@ -72,10 +74,24 @@ READER(field_strings);	/* char **: NULL-terminated, each as field_str */
 READER(field_node);	/* const struct ynode *: kept for later */
 READER(field_file);	/* char *: absolute; a readable regular file */
 
+/* struct dist: a number or a duration, or a map with `dist` and its parameters. */
+READER(read_token_dist);
+READER(read_duration_dist); /* ns */
+
+/* RC_INPUT if a key stands where it means nothing. */
+enum rc refuse_key(const struct ynode *map, const char *key, const char *beside, struct err *e);
+
 /* Whole sections, each in a file of its name; *out is the scenario. */
 READER(read_workload);
 READER(read_targets);
 READER(read_load);
+READER(read_sweep);
+
+/* How many targets one becomes by the sweep (1 without one), and what it is at one of the places,
+ * from 0: its name and its profile's values. */
+int sweep_places(const struct scenario *s);
+void sweep_place(const struct scenario *s, int place, struct target *t);
+void sweep_release(struct scenario *s);
 
 /* `request:` of the workload and of a target: fills a struct request_opts. */
 extern const struct field request_fields[];

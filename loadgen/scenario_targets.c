@@ -10,9 +10,8 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/die.h"
+#include "dialect_names.h"
 #include "scenario_read.h"
-
-#define MAX_TARGETS 1000
 
 /* ---- engines to launch ---- */
 
@@ -93,12 +92,7 @@ static READER(read_profile)
 		free(profile);
 		return rc;
 	}
-	t->launch = launch_new();
-	t->launch->program = xstrdup("fakeengine");
-	strings_push(&t->launch->args, xstrdup("--profile"));
-	strings_push(&t->launch->args, profile);
-	strings_push(&t->launch->args, xstrdup("--port"));
-	strings_push(&t->launch->args, xstrdup("0"));
+	t->profile = profile;
 	return RC_OK;
 }
 
@@ -116,20 +110,39 @@ static READER(read_profile_set)
 		char *value = NULL;
 
 		rc = field_str(r, f, n->child[i], &value, e);
-		if (!rc) {
-			strings_push(&t->launch->args, xstrdup("--set"));
-			strings_push(&t->launch->args, xasprintf("%s=%s", n->child[i]->key, value));
-		}
+		if (!rc)
+			strings_push(&t->profile_sets, xasprintf("%s=%s", n->child[i]->key, value));
 		free(value);
 	}
 	return rc;
+}
+
+/* An engine of our own: over HTTP on a free port, or in process, where it has no address. */
+static void place_profile(const struct scenario *s, struct target *t)
+{
+	if (s->clock == RUN_CLOCK_VIRTUAL) {
+		t->scheme = URL_PROFILE;
+		t->url = xasprintf("profile:%s", t->profile);
+		t->prefix = xstrdup("");
+		return;
+	}
+	t->launch = launch_new();
+	t->launch->program = xstrdup("fakeengine");
+	strings_push(&t->launch->args, xstrdup("--profile"));
+	strings_push(&t->launch->args, xstrdup(t->profile));
+	strings_push(&t->launch->args, xstrdup("--port"));
+	strings_push(&t->launch->args, xstrdup("0"));
+	for (char **set = t->profile_sets; set && *set; set++) {
+		strings_push(&t->launch->args, xstrdup("--set"));
+		strings_push(&t->launch->args, xstrdup(*set));
+	}
 }
 
 /* ---- a target ---- */
 
 static READER(read_dialect)
 {
-	static const char *const names[] = {"openai-chat", "openai-completions", NULL};
+	static const char *const names[] = {DIALECTS(DIALECT_NAME) NULL};
 	char **dialect = out;
 	int i;
 	enum rc rc = ynode_choice(n, names, &i, e);
@@ -201,7 +214,7 @@ static enum rc check_labels(struct scenario *s, const struct target *t, bool lis
 /* Keys that need one another, and a name of its own. */
 static enum rc check_target(const struct target *all, const struct target *t, struct err *e)
 {
-	if (!t->url && !t->launch)
+	if (!t->url && !t->launch && !t->profile)
 		return ynode_err(t->node, e,
 				 "url, launch or profile is missing: where is this engine?");
 	for (const struct target *o = all; o < t; o++)
@@ -214,6 +227,8 @@ static enum rc check_target(const struct target *all, const struct target *t, st
 void target_release(struct target *t)
 {
 	free(t->name);
+	free(t->profile);
+	strings_free(t->profile_sets);
 	free(t->url);
 	free(t->host);
 	free(t->prefix);
@@ -261,6 +276,10 @@ static enum rc read_target(struct reader *r, const struct ynode *n, struct err *
 	r->environment &= is_wanted(r->only, name ? name->text : NULL);
 	rc = read_map(r, n, target_fields, t, e);
 	r->environment = environment;
+	if (!rc && r->place >= 0)
+		sweep_place(r->s, r->place, t);
+	if (!rc && t->profile)
+		place_profile(r->s, t);
 	return rc ? rc : check_target(r->s->targets, t, e);
 }
 
@@ -294,6 +313,43 @@ static enum rc choose(struct scenario *s, const struct opt_list *only, struct er
 	return RC_OK;
 }
 
+/* Under the virtual clock nothing exists but what is simulated. */
+static enum rc check_clock(const struct scenario *s, struct err *e)
+{
+	for (int i = 0; i < s->n_targets && s->clock == RUN_CLOCK_VIRTUAL; i++)
+		if (!s->targets[i].profile)
+			return ynode_err(s->targets[i].node, e,
+					 "\"%.100s\" is a real engine, and the clock is virtual; "
+					 "give it `profile:` (`fakeengine profiles` lists them), "
+					 "choose others with --target, or run it with --clock real",
+					 s->targets[i].name);
+	return RC_OK;
+}
+
+/* The wanted targets once more, one for each place of the sweep's grid. */
+static enum rc multiply(struct reader *r, const struct ynode *n, struct err *e)
+{
+	struct scenario *s = r->s;
+	struct target *once = s->targets;
+	int n_once = s->n_targets, places = sweep_places(s);
+	enum rc rc = RC_OK;
+
+	if (!s->n_sweep)
+		return RC_OK;
+	if ((int64_t)n_once * places > MAX_TARGETS)
+		return ynode_err(n, e, "%d targets at %d places of the sweep are more than %d",
+				 n_once, places, MAX_TARGETS);
+	s->targets = xcalloc((size_t)n_once * (size_t)places, sizeof(*s->targets));
+	s->n_targets = 0;
+	for (int i = 0; i < n_once; i++) {
+		for (r->place = 0; r->place < places && !rc; r->place++)
+			rc = read_target(r, once[i].node, e);
+		target_release(&once[i]);
+	}
+	free(once);
+	return rc;
+}
+
 READER(read_targets)
 {
 	struct scenario *s = out;
@@ -309,6 +365,10 @@ READER(read_targets)
 		rc = read_target(r, n->child[i], e);
 	if (!rc)
 		rc = choose(s, r->only, e);
+	if (!rc)
+		rc = check_clock(s, e);
+	if (!rc)
+		rc = multiply(r, n, e);
 	for (int i = 0; i < s->n_targets && !rc; i++)
 		rc = check_labels(s, &s->targets[i], listed, e);
 	return rc;

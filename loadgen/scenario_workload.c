@@ -15,92 +15,7 @@
 
 #define MAX_EXTRA_BYTES (1u << 20)
 
-/* ---- token counts: a number or a distribution ---- */
-
-struct dist_spec {
-	const char *name;
-	int64_t mean, min, max; /* -1: not given */
-	double cv;
-};
-
-static READER(read_dist_name)
-{
-	return ynode_str(n, out, e);
-}
-
-/* A key that means nothing where it stands. */
-static enum rc refuse_key(const struct ynode *map, const char *key, const char *beside,
-			  struct err *e)
-{
-	const struct ynode *n = ynode_get(map, key);
-
-	return n ? ynode_err(n, e, "means nothing beside %s", beside) : RC_OK;
-}
-
-static enum rc need_key(const struct ynode *map, const char *key, struct err *e)
-{
-	return ynode_get(map, key) ? RC_OK : ynode_err(map, e, "%s is missing", key);
-}
-
-/* What each kind needs and what it has no use for. */
-static enum rc check_dist_keys(const struct ynode *n, enum dist_kind kind, struct err *e)
-{
-	bool uniform = kind == DIST_UNIFORM;
-	enum rc rc = need_key(n, uniform ? "min" : "mean", e);
-
-	if (!rc && uniform)
-		rc = need_key(n, "max", e);
-	if (!rc && uniform)
-		rc = refuse_key(n, "mean", dist_name(kind), e);
-	if (!rc && (uniform || kind == DIST_CONSTANT || kind == DIST_EXPONENTIAL))
-		rc = refuse_key(n, "cv", dist_name(kind), e);
-	return rc;
-}
-
-static READER(read_dist)
-{
-	static const struct field fields[] = {
-		FIELD("dist", read_dist_name, offsetof(struct dist_spec, name), .required = true),
-		FIELD("mean", field_count, offsetof(struct dist_spec, mean), .min = 1,
-		      .max = MAX_TOKENS),
-		FIELD("cv", field_num, offsetof(struct dist_spec, cv), .min = 0, .max = 100),
-		FIELD("min", field_count, offsetof(struct dist_spec, min), .min = 1,
-		      .max = MAX_TOKENS),
-		FIELD("max", field_count, offsetof(struct dist_spec, max), .min = 1,
-		      .max = MAX_TOKENS),
-		{0},
-	};
-	struct dist_spec spec = {.mean = -1, .min = -1, .max = -1};
-	struct dist *d = out;
-	struct err why;
-	enum rc rc;
-
-	*d = (struct dist){.kind = DIST_CONSTANT, .min = 0, .max = HUGE_VAL};
-	if (n->kind != YNODE_MAP) {
-		rc = ynode_count(n, 1, MAX_TOKENS, &spec.mean, e);
-		d->mean = (double)spec.mean;
-		return rc;
-	}
-	rc = read_map(r, n, fields, &spec, e);
-	if (rc)
-		return rc;
-	if (dist_kind_parse(spec.name, &d->kind, &why) != RC_OK)
-		return ynode_err(ynode_get(n, "dist"), e, "%s", why.msg);
-	rc = check_dist_keys(n, d->kind, e);
-	if (rc)
-		return rc;
-	d->mean = spec.mean > 0 ? (double)spec.mean : 0;
-	d->cv = spec.cv;
-	if (spec.min > 0)
-		d->min = (double)spec.min;
-	if (spec.max > 0)
-		d->max = (double)spec.max;
-	if (dist_check(d, &why) != RC_OK)
-		return ynode_err(n, e, "%s", why.msg);
-	/* A heavy tail could ask for more than any count holds. */
-	d->max = fmin(d->max, MAX_TOKENS);
-	return RC_OK;
-}
+/* ---- how long answers are to be ---- */
 
 static READER(read_reference)
 {
@@ -131,7 +46,7 @@ static READER(read_output_tokens)
 		return ynode_err(n, e,
 				 "want a number, a distribution such as {dist: lognormal, mean: "
 				 "128, cv: 0.5}, reference, or {reference: {max: 512}}");
-	return read_dist(r, f, n, &w->output_tokens, e);
+	return read_token_dist(r, f, n, &w->output_tokens, e);
 }
 
 /* ---- prompts ---- */
@@ -156,10 +71,19 @@ static READER(read_text)
 	return RC_OK;
 }
 
+static const struct field prefix_fields[] = {
+	FIELD("tokens", field_count, offsetof(struct workload_spec, prefix_tokens), .min = 1,
+	      .max = MAX_TOKENS, .required = true),
+	FIELD("groups", field_count, offsetof(struct workload_spec, prefix_groups), .min = 1,
+	      .max = 1e6),
+	{0},
+};
+
 static READER(read_synthetic)
 {
 	static const struct field fields[] = {
-		FIELD("input_tokens", read_dist, offsetof(struct workload_spec, input_tokens),
+		FIELD("shared_prefix", field_map, 0, .fields = prefix_fields),
+		FIELD("input_tokens", read_token_dist, offsetof(struct workload_spec, input_tokens),
 		      .required = true),
 		{0},
 	};
@@ -168,8 +92,10 @@ static READER(read_synthetic)
 	return read_map(r, n, fields, out, e);
 }
 
-static const char *const format_names[] = {"auto", "lima", "plain", NULL}; /* enum prompt_format */
-static const char *const pick_names[] = {"shuffle", "sequential", NULL};   /* enum prompt_pick */
+/* enum prompt_format */
+static const char *const format_names[] = {"auto",   "lima", "sharegpt", "mt-bench", "openai-batch",
+					   "custom", "csv",  "plain",	 NULL};
+static const char *const pick_names[] = {"shuffle", "sequential", NULL}; /* enum prompt_pick */
 
 /* Only the first user turn is asked; other values come with conversations. */
 static READER(read_turns)
@@ -196,10 +122,16 @@ static READER(read_prompts)
 		{0},
 	};
 	struct workload_spec *w = out;
-	enum rc rc = read_map(r, n, fields, w, e);
-	int sources = !!w->file + !!w->text + w->synthetic;
-	const char *source = w->text ? "text" : "synthetic";
+	enum rc rc;
+	int sources;
+	const char *source;
 
+	w->from_trace = n->kind == YNODE_SCALAR && n->text && strcmp(n->text, "trace") == 0;
+	if (w->from_trace)
+		return RC_OK;
+	rc = read_map(r, n, fields, w, e);
+	sources = !!w->file + !!w->text + w->synthetic;
+	source = w->text ? "text" : "synthetic";
 	if (!rc && sources != 1)
 		rc = ynode_err(n, e, "%s, want one of file, text and synthetic",
 			       sources ? "got several sources" : "no source");
@@ -290,7 +222,9 @@ READER(read_workload)
 
 	w->output_tokens =
 		(struct dist){.kind = DIST_CONSTANT, .mean = 128, .min = 0, .max = HUGE_VAL};
+	w->prefix_groups = 1;
 	rc = read_map(r, n, fields, w, e);
+	w->output_trace = w->from_trace && !ynode_get(n, "output_tokens");
 	if (!rc && w->output_reference && (!w->file || w->format == PROMPTS_PLAIN))
 		return ynode_err(
 			ynode_get(n, "output_tokens"), e,

@@ -236,7 +236,8 @@ static void on_end(void *owner, enum xfer_end how, const char *why, int64_t t_ns
 
 static void on_timer(struct timer *t, int64_t now_ns)
 {
-	static const struct xfer_handler handler = {on_stamp, on_stamp, on_head, on_body, on_end};
+	static const struct xfer_handler handler = {on_stamp, on_stamp, on_head, on_body,
+						    on_end,   NULL,	NULL};
 	struct scrape *s = (struct scrape *)((char *)t - offsetof(struct scrape, timer));
 	struct xfer_spec spec = {.method = "GET",
 				 .path = s->path,
@@ -289,7 +290,7 @@ enum rc scrape_new(struct scrape **out, struct evloop *loop, const struct target
 	buf_init(&s->page, MAX_PAGE_BYTES);
 	s->path = xasprintf("%s/metrics", t->prefix ? t->prefix : "");
 	s->headers = make_headers(t);
-	evloop_timer(loop, &s->timer, monotonic_now_ns());
+	evloop_timer(loop, &s->timer, evloop_now_ns(loop));
 	*out = s;
 	return RC_OK;
 }

@@ -10,6 +10,8 @@ const struct transport_type *transport_for(const struct target *t)
 		return &transport_curl;
 	case URL_UNIX:
 		return &transport_unix;
+	case URL_PROFILE:
+		return &transport_sim;
 	default:
 		return &transport_http1;
 	}
@@ -45,4 +47,4 @@ static void silent_end(void *owner, enum xfer_end how, const char *why, int64_t 
 }
 
 const struct xfer_handler xfer_silent = {silent_stamp, silent_stamp, silent_head, silent_body,
-					 silent_end};
+					 silent_end,   NULL,	     NULL};

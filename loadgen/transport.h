@@ -1,9 +1,9 @@
 /*
- * How a request travels: a contract with three rows. transport_http1 (plain HTTP/1.1 on libevent,
+ * How a request travels: a contract with four rows. transport_http1 (plain HTTP/1.1 on libevent,
  * kernel receive stamps, keep-alive) is the measuring instrument; transport_unix is the same over
  * unix sockets, which have no kernel stamps; transport_curl (libcurl multi on the same loop)
- * carries https. Knows no JSON, no SSE, no scenario but the target's address; keeps no time limits
- * but the connection's.
+ * carries https; transport_sim goes nowhere: an engine in process, in virtual time. Knows no JSON,
+ * no SSE, no scenario but the target's address; keeps no time limits but the connection's.
  */
 #ifndef LOADGEN_TRANSPORT_H
 #define LOADGEN_TRANSPORT_H
@@ -52,6 +52,12 @@ struct xfer_head {
 	const char *retry_after;  /* "" if none */
 };
 
+/* What the last events of an answer say, where there are none (struct xfer_handler). */
+struct xfer_answer {
+	int32_t prompt_tokens, output_tokens;
+	const char *finish_reason;
+};
+
 /* Called on the loop thread, never from inside start(). t_ns is the read's stamp: the kernel's
  * where the transport has it; it never goes back within a request. After end() the xfer is gone. A
  * callback may cancel its own request. When a kept connection turns out to be closed the request is
@@ -62,6 +68,12 @@ struct xfer_handler {
 	void (*head)(void *owner, const struct xfer_head *h, int64_t t_ns);
 	void (*body)(void *owner, const char *bytes, size_t n, int64_t t_ns);
 	void (*end)(void *owner, enum xfer_end how, const char *why, int64_t t_ns);
+
+	/* Instead of body(), from a transport without a wire, so that no token is dressed as bytes:
+	 * of a stream, n more tokens, one by one at these times; of any answer, its end. NULL where
+	 * nothing is generated. */
+	void (*tokens)(void *owner, const int64_t *t_ns, int32_t n);
+	void (*answered)(void *owner, const struct xfer_answer *a, int64_t t_ns);
 };
 
 extern const struct xfer_handler xfer_silent; /* for leave(): hears everything, says nothing */
@@ -101,7 +113,7 @@ struct transport_type {
 	void (*close)(struct transport *t); /* cancels everything */
 };
 
-extern const struct transport_type transport_http1, transport_unix, transport_curl;
+extern const struct transport_type transport_http1, transport_unix, transport_curl, transport_sim;
 const struct transport_type *transport_for(const struct target *t); /* by URL scheme */
 
 #endif

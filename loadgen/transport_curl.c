@@ -150,9 +150,12 @@ static enum xfer_end verdict(const struct xfer *x, CURLcode code)
 	case CURLE_SSL_INVALIDCERTSTATUS:
 	case CURLE_SSL_CLIENTCERT:
 		return XFER_TLS;
+	case CURLE_RECV_ERROR: /* also for chunks that are none, which only its words tell */
+		if (strstr(x->curl_why, "chunk"))
+			return XFER_PROTOCOL;
+		return headed ? XFER_TRUNCATED : XFER_CLOSED;
 	case CURLE_GOT_NOTHING:
 	case CURLE_SEND_ERROR:
-	case CURLE_RECV_ERROR:
 	case CURLE_PARTIAL_FILE:
 	case CURLE_HTTP2_STREAM:
 		return headed ? XFER_TRUNCATED : XFER_CLOSED;
@@ -270,6 +273,9 @@ static const char *read_header(struct head *h, const char *line, size_t n)
 	if (take_header(line, n, "Transfer-Encoding", value, sizeof(value)))
 		h->chunked = true;
 	if (take_header(line, n, "Content-Length", value, sizeof(value))) {
+		/* curl reads up to the close where this is no number that it can hold */
+		if (!*value || value[strspn(value, "0123456789")] || strlen(value) > 18)
+			return "a length of the body that is none";
 		if (h->content_length[0] && strcmp(h->content_length, value) != 0)
 			return "two different lengths of the body";
 		snprintf(h->content_length, sizeof(h->content_length), "%.31s", value);

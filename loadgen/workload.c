@@ -12,7 +12,10 @@
 #include "base/check.h"
 #include "base/die.h"
 #include "base/dist.h"
+#include "base/log.h"
 #include "base/rng.h"
+#include "phases.h"
+#include "prompts.h"
 
 #define MAX_SET_BYTES	 (1u << 30)
 #define MAX_PROMPT_BYTES (256u << 20)
@@ -39,15 +42,20 @@ static const char *const words[128] = {
 
 struct workload {
 	const struct workload_spec *spec; /* the scenario's, which outlives this */
+	const struct cancel_spec *cancel;
 	uint64_t seed;
-	struct prompt *prompt;
-	size_t n_prompts;
+	struct prompt_set set;
+	size_t n_prompts; /* the first so many of the set are used */
 
 	/* The order in use. Requests of a level ask for one order many times, so one is kept. */
 	uint32_t *order;
 	uint64_t order_of; /* stream index of `order`; ORDER_NONE at first */
 
-	struct buf text; /* of the last synthetic prompt */
+	struct trace trace; /* n 0: none */
+
+	struct buf text;      /* of the last synthetic prompt */
+	struct message *also; /* of the last batch; texts owned */
+	size_t n_also;
 };
 
 #define ORDER_NONE UINT64_MAX
@@ -72,15 +80,26 @@ static enum rc read_file(struct workload *w, struct err *e)
 	rc = (enum rc)buf_read_file(&b, spec->file, e);
 	if (!rc && format == PROMPTS_AUTO)
 		rc = prompts_detect(spec->file, buf_head(&b), buf_size(&b), &format, e);
-	if (!rc && format == PROMPTS_LIMA)
-		rc = prompts_parse_lima(spec->file, buf_head(&b), buf_size(&b), &w->prompt,
-					&w->n_prompts, e);
-	else if (!rc)
-		rc = prompts_parse_plain(spec->file, buf_head(&b), buf_size(&b), &w->prompt,
-					 &w->n_prompts, e);
+	if (!rc)
+		rc = prompts_parse(&w->set, format, spec->file, buf_head(&b), buf_size(&b), e);
 	buf_release(&b);
-	if (!rc && !w->n_prompts)
+	if (!rc && !w->set.n)
 		return err_set(e, RC_INPUT, "%s: holds no prompts", spec->file);
+	if (!rc && w->set.skipped)
+		log_info("%s: %zu conversations without a human's words are left out of %zu",
+			 spec->file, w->set.skipped, w->set.skipped + w->set.n);
+	return rc;
+}
+
+static enum rc read_trace(struct workload *w, const char *file, struct err *e)
+{
+	enum rc rc = trace_read(&w->trace, file, e);
+
+	if (!rc && w->spec->from_trace && w->spec->output_reference)
+		rc = err_set(e, RC_INPUT, "%s: a trace has no answers of its own", file);
+	if (!rc && w->trace.skipped)
+		log_info("%s: %zu failed requests (0 tokens) are left out of %zu", file,
+			 w->trace.skipped, w->trace.skipped + w->trace.n);
 	return rc;
 }
 
@@ -90,36 +109,70 @@ static void copy_text(struct workload *w)
 
 	while (w->spec->text[n])
 		n++;
-	w->prompt = xcalloc(n, sizeof(*w->prompt));
-	for (; w->n_prompts < n; w->n_prompts++) {
-		struct prompt *p = &w->prompt[w->n_prompts];
+	w->set.v = xcalloc(n, sizeof(*w->set.v));
+	for (; w->set.n < n; w->set.n++) {
+		struct prompt *p = &w->set.v[w->set.n];
 
-		p->text = xstrdup(w->spec->text[w->n_prompts]);
-		p->len = strlen(p->text);
+		p->n_turns = 1;
+		p->turn = xcalloc(1, sizeof(*p->turn));
+		p->turn[0].text = xstrdup(w->spec->text[w->set.n]);
+		p->turn[0].len = strlen(p->turn[0].text);
 	}
 }
 
-static void apply_limit(struct workload *w)
+/* Of a conversation, how many turns some level asks at most. */
+static size_t turns_asked(const struct scenario *s)
 {
-	size_t limit = (size_t)w->spec->limit;
+	size_t most = 1;
 
-	if (!limit || limit >= w->n_prompts)
-		return;
-	for (size_t i = limit; i < w->n_prompts; i++)
-		free(w->prompt[i].text);
-	w->n_prompts = limit;
+	for (int i = 0; i < s->n_levels; i++) {
+		const struct level *l = &s->levels[i];
+
+		if (l->kind == LOAD_SESSIONS && !l->turns)
+			return SIZE_MAX;
+		if (l->kind == LOAD_SESSIONS && (size_t)l->turns > most)
+			most = (size_t)l->turns;
+	}
+	return most;
 }
 
-static enum rc check_references(const struct workload *w, struct err *e)
+static enum rc check_references(const struct workload *w, const struct scenario *s, struct err *e)
 {
+	size_t asked = turns_asked(s);
+
 	if (!w->spec->output_reference)
 		return RC_OK;
 	for (size_t i = 0; i < w->n_prompts; i++)
-		if (!w->prompt[i].reference_tokens)
+		for (size_t k = 0; k < w->set.v[i].n_turns && k < asked; k++)
+			if (!w->set.v[i].turn[k].reference_tokens)
+				return err_set(e, RC_INPUT,
+					       "%s: record %zu has no answer%s, and "
+					       "workload.output_tokens: reference asks for its "
+					       "length",
+					       w->spec->file, i + 1,
+					       k ? " to one of its later turns" : "");
+	return RC_OK;
+}
+
+/* All turns of a level's conversations need ids of their own. Told by the longest conversation. */
+static enum rc check_sessions(const struct workload *w, const struct scenario *s, struct err *e)
+{
+	for (int i = 0; i < s->n_levels; i++) {
+		const struct level *l = &s->levels[i];
+		int64_t longest = w->n_prompts ? 1 : l->turns;
+
+		for (size_t k = 0; k < w->n_prompts; k++)
+			if (w->set.v[k].n_turns > (size_t)longest)
+				longest = (int64_t)w->set.v[k].n_turns;
+		if (l->turns && l->turns < longest)
+			longest = l->turns;
+		if (l->conversations && longest > (PHASE_ID_STRIDE - 1) / l->conversations)
 			return err_set(e, RC_INPUT,
-				       "%s: record %zu has no answer, and workload.output_tokens: "
-				       "reference asks for its length",
-				       w->spec->file, i + 1);
+				       "load.sessions: %lld conversations of up to %lld turns are "
+				       "more than the %lld requests that a level may have",
+				       (long long)l->conversations, (long long)longest,
+				       (long long)PHASE_ID_STRIDE - 1);
+	}
 	return RC_OK;
 }
 
@@ -130,16 +183,23 @@ enum rc workload_new(struct workload **out, const struct scenario *s, struct err
 
 	*out = NULL;
 	w->spec = &s->workload;
+	w->cancel = &s->cancel;
 	w->seed = s->seed;
 	w->order_of = ORDER_NONE;
 	buf_init(&w->text, MAX_PROMPT_BYTES);
-	if (w->spec->file)
+	if (s->trace_file)
+		rc = read_trace(w, s->trace_file, e);
+	if (!rc && w->spec->file)
 		rc = read_file(w, e);
-	else if (w->spec->text)
+	else if (!rc && w->spec->text)
 		copy_text(w);
 	if (!rc) {
-		apply_limit(w);
-		rc = check_references(w, e);
+		w->n_prompts = w->spec->limit && (size_t)w->spec->limit < w->set.n
+				       ? (size_t)w->spec->limit
+				       : w->set.n;
+		rc = check_references(w, s, e);
+		if (!rc)
+			rc = check_sessions(w, s, e);
 	}
 	if (rc) {
 		workload_free(w);
@@ -150,11 +210,20 @@ enum rc workload_new(struct workload **out, const struct scenario *s, struct err
 	return RC_OK;
 }
 
+static void drop_batch(struct workload *w)
+{
+	while (w->n_also)
+		free(w->also[--w->n_also].text);
+}
+
 void workload_free(struct workload *w)
 {
 	if (!w)
 		return;
-	prompts_free(w->prompt, w->n_prompts);
+	prompts_release(&w->set);
+	trace_release(&w->trace);
+	drop_batch(w);
+	free(w->also);
 	free(w->order);
 	buf_release(&w->text);
 	free(w);
@@ -163,6 +232,11 @@ void workload_free(struct workload *w)
 size_t workload_prompts(const struct workload *w)
 {
 	return w->n_prompts;
+}
+
+const struct trace *workload_trace(const struct workload *w)
+{
+	return w->trace.n ? &w->trace : NULL;
 }
 
 /* Place k of the orders of this level, one behind the other. */
@@ -184,68 +258,200 @@ static size_t pick(struct workload *w, int level, int repeat, int64_t k)
 	return w->order[k % n];
 }
 
-static void write_words(struct buf *b, struct rng *r, int64_t n)
+/* Appends n words of a stream. */
+static void write_words(struct workload *w, const char *purpose, uint64_t stream, int64_t n)
 {
 	uint32_t bits = 0;
+	struct rng r;
 
-	buf_clear(b);
+	rng_init(&r, w->seed, purpose, stream);
 	for (int64_t i = 0; i < n; i++, bits >>= 7) {
 		if (i % 4 == 0)
-			bits = rng_u32(r);
-		if (i)
-			buf_putc(b, ' ');
-		buf_puts(b, words[bits & 127]);
+			bits = rng_u32(&r);
+		if (buf_size(&w->text))
+			buf_putc(&w->text, ' ');
+		buf_puts(&w->text, words[bits & 127]);
 	}
 }
 
-static void plan_synthetic(struct workload *w, uint64_t stream, int64_t k,
-			   struct planned_request *out)
+static void give_text(struct workload *w, struct planned_request *out)
 {
-	struct rng lengths, text;
-
-	rng_init(&lengths, w->seed, "input lengths", stream);
-	rng_init(&text, w->seed, "input words", stream);
-	out->prompt_id = k;
-	out->input_tokens = (int32_t)dist_sample_count(&w->spec->input_tokens, &lengths, 1);
-	write_words(&w->text, &text, out->input_tokens);
 	out->text = buf_cstr(&w->text);
 	out->len = buf_size(&w->text);
 }
 
-static int32_t output_tokens(const struct workload *w, uint64_t stream, int32_t reference)
+/* A later turn of a session has what was shared in its history. */
+static void plan_synthetic(struct workload *w, int level, int repeat, int turn, int64_t k,
+			   struct planned_request *out)
+{
+	const struct workload_spec *spec = w->spec;
+	int64_t shared = turn ? 0 : spec->prefix_tokens;
+	uint64_t stream = stream_index(level, repeat, k);
+	int64_t own;
+	struct rng r;
+
+	rng_init(&r, w->seed, "input lengths", stream);
+	own = dist_sample_count(&spec->input_tokens, &r, 1);
+	buf_clear(&w->text);
+	if (shared) {
+		int64_t group;
+
+		rng_init(&r, w->seed, "prefix groups", stream);
+		group = (int64_t)rng_below(&r, (uint64_t)spec->prefix_groups);
+		write_words(w, "shared prefixes", stream_index(level, repeat, group), shared);
+	}
+	write_words(w, "input words", stream, own);
+	out->prompt_id = k;
+	out->input_tokens = (int32_t)(shared + own);
+	give_text(w, out);
+}
+
+/* Returns the length of the recorded answer. */
+static int32_t plan_from_trace(struct workload *w, int level, int repeat, int64_t k,
+			       struct planned_request *out)
+{
+	const struct trace *t = &w->trace;
+	size_t i = (size_t)k % t->n, at = level < 0 ? t->n - 1 - i : i;
+	const struct trace_row *row = &t->row[at];
+	int64_t left = row->input_tokens;
+
+	out->prompt_id = (int64_t)at;
+	if (row->prompt) {
+		out->text = row->prompt;
+		out->len = strlen(row->prompt);
+		out->input_tokens = -1;
+		return row->output_tokens;
+	}
+	buf_clear(&w->text);
+	for (size_t b = 0; b < row->n_blocks; b++) {
+		int64_t n = left < t->block_tokens ? left : t->block_tokens;
+
+		write_words(w, "trace blocks",
+			    stream_index(level, repeat, t->block[row->first_block + b]), n);
+		left -= n;
+	}
+	write_words(w, "input words", stream_index(level, repeat, k), left);
+	out->input_tokens = row->input_tokens;
+	give_text(w, out);
+	return row->output_tokens;
+}
+
+/* own: how long the answer is that stands in the set or the trace; 0 = none stands there. */
+static int32_t output_tokens(const struct workload *w, uint64_t stream, int32_t own)
 {
 	int64_t cap = w->spec->output_cap;
 	struct rng r;
 
-	if (w->spec->output_reference)
-		return cap && reference > cap ? (int32_t)cap : reference;
+	if (w->spec->output_reference || w->spec->output_trace)
+		return cap && own > cap ? (int32_t)cap : own;
 	rng_init(&r, w->seed, "output lengths", stream);
 	return (int32_t)dist_sample_count(&w->spec->output_tokens, &r, 1);
 }
 
-/* Returns the length of the set's own answer. */
-static int32_t plan_from_set(struct workload *w, int level, int repeat, int64_t k,
+/* Turn of the k-th conversation of the set. Returns the length of the set's own answer. */
+static int32_t plan_from_set(struct workload *w, int level, int repeat, int64_t k, int turn,
 			     struct planned_request *out)
 {
 	const struct prompt *p;
 
 	out->prompt_id = (int64_t)pick(w, level, repeat, k);
-	p = &w->prompt[out->prompt_id];
-	out->text = p->text;
-	out->len = p->len;
+	p = &w->set.v[out->prompt_id];
+	out->text = p->turn[turn].text;
+	out->len = p->turn[turn].len;
+	out->before = p->lead;
+	out->n_before = p->n_lead;
 	out->input_tokens = -1;
-	return p->reference_tokens;
+	return p->turn[turn].reference_tokens;
+}
+
+int workload_turns(struct workload *w, int level, int repeat, int64_t session, int64_t at_most)
+{
+	int64_t n =
+		w->n_prompts ? (int64_t)w->set.v[pick(w, level, repeat, session)].n_turns : at_most;
+
+	CHECK(n > 0);
+	return (int)(at_most && at_most < n ? at_most : n);
+}
+
+static int32_t cancel_after(const struct workload *w, int level, uint64_t stream)
+{
+	struct rng r;
+
+	rng_init(&r, w->seed, "cancellations", stream);
+	if (level < 0 || rng_unit(&r) >= w->cancel->share)
+		return 0;
+	return (int32_t)dist_sample_count(&w->cancel->after_tokens, &r, 1);
+}
+
+/* Turn of a session's k-th request; of any other session is k and turn 0. Returns what the set or
+ * the trace has as the length of the answer. */
+static int32_t plan_prompt(struct workload *w, int level, int repeat, int64_t session, int turn,
+			   int64_t k, struct planned_request *out)
+{
+	*out = (struct planned_request){0};
+	if (w->spec->from_trace)
+		return plan_from_trace(w, level, repeat, k, out);
+	if (!w->spec->synthetic)
+		return plan_from_set(w, level, repeat, session, turn, out);
+	plan_synthetic(w, level, repeat, turn, k, out);
+	return 0;
+}
+
+static void plan_lengths(struct workload *w, int level, int repeat, int64_t k, int32_t own,
+			 struct planned_request *out)
+{
+	uint64_t stream = stream_index(level, repeat, k);
+
+	out->output_tokens = output_tokens(w, stream, own);
+	out->cancel_after_tokens = cancel_after(w, level, stream);
+}
+
+void workload_plan_turn(struct workload *w, int level, int repeat, int64_t session, int turn,
+			int64_t k, struct planned_request *out)
+{
+	int32_t own = plan_prompt(w, level, repeat, session, turn, k, out);
+
+	plan_lengths(w, level, repeat, k, own, out);
 }
 
 void workload_plan(struct workload *w, int level, int repeat, int64_t k,
 		   struct planned_request *out)
 {
-	uint64_t stream = stream_index(level, repeat, k);
-	int32_t reference = 0; /* synthetic prompts have no answers, and the scenario knows it */
+	workload_plan_turn(w, level, repeat, k, 0, k, out);
+}
 
-	if (w->spec->synthetic)
-		plan_synthetic(w, stream, k, out);
-	else
-		reference = plan_from_set(w, level, repeat, k, out);
-	out->output_tokens = output_tokens(w, stream, reference);
+/* The prompt as one text, with what the set has in front of it. */
+static void add_to_batch(struct workload *w, const struct planned_request *r)
+{
+	struct buf flat;
+
+	buf_init(&flat, MAX_PROMPT_BYTES);
+	for (size_t i = 0; i < r->n_before; i++)
+		buf_printf(&flat, "%s\n\n", r->before[i].text);
+	buf_append(&flat, r->text, r->len);
+	w->also[w->n_also].len = buf_size(&flat);
+	w->also[w->n_also++].text = buf_take(&flat);
+	buf_release(&flat);
+}
+
+void workload_plan_batch(struct workload *w, int level, int repeat, int64_t k, int size,
+			 struct planned_request *out)
+{
+	int32_t own, longest = 0, input_tokens = 0;
+	struct planned_request r = {0};
+
+	drop_batch(w);
+	w->also = xreallocarray(w->also, (size_t)size, sizeof(*w->also));
+	for (int i = size - 1; i >= 0; i--) { /* the first last: its text is still to be valid */
+		own = plan_prompt(w, level, repeat, k * size + i, 0, k * size + i, &r);
+		longest = own > longest ? own : longest;
+		input_tokens += r.input_tokens;
+		if (i > 0)
+			add_to_batch(w, &r);
+	}
+	*out = r;
+	out->input_tokens = r.input_tokens < 0 ? -1 : input_tokens;
+	out->also = w->also;
+	out->n_also = w->n_also;
+	plan_lengths(w, level, repeat, k, longest, out);
 }

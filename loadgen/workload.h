@@ -10,45 +10,30 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "message.h"
 #include "scenario.h"
-
-struct prompt {
-	char *text; /* the first user turn, UTF-8 */
-	size_t len;
-	int32_t reference_tokens; /* length of the set's own answer: `reference_tokens` of the
-				   * record, else the words of the answer * 1.35 rounded; 0 = the
-				   * set has none */
-};
+#include "trace.h"
 
 struct workload;
 
-/* A LIMA-style file: {"conversations": [...], "source": ...} a line. Pure: bytes in; `name` and the
- * line number stand in messages. Appends to an array of *n (realloc'd); on error what was appended
- * stays the caller's to free. */
-enum rc prompts_parse_lima(const char *name, const char *text, size_t len, struct prompt **out,
-			   size_t *n, struct err *e);
-/* Plain text: a prompt a line, empty lines skipped. */
-enum rc prompts_parse_plain(const char *name, const char *text, size_t len, struct prompt **out,
-			    size_t *n, struct err *e);
-/* What `format: auto` is: a first non-blank byte '{' and the key "conversations" make a LIMA file;
- * text that is no JSON is plain; any other JSON is RC_INPUT, for nobody wants braces asked by
- * accident. */
-enum rc prompts_detect(const char *name, const char *text, size_t len, enum prompt_format *out,
-		       struct err *e);
-void prompts_free(struct prompt *p, size_t n);
-
-/* Reads the file, or makes the inline or synthetic set. RC_INPUT also for a set without prompts,
+/* Reads the files, or makes the inline or synthetic set. RC_INPUT also for a set without prompts,
  * and for `output_tokens: reference` with a record that has no answer. */
 enum rc workload_new(struct workload **out, const struct scenario *s, struct err *e);
 void workload_free(struct workload *w);
 size_t workload_prompts(const struct workload *w); /* records in the set; 0 for synthetic */
+const struct trace *workload_trace(const struct workload *w); /* load.open.trace, or NULL */
 
 struct planned_request {
-	int64_t prompt_id; /* index in the set; for synthetic k */
-	const char *text;  /* valid until the next call */
+	int64_t prompt_id; /* index in the set; for synthetic k, of a trace the row */
+	const char *text;  /* the user's; valid until the next call */
 	size_t len;
-	int32_t input_tokens;  /* synthetic: as drawn; else -1 (the server counts) */
-	int32_t output_tokens; /* max_tokens to ask for, >= 1 */
+	const struct message *before; /* said before it: a system prompt, a history */
+	size_t n_before;
+	int32_t input_tokens;  /* synthetic, trace: as drawn; else -1 (the server counts) */
+	int32_t output_tokens; /* max_tokens to ask for, >= 1; of a batch for each of its prompts */
+	const struct message *also; /* a batch: its other prompts, without a role */
+	size_t n_also;
+	int32_t cancel_after_tokens; /* it is given up when so many have come; 0 = it is not */
 };
 
 /* Request k of a repeat of a level; level -1 = warm-up; k < 2^32.
@@ -57,9 +42,26 @@ struct planned_request {
  * used up, so that no prompt comes back before all others were asked. sequential: the set's order.
  * Synthetic prompts are common short English words with single blanks between, as many as tokens
  * were drawn: one word is one token to most tokenizers, so the length is about right. Their words
- * are drawn anew for each k, so a prefix cache finds nothing. What the server counts is in its
- * usage. */
+ * are drawn anew for each k, so a prefix cache finds nothing but the shared prefix asked for, which
+ * is drawn anew for each (level, repeat): no level finds the cache that another filled. What the
+ * server counts is in its usage.
+ *
+ * As a trace has them: k is the row, of the warm-up the k-th from the end. A prompt begins with its
+ * row's blocks, each made of the block's number alone (and level and repeat, as above), and goes on
+ * with words of its own. */
 void workload_plan(struct workload *w, int level, int repeat, int64_t k,
 		   struct planned_request *out);
+
+/* A batch: request k carries the prompts of requests k * size and on. Its length to ask for is
+ * drawn once; `reference` is the longest answer's. */
+void workload_plan_batch(struct workload *w, int level, int repeat, int64_t k, int size,
+			 struct planned_request *out);
+
+/* A session's k-th request: turn of conversation `session` of a level, whose prompts are picked as
+ * those of requests are. `before` holds what the set has in front of the conversation; what was
+ * said since is the caller's to keep. at_most: of the level's turns, 0 = all. */
+int workload_turns(struct workload *w, int level, int repeat, int64_t session, int64_t at_most);
+void workload_plan_turn(struct workload *w, int level, int repeat, int64_t session, int turn,
+			int64_t k, struct planned_request *out);
 
 #endif

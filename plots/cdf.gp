@@ -8,7 +8,7 @@ row(i, m, w) = column('target') == i && column('metric') == m && column('highest
 
 cdf_panel(m, log_x) = \
 	'set xlabel "ms"; set yrange [0:1]; ' . (log_x ? 'set logscale x 10; set xrange [*:*] noextend; ' : 'set xrange [0:*] noextend; set offsets 0, graph 0.05, 0, 0; ') . \
-	sprintf('plot for [i = 1:n_targets] "cdf.dat" using (row(i, %d, 1)):(column("share")) with steps lt i dt 1 notitle, ', m) . \
+	sprintf('plot for [i = 1:n_targets] "cdf.dat" using (row(i, %d, 1)):(column("share")) with steps lt i notitle, ', m) . \
 	sprintf('for [i = 1:n_targets] "" using (row(i, %d, 0)):(column("share")) with steps lt i lw 1.2 dt 3 notitle', m)
 
 do for [pass in 'svg png'] {
@@ -17,7 +17,7 @@ do for [pass in 'svg png'] {
 	set multiplot
 
 	eval panel(0.075, has_itl ? 0.49 : 0.975, bottom, top)
-	eval headline(height, two_levels ? 'dotted: ' . low_label . ', solid: ' . high_label : high_label)
+	eval headline(height, two_levels ? 'dotted: ' . low_label . (n_targets > 7 ? ', else: ' : ', solid: ') . high_label : high_label)
 	set title ttft_title font ',10' offset 0,-0.4
 	set ylabel 'share of requests'
 	eval cdf_panel(0, log_ttft)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -462,6 +463,19 @@ static enum rc placed(const struct csv_table *t, size_t row, int col, enum rc rc
 	if (rc == RC_OK)
 		return RC_OK;
 	return err_set(e, rc, "%s:%zu: %s: %s", t->name, t->line[row], t->field[col], why->msg);
+}
+
+enum rc csv_field_err(const struct csv_table *t, size_t row, int col, struct err *e,
+		      const char *fmt, ...)
+{
+	struct err why;
+	va_list ap;
+
+	CHECK(row < t->n_rows && col >= 0 && col < (int)t->n_columns);
+	va_start(ap, fmt);
+	err_vset(&why, RC_INPUT, fmt, ap);
+	va_end(ap);
+	return placed(t, row, col, RC_INPUT, &why, e);
 }
 
 enum rc csv_field_int(const struct csv_table *t, size_t row, int col, int64_t missing, int64_t *out,

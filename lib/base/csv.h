@@ -53,6 +53,9 @@ const char *csv_field(const struct csv_table *t, size_t row, int col);
  * row starts, from 1). */
 enum rc csv_field_int(const struct csv_table *t, size_t row, int col, int64_t missing, int64_t *out,
 		      struct err *e);
+/* The same place before a message of the caller's. Returns RC_INPUT. */
+enum rc csv_field_err(const struct csv_table *t, size_t row, int col, struct err *e,
+		      const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 enum rc csv_field_num(const struct csv_table *t, size_t row, int col, double missing, double *out,
 		      struct err *e);
 

@@ -8,10 +8,14 @@
  * engine steps end. Those stand in a timerq on absolute time. One timerfd is set to its head just
  * before the loop blocks: once a turn, and only when the head has changed. A timerfd has no timer
  * slack, so nothing here depends on PR_SET_TIMERSLACK.
+ *
+ * A virtual loop is the same without the kernel: no base, no descriptors, and a turn that moves its
+ * own time to the head of the queue instead of waiting for it.
  */
 #include "evloop.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -35,7 +39,9 @@ struct signal_watch {
 };
 
 struct evloop {
-	struct event_base *base;
+	struct event_base *base; /* NULL: a virtual loop, without descriptors and events */
+	int64_t virtual_ns;
+	volatile sig_atomic_t virtual_notified;
 	bool stopped;
 
 	struct timerq timers;
@@ -130,10 +136,19 @@ struct evloop *evloop_new(void)
 	return l;
 }
 
-void evloop_free(struct evloop *l)
+struct evloop *evloop_new_virtual(int64_t start_ns)
 {
-	if (!l)
-		return;
+	struct evloop *l = xcalloc(1, sizeof(*l));
+
+	l->virtual_ns = start_ns;
+	l->last = &l->first;
+	l->timer_fd = l->notify_fd = -1;
+	timerq_init(&l->timers);
+	return l;
+}
+
+static void close_base(struct evloop *l)
+{
 	while (l->signals) {
 		struct signal_watch *w = l->signals;
 
@@ -146,13 +161,36 @@ void evloop_free(struct evloop *l)
 	event_base_free(l->base);
 	close(l->notify_fd);
 	close(l->timer_fd);
+}
+
+void evloop_free(struct evloop *l)
+{
+	if (!l)
+		return;
+	if (l->base)
+		close_base(l);
 	timerq_release(&l->timers);
 	free(l);
 }
 
 struct event_base *evloop_base(struct evloop *l)
 {
+	CHECK(l->base);
 	return l->base;
+}
+
+int64_t evloop_now_ns(const struct evloop *l)
+{
+	return l->base ? monotonic_now_ns() : l->virtual_ns;
+}
+
+int64_t evloop_next_ns(const struct evloop *l)
+{
+	const struct timer *head = timerq_peek(&l->timers);
+
+	if (l->first)
+		return evloop_now_ns(l);
+	return head ? head->at_ns : INT64_MAX;
 }
 
 void evloop_timer(struct evloop *l, struct timer *t, int64_t at_ns)
@@ -225,10 +263,31 @@ static void run_deferred(struct evloop *l)
 	}
 }
 
+/* Time stands still while deferred work is left over, and never goes back: a deadline that has
+ * passed already is due now. */
+static void virtual_turn(struct evloop *l)
+{
+	const struct timer *head = timerq_peek(&l->timers);
+
+	if (l->virtual_notified) {
+		l->virtual_notified = 0;
+		if (l->on_notify)
+			l->on_notify(l->on_notify_arg);
+	}
+	if (!l->first && head && head->at_ns > l->virtual_ns)
+		l->virtual_ns = head->at_ns;
+	timerq_run(&l->timers, l->virtual_ns);
+	run_deferred(l);
+}
+
 static void turn(struct evloop *l, bool may_block)
 {
 	int flags = EVLOOP_ONCE | (may_block && !l->first ? 0 : EVLOOP_NONBLOCK);
 
+	if (!l->base) {
+		virtual_turn(l);
+		return;
+	}
 	arm(l);
 	CHECK(event_base_loop(l->base, flags) >= 0);
 	run_deferred(l);
@@ -237,10 +296,11 @@ static void turn(struct evloop *l, bool may_block)
 /* Events of callers, their libevent timeouts and active callbacks included; ours do not count. */
 static bool has_work(const struct evloop *l)
 {
-	int events = event_base_get_num_events(l->base,
-					       EVENT_BASE_COUNT_ADDED | EVENT_BASE_COUNT_VIRTUAL);
-
-	return l->first || timerq_peek(&l->timers) || events > l->own_events;
+	if (l->first || timerq_peek(&l->timers))
+		return true;
+	return l->base &&
+	       event_base_get_num_events(l->base, EVENT_BASE_COUNT_ADDED |
+							  EVENT_BASE_COUNT_VIRTUAL) > l->own_events;
 }
 
 void evloop_run(struct evloop *l)
@@ -270,6 +330,7 @@ void evloop_on_signal(struct evloop *l, int signo, void (*fn)(int signo, void *a
 {
 	struct signal_watch *w = xcalloc(1, sizeof(*w));
 
+	CHECK(l->base);
 	w->fn = fn;
 	w->arg = arg;
 	w->event = add_own_event(l, signo, EV_SIGNAL, on_signal_event, w);
@@ -288,6 +349,10 @@ void evloop_notify(struct evloop *l)
 	static const uint64_t one = 1;
 	int saved = errno; /* this may be a signal handler */
 
+	if (!l->base) {
+		l->virtual_notified = 1;
+		return;
+	}
 	/* can only fail when 2^64 - 2 wake-ups wait already, and then the loop wakes anyway */
 	if (write(l->notify_fd, &one, sizeof(one)) < 0)
 		errno = saved;

@@ -18,8 +18,23 @@
 struct evloop;
 
 struct evloop *evloop_new(void); /* dies if the kernel refuses */
+
+/*
+ * A loop in virtual time: deadlines, deferred work and notifications as ever, but no kernel and no
+ * waiting. When all of an instant is done, time jumps to the next deadline. What belongs to one
+ * instant runs in this order: timers as they were set, then deferred work; what that sets for the
+ * same instant follows in the same way. It has no base and no signals.
+ */
+struct evloop *evloop_new_virtual(int64_t start_ns);
 void evloop_free(struct evloop *l);
 struct event_base *evloop_base(struct evloop *l);
+
+/* The loop's time: CLOCK_MONOTONIC right now, or the virtual instant. */
+int64_t evloop_now_ns(const struct evloop *l);
+
+/* Nothing that the loop knows of happens before: the earliest deadline, INT64_MAX without one; now,
+ * while deferred work waits. */
+int64_t evloop_next_ns(const struct evloop *l);
 
 /*
  * A turn: wait, run the callbacks of all that has happened, then the deferred work. Only these two

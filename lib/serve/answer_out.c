@@ -262,7 +262,7 @@ void answer_fail(struct answer *w, const char *why)
 		return;
 	}
 	buf_clear(b);
-	api_error_event(w->a, &e, b);
+	api_error_event(w->a->c.wire, &e, b);
 	leave(w, OUT_ERROR, b, true);
 	leave_done(w);
 	leave_end(w);

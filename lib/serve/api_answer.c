@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "answer.h"
+#include "api_genreq.h"
 #include "base/check.h"
 #include "base/die.h"
 #include "base/units.h"
@@ -162,14 +163,6 @@ static void on_gone(void *owner)
 
 /* ---- the start ---- */
 
-/* splitmix64's finaliser: ids and seeds that look unlike each other. */
-static uint64_t mix(uint64_t v)
-{
-	v = (v ^ (v >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	v = (v ^ (v >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return v ^ (v >> 31);
-}
-
 /* What the client calls its request, if that can stand in a header, a log and an id. */
 static const char *client_name(const struct http_exchange *x)
 {
@@ -182,44 +175,17 @@ static const char *client_name(const struct http_exchange *x)
 	return len > 0 && len <= MAX_NAME ? name : NULL;
 }
 
-static int32_t output_limit(const struct api *a, const struct api_request *q, int32_t n_prompt)
-{
-	int32_t room = a->terms.max_len - n_prompt, wanted = q->max_tokens;
-
-	if (a->c.forced_tokens > 0)
-		wanted = a->c.forced_tokens;
-	else if (wanted == 0 && a->c.default_max_tokens > 0)
-		wanted = a->c.default_max_tokens;
-	else if (wanted == 0)
-		wanted = q->usual_tokens;
-	return wanted == 0 || wanted > room ? room : wanted;
-}
-
 static struct genreq *make_genreq(struct choice *c, const char *name)
 {
 	struct answer *w = c->answer;
 	struct api *a = w->a;
-	const struct token_list *tokens = &answer_prompt(c)->tokens;
-	uint64_t id = a->next_id++;
 	char numbered[MAX_NAME + 16];
 	struct genreq *r;
 
 	snprintf(numbered, sizeof(numbered), "%s-%d", name, c->index);
-	r = genreq_new(id, w->n_choices > 1 ? numbered : name, tokens->id, tokens->n,
-		       output_limit(a, &w->q, tokens->n));
+	r = api_genreq_new(&a->c, &w->q, c->index, a->next_id++, w->n_choices > 1 ? numbered : name,
+			   a->terms.max_len);
 	r->owner = c;
-	r->priority = w->q.priority;
-	r->min_tokens = w->q.min_tokens < r->max_tokens ? w->q.min_tokens : r->max_tokens;
-	r->ignore_eos = w->q.ignore_eos;
-	r->temperature = w->q.temperature;
-	r->seed = w->q.has_seed ? (uint64_t)w->q.seed + (uint64_t)(c->index % w->q.n)
-				: mix(a->c.seed + mix(id));
-	if (a->c.prepare)
-		a->c.prepare(r, a->c.prepare_arg);
-	if (a->c.forced_tokens > 0) {
-		r->min_tokens = r->max_tokens;
-		r->ignore_eos = true;
-	}
 	return r;
 }
 
@@ -269,7 +235,7 @@ static char *make_id(const char *pattern, const char *name, uint64_t seed)
 	for (char *c = id; *c; c++) {
 		if (*c != 'x' && *c != 'A')
 			continue;
-		seed = mix(seed + 1);
+		seed = api_scramble(seed + 1);
 		*c = digits[(seed >> 32) % (*c == 'x' ? 16 : 62)];
 	}
 	return id;

@@ -26,19 +26,19 @@ bool api_refuse(struct api_error *e, enum refusal kind, const char *param, const
 	return false;
 }
 
-static const struct refusal_words *words_of(const struct api *a, enum refusal kind)
+static const struct refusal_words *words_of(const struct wire_habit *w, enum refusal kind)
 {
-	const struct refusal_words *own = &a->c.wire->refusals[kind];
+	const struct refusal_words *own = &w->refusals[kind];
 
 	return own->status ? own : &refusals_vllm[kind];
 }
 
-static struct form_values values_of(const struct api *a, const struct api_error *e)
+static struct form_values values_of(const struct wire_habit *w, const struct api_error *e)
 {
-	const struct refusal_words *words = words_of(a, e->kind);
+	const struct refusal_words *words = words_of(w, e->kind);
 
 	return (struct form_values){
-		.ascii = a->c.wire->ascii,
+		.ascii = w->ascii,
 		.message = e->message,
 		.type = words->type,
 		.param = e->param,
@@ -48,18 +48,18 @@ static struct form_values values_of(const struct api *a, const struct api_error 
 	};
 }
 
-static const char *form_of(const struct api *a, enum refusal kind)
+static const char *form_of(const struct wire_habit *w, enum refusal kind)
 {
-	const struct refusal_words *words = words_of(a, kind);
+	const struct refusal_words *words = words_of(w, kind);
 
-	return words->form ? words->form : a->c.wire->error;
+	return words->form ? words->form : w->error;
 }
 
-void api_error_event(const struct api *a, const struct api_error *e, struct buf *b)
+void api_error_event(const struct wire_habit *w, const struct api_error *e, struct buf *b)
 {
-	const struct form_values v = values_of(a, e);
+	const struct form_values v = values_of(w, e);
 
-	form_put(b, a->c.wire->error_event, &v);
+	form_put(b, w->error_event, &v);
 }
 
 /* The head's own line for it, or NULL. */
@@ -79,16 +79,23 @@ static const char *extra_line(const struct api_error *e, int status, char out[64
 	}
 }
 
+int api_error_put(const struct wire_habit *w, const struct api_error *e, struct buf *b)
+{
+	const struct form_values v = values_of(w, e);
+
+	form_put(b, form_of(w, e->kind), &v);
+	return v.status;
+}
+
 void api_error_reply(struct api *a, struct http_exchange *x, const struct api_error *e)
 {
-	const struct form_values v = values_of(a, e);
-	const char *form = form_of(a, e->kind);
 	char line[64];
 	struct buf b;
+	int status;
 
 	buf_init(&b, SIZE_MAX);
-	form_put(&b, form, &v);
-	http_reply(x, v.status, *buf_cstr(&b) == '{' ? a->c.wire->json_type : a->c.wire->text_type,
-		   extra_line(e, v.status, line), buf_head(&b), buf_size(&b));
+	status = api_error_put(a->c.wire, e, &b);
+	http_reply(x, status, *buf_cstr(&b) == '{' ? a->c.wire->json_type : a->c.wire->text_type,
+		   extra_line(e, status, line), buf_head(&b), buf_size(&b));
 	buf_release(&b);
 }

@@ -50,10 +50,14 @@ bool api_refuse(struct api_error *e, enum refusal kind, const char *param, const
 
 struct api;
 struct http_exchange;
+struct wire_habit;
+
+/* The body in the wire's form. Returns the status. */
+int api_error_put(const struct wire_habit *w, const struct api_error *e, struct buf *b);
 
 void api_error_reply(struct api *a, struct http_exchange *x, const struct api_error *e);
 
 /* As an event inside a stream. */
-void api_error_event(const struct api *a, const struct api_error *e, struct buf *b);
+void api_error_event(const struct wire_habit *w, const struct api_error *e, struct buf *b);
 
 #endif

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-bool field_bad_form(struct api_error *e, const char *key, const struct err *why)
+bool api_field_bad_form(struct api_error *e, const char *key, const struct err *why)
 {
 	char param[64];
 
@@ -16,45 +16,46 @@ bool field_bad_form(struct api_error *e, const char *key, const struct err *why)
 }
 
 /* A field whose JSON type is wrong, and one whose value is out of range, are told apart. */
-bool field_int(const cJSON *o, const char *key, int64_t min, int64_t max, int64_t *out,
-	       struct api_error *e)
+bool api_field_int(const cJSON *o, const char *key, int64_t min, int64_t max, int64_t *out,
+		   struct api_error *e)
 {
 	struct err why;
 
 	if (json_get_int(o, "", key, INT64_MIN, INT64_MAX, out, &why) != RC_OK)
-		return field_bad_form(e, key, &why);
+		return api_field_bad_form(e, key, &why);
 	if (json_get_int(o, "", key, min, max, out, &why) != RC_OK)
 		return api_refuse(e, REFUSE_VALUE, key, "%s", why.msg);
 	return true;
 }
 
-bool field_int32(const cJSON *o, const char *key, int32_t min, int32_t *out, struct api_error *e)
+bool api_field_int32(const cJSON *o, const char *key, int32_t min, int32_t *out,
+		     struct api_error *e)
 {
 	int64_t v = *out;
 
-	if (!field_int(o, key, min, INT64_MAX, &v, e))
+	if (!api_field_int(o, key, min, INT64_MAX, &v, e))
 		return false;
 	*out = v > INT32_MAX ? INT32_MAX : (int32_t)v;
 	return true;
 }
 
-bool field_num(const cJSON *o, const char *key, double min, double max, double *out,
-	       struct api_error *e)
+bool api_field_num(const cJSON *o, const char *key, double min, double max, double *out,
+		   struct api_error *e)
 {
 	struct err why;
 
 	if (json_get_num(o, "", key, -HUGE_VAL, HUGE_VAL, out, &why) != RC_OK)
-		return field_bad_form(e, key, &why);
+		return api_field_bad_form(e, key, &why);
 	if (json_get_num(o, "", key, min, max, out, &why) != RC_OK)
 		return api_refuse(e, REFUSE_VALUE, key, "%s", why.msg);
 	return true;
 }
 
-bool field_bool(const cJSON *o, const char *key, bool *out, struct api_error *e)
+bool api_field_bool(const cJSON *o, const char *key, bool *out, struct api_error *e)
 {
 	struct err why;
 
-	return json_get_bool(o, "", key, out, &why) == RC_OK || field_bad_form(e, key, &why);
+	return json_get_bool(o, "", key, out, &why) == RC_OK || api_field_bad_form(e, key, &why);
 }
 
 static bool add_stop(struct stop_list *stops, const cJSON *v, struct api_error *e)
@@ -69,7 +70,7 @@ static bool add_stop(struct stop_list *stops, const cJSON *v, struct api_error *
 	return true;
 }
 
-bool field_stops(const cJSON *o, struct stop_list *stops, struct api_error *e)
+bool api_field_stops(const cJSON *o, struct stop_list *stops, struct api_error *e)
 {
 	const cJSON *stop = cJSON_GetObjectItemCaseSensitive(o, "stop"), *v;
 
@@ -85,13 +86,14 @@ bool field_stops(const cJSON *o, struct stop_list *stops, struct api_error *e)
 	return true;
 }
 
-bool field_length(const cJSON *o, const char *key, bool loose, int32_t *out, struct api_error *e)
+bool api_field_length(const cJSON *o, const char *key, bool loose, int32_t *out,
+		      struct api_error *e)
 {
 	const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
 
 	if (!loose)
-		return field_int32(o, key, 1, out, e);
-	if (!field_int32(o, key, -1, out, e))
+		return api_field_int32(o, key, 1, out, e);
+	if (!api_field_int32(o, key, -1, out, e))
 		return false;
 	if (cJSON_IsNumber(v))
 		*out = *out < 0 ? INT32_MAX : *out == 0 ? 1 : *out;

@@ -39,16 +39,18 @@ static bool read_parameters(const struct native *k, const cJSON *o, struct api_r
 	double top_p = 1;
 	int64_t n = 1;
 
-	if (!field_length(o, k->max_tokens, loose, &q->max_tokens, e) ||
-	    (k->max_tokens_too && !field_length(o, k->max_tokens_too, loose, &q->max_tokens, e)) ||
-	    (k->min_tokens && !field_int32(o, k->min_tokens, 0, &q->min_tokens, e)) ||
-	    (k->n && !field_int(o, k->n, 1, API_MAX_CHOICES, &n, e)) ||
-	    !field_num(o, "temperature", loose ? -HUGE_VAL : 0, HUGE_VAL, &q->temperature, e) ||
-	    !field_num(o, "top_p", 0, 1, &top_p, e) ||
-	    !field_int(o, "seed", -MAX_EXACT_INT, MAX_EXACT_INT, &q->seed, e) ||
-	    !field_bool(o, "ignore_eos", &q->ignore_eos, e) ||
-	    !field_bool(o, "details", &q->details, e) ||
-	    !field_bool(o, "return_full_text", &q->echo, e) || !field_stops(o, &q->stops, e))
+	if (!api_field_length(o, k->max_tokens, loose, &q->max_tokens, e) ||
+	    (k->max_tokens_too &&
+	     !api_field_length(o, k->max_tokens_too, loose, &q->max_tokens, e)) ||
+	    (k->min_tokens && !api_field_int32(o, k->min_tokens, 0, &q->min_tokens, e)) ||
+	    (k->n && !api_field_int(o, k->n, 1, API_MAX_CHOICES, &n, e)) ||
+	    !api_field_num(o, "temperature", loose ? -HUGE_VAL : 0, HUGE_VAL, &q->temperature, e) ||
+	    !api_field_num(o, "top_p", 0, 1, &top_p, e) ||
+	    !api_field_int(o, "seed", -MAX_EXACT_INT, MAX_EXACT_INT, &q->seed, e) ||
+	    !api_field_bool(o, "ignore_eos", &q->ignore_eos, e) ||
+	    !api_field_bool(o, "details", &q->details, e) ||
+	    !api_field_bool(o, "return_full_text", &q->echo, e) ||
+	    !api_field_stops(o, &q->stops, e))
 		return false;
 	q->has_seed = cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(o, "seed"));
 	q->n = (int)n;
@@ -71,11 +73,11 @@ bool api_read_native(const cJSON *body, const struct api_terms *terms, struct ap
 	if (k->parameters) {
 		parameters = NULL;
 		if (json_get_object(body, "", k->parameters, &parameters, &why) != RC_OK)
-			return field_bad_form(e, k->parameters, &why);
+			return api_field_bad_form(e, k->parameters, &why);
 	}
 	if (parameters && !read_parameters(k, parameters, q, e))
 		return false;
-	if (!k->always_streams && !field_bool(body, "stream", &q->stream, e))
+	if (!k->always_streams && !api_field_bool(body, "stream", &q->stream, e))
 		return false;
 	prompt = k->prompt_ids && cJSON_GetObjectItemCaseSensitive(body, k->prompt_ids)
 			 ? k->prompt_ids

@@ -22,7 +22,7 @@ static bool get_model(const cJSON *o, const struct api_terms *terms, struct api_
 
 	q->model = terms->models[0];
 	if (json_get_str(o, "", "model", &name, &why) != RC_OK)
-		return field_bad_form(e, "model", &why);
+		return api_field_bad_form(e, "model", &why);
 	if (!name)
 		return true;
 	if (terms->reading & READ_ANY_MODEL)
@@ -44,10 +44,10 @@ static bool get_stream(const cJSON *o, const struct api_terms *terms, struct api
 	const cJSON *options = NULL;
 	struct err why;
 
-	if (!field_bool(o, "stream", &q->stream, e))
+	if (!api_field_bool(o, "stream", &q->stream, e))
 		return false;
 	if (json_get_object(o, "", "stream_options", &options, &why) != RC_OK)
-		return field_bad_form(e, "stream_options", &why);
+		return api_field_bad_form(e, "stream_options", &why);
 	if (!options || (terms->reading & READ_NO_USAGE))
 		return true;
 	if (!q->stream && (terms->reading & READ_LOOSE))
@@ -57,10 +57,10 @@ static bool get_stream(const cJSON *o, const struct api_terms *terms, struct api
 				  "stream_options make sense only with stream: true");
 	if (json_get_bool(options, "stream_options", "include_usage", &q->include_usage, &why) !=
 	    RC_OK)
-		return field_bad_form(e, "stream_options.include_usage", &why);
+		return api_field_bad_form(e, "stream_options.include_usage", &why);
 	if (json_get_bool(options, "stream_options", "continuous_usage_stats", &q->continuous_usage,
 			  &why) != RC_OK)
-		return field_bad_form(e, "stream_options.continuous_usage_stats", &why);
+		return api_field_bad_form(e, "stream_options.continuous_usage_stats", &why);
 	q->continuous_usage = q->continuous_usage && q->include_usage && /* as vLLM reads it */
 			      !(terms->reading & READ_ONE_USAGE);
 	return true;
@@ -76,7 +76,7 @@ static bool check_logprobs(const cJSON *o, enum api_kind kind, struct api_error 
 		return api_refuse(e, REFUSE_FORM, "body.logprobs", "logprobs: want an integer");
 	if (kind == API_CHAT && v && !cJSON_IsNull(v) && !cJSON_IsBool(v))
 		return api_refuse(e, REFUSE_FORM, "body.logprobs", "logprobs: want true or false");
-	if (!field_int(o, "top_logprobs", 0, INT64_MAX, &top, e))
+	if (!api_field_int(o, "top_logprobs", 0, INT64_MAX, &top, e))
 		return false;
 	if ((v && (cJSON_IsNumber(v) || cJSON_IsTrue(v))) || top > 0)
 		return api_refuse(e, REFUSE_VALUE, top > 0 ? "top_logprobs" : "logprobs",
@@ -90,15 +90,15 @@ static bool get_lengths(const cJSON *o, const struct api_terms *terms, struct ap
 {
 	bool loose = terms->reading & READ_LOOSE;
 
-	if (!field_length(o, "max_tokens", loose, &q->max_tokens, e))
+	if (!api_field_length(o, "max_tokens", loose, &q->max_tokens, e))
 		return false;
 	/* The newer name wins where both are given. */
 	if (q->kind == API_CHAT &&
-	    !field_length(o, "max_completion_tokens", loose, &q->max_tokens, e))
+	    !api_field_length(o, "max_completion_tokens", loose, &q->max_tokens, e))
 		return false;
 	if (loose)
 		return true;
-	if (!field_int32(o, "min_tokens", 0, &q->min_tokens, e))
+	if (!api_field_int32(o, "min_tokens", 0, &q->min_tokens, e))
 		return false;
 	if (q->max_tokens > 0 && q->min_tokens > q->max_tokens)
 		return api_refuse(e, REFUSE_VALUE, "min_tokens",
@@ -114,13 +114,13 @@ static bool get_sampling(const cJSON *o, const struct api_terms *terms, struct a
 	int64_t n = 1, priority = 0;
 	const cJSON *seed = cJSON_GetObjectItemCaseSensitive(o, "seed");
 
-	if (!field_int(o, "n", 1, API_MAX_CHOICES, &n, e) ||
-	    !field_num(o, "temperature", terms->reading & READ_LOOSE ? -HUGE_VAL : 0, HUGE_VAL,
-		       &q->temperature, e) ||
-	    !field_num(o, "top_p", 0, 1, &top_p, e) ||
-	    !field_int(o, "seed", -MAX_EXACT_INT, MAX_EXACT_INT, &q->seed, e) ||
-	    !field_int(o, "priority", INT32_MIN, INT32_MAX, &priority, e) ||
-	    !field_bool(o, "ignore_eos", &q->ignore_eos, e))
+	if (!api_field_int(o, "n", 1, API_MAX_CHOICES, &n, e) ||
+	    !api_field_num(o, "temperature", terms->reading & READ_LOOSE ? -HUGE_VAL : 0, HUGE_VAL,
+			   &q->temperature, e) ||
+	    !api_field_num(o, "top_p", 0, 1, &top_p, e) ||
+	    !api_field_int(o, "seed", -MAX_EXACT_INT, MAX_EXACT_INT, &q->seed, e) ||
+	    !api_field_int(o, "priority", INT32_MIN, INT32_MAX, &priority, e) ||
+	    !api_field_bool(o, "ignore_eos", &q->ignore_eos, e))
 		return false;
 	if (top_p == 0)
 		return api_refuse(e, REFUSE_VALUE, "top_p",
@@ -197,11 +197,11 @@ static bool read_fields(const cJSON *o, const struct api_terms *terms, struct ap
 		return false;
 	if (q->kind != API_TOKENIZE &&
 	    (!get_stream(o, terms, q, e) || !get_lengths(o, terms, q, e) ||
-	     !get_sampling(o, terms, q, e) || !field_stops(o, &q->stops, e) ||
+	     !get_sampling(o, terms, q, e) || !api_field_stops(o, &q->stops, e) ||
 	     !check_logprobs(o, q->kind, e)))
 		return false;
 	if (q->kind == API_COMPLETIONS && !(terms->reading & READ_NO_ECHO) &&
-	    !field_bool(o, "echo", &q->echo, e))
+	    !api_field_bool(o, "echo", &q->echo, e))
 		return false;
 	q->keep_text = q->echo;
 	q->usual_tokens = q->kind == API_COMPLETIONS && !(terms->reading & READ_LOOSE) ? 16 : 0;

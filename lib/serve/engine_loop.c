@@ -6,7 +6,7 @@
  * What happens in a turn of the event loop: requests are read and added to the policy, steps end
  * and are committed. When the turn ends, first the next steps are planned and submitted, so that
  * the executor works while we send, and all that came in meanwhile shares them; then the tokens go
- * out in one pass.
+ * out in one pass. A policy that plans nothing may name a time at which it wants to be asked again.
  */
 #include "engine_loop.h"
 
@@ -73,6 +73,7 @@ struct engine {
 	int32_t max_len;
 	struct deferred turn_end;
 	struct timer egress;
+	struct timer wake; /* the policy waits for a time to come */
 	struct engine_stats stats;
 };
 
@@ -233,6 +234,25 @@ static void on_step_done(const struct step_result *result, void *arg)
 		step_over(g, plan, result->token, result->end_ns);
 }
 
+static void on_wake(struct timer *t, int64_t now_ns)
+{
+	struct engine *g = (struct engine *)((char *)t - offsetof(struct engine, wake));
+
+	(void)now_ns; /* the model's time does not know how late the loop is */
+	g->c.policy->wake(g->sched, t->at_ns);
+	evloop_defer(g->loop, &g->turn_end);
+}
+
+static void set_wake(struct engine *g)
+{
+	int64_t at_ns = g->c.policy->wake_ns(g->sched);
+
+	if (at_ns == INT64_MAX)
+		evloop_timer_cancel(g->loop, &g->wake);
+	else
+		evloop_timer(g->loop, &g->wake, at_ns);
+}
+
 /* Plans and submits as many steps as the policy allows. */
 static void pump(struct engine *g)
 {
@@ -241,6 +261,8 @@ static void pump(struct engine *g)
 
 		if (!g->c.policy->plan(g->sched, &plan->p)) {
 			plan_give_back(g, plan);
+			if (g->c.policy->wake_ns)
+				set_wake(g);
 			return;
 		}
 		if (g->c.executor->submit(g->executor, &plan->p) != RC_OK)
@@ -259,7 +281,7 @@ static void deliver_one(struct engine *g, const struct emission *m)
 		int64_t sent_ns;
 
 		f->sink->on_token(f->r, m->token, m->due_ns);
-		sent_ns = monotonic_now_ns();
+		sent_ns = evloop_now_ns(g->loop);
 		prom_hist_observe(&g->stats.lateness, ns_to_s(sent_ns - m->due_ns));
 		if (g->c.truth)
 			truth_token(g->c.truth, f->r->name, f->n_sent, m->due_ns, sent_ns);
@@ -276,7 +298,7 @@ static void deliver_one(struct engine *g, const struct emission *m)
 
 static void deliver(struct engine *g)
 {
-	int64_t now_ns = g->c.egress_ns > 0 ? monotonic_now_ns() : INT64_MAX;
+	int64_t now_ns = g->c.egress_ns > 0 ? evloop_now_ns(g->loop) : INT64_MAX;
 
 	while (g->out_head < g->out_n && g->out[g->out_head].due_ns <= now_ns) {
 		struct emission m =
@@ -408,6 +430,7 @@ enum rc engine_new(struct engine **out, struct evloop *loop, const struct engine
 	g->reports_end = &g->reports;
 	g->turn_end.fn = on_turn_end;
 	g->egress.fn = on_egress;
+	g->wake.fn = on_wake;
 	rc = c->policy->open(&g->sched, c->knobs, c->eos_token, e);
 	if (rc) {
 		free(g);
@@ -435,6 +458,7 @@ void engine_free(struct engine *g)
 		return;
 	evloop_undefer(g->loop, &g->turn_end);
 	evloop_timer_cancel(g->loop, &g->egress);
+	evloop_timer_cancel(g->loop, &g->wake);
 	g->c.executor->close(g->executor);
 	g->c.policy->close(g->sched);
 	for (size_t i = g->out_head; i < g->out_n; i++) {

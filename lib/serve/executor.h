@@ -42,6 +42,9 @@ void step_plan_clear(struct step_plan *p); /* keeps the memory */
 void step_plan_add(struct step_plan *p, struct genreq *r, int32_t computed, int32_t n_tokens);
 void step_plan_add_preempted(struct step_plan *p, struct genreq *r);
 
+/* The same batch n steps later, each item n tokens further: of a plan that only decodes. */
+void step_plan_repeat(struct step_plan *p, int32_t n);
+
 /* Takes r's item out again and returns its tokens; 0 if it has none. For a policy that changes its
  * mind. */
 int32_t step_plan_drop(struct step_plan *p, const struct genreq *r);

@@ -89,13 +89,18 @@ static enum genreq_finish ending(const struct genreq *r, int32_t eos_token, int3
 	return n >= r->max_tokens || r->n_tokens >= max_len ? FINISH_LENGTH : FINISH_NONE;
 }
 
+static void make_room(struct genreq *r, int32_t n)
+{
+	if (n <= r->cap_tokens - r->n_tokens)
+		return;
+	CHECK(r->cap_tokens <= INT32_MAX / 2 && n <= INT32_MAX / 2 - r->n_tokens);
+	r->cap_tokens = r->n_tokens + n > 2 * r->cap_tokens ? r->n_tokens + n : 2 * r->cap_tokens;
+	r->tokens = xreallocarray(r->tokens, (size_t)r->cap_tokens, sizeof(*r->tokens));
+}
+
 bool genreq_push_token(struct genreq *r, int32_t token, int32_t eos_token, int32_t max_len)
 {
-	if (r->n_tokens == r->cap_tokens) {
-		CHECK(r->cap_tokens <= INT32_MAX / 2);
-		r->cap_tokens *= 2;
-		r->tokens = xreallocarray(r->tokens, (size_t)r->cap_tokens, sizeof(*r->tokens));
-	}
+	make_room(r, 1);
 	r->tokens[r->n_tokens++] = token;
 	r->finish = ending(r, eos_token, max_len);
 	return r->finish != FINISH_NONE;
@@ -115,6 +120,29 @@ bool genreq_take_token(struct genreq *r, int32_t token, int64_t end_ns, int32_t 
 	if (ends)
 		genreq_set_state(r, GENREQ_DONE);
 	return ends;
+}
+
+int32_t genreq_tokens_left(const struct genreq *r, int32_t max_len)
+{
+	int32_t end = r->max_tokens, of_itself = r->eos_after;
+
+	if (max_len - r->n_prompt < end)
+		end = max_len - r->n_prompt;
+	if (of_itself < r->min_tokens)
+		of_itself = r->min_tokens;
+	if (!r->ignore_eos && r->eos_after && of_itself < end)
+		end = of_itself;
+	end -= genreq_output_tokens(r);
+	return end > 1 ? end : 1;
+}
+
+void genreq_take_run(struct genreq *r, const int32_t *token, int32_t n, int64_t end_ns)
+{
+	DCHECK(r->state == GENREQ_DECODE);
+	make_room(r, n);
+	memcpy(r->tokens + r->n_tokens, token, (size_t)n * sizeof(*token));
+	r->n_tokens += n;
+	r->last_token_ns = end_ns;
 }
 
 const char *genreq_state_name(enum genreq_state s)

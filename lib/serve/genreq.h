@@ -98,6 +98,14 @@ bool genreq_push_token(struct genreq *r, int32_t token, int32_t eos_token, int32
 bool genreq_take_token(struct genreq *r, int32_t token, int64_t end_ns, int32_t eos_token,
 		       int32_t max_len);
 
+/* After how many more tokens r ends at the latest, by the lengths alone; at least 1. Without an
+ * end-of-sequence token (eos_token -1) it ends exactly then. */
+int32_t genreq_tokens_left(const struct genreq *r, int32_t max_len);
+
+/* n tokens at once to a request that decodes and does not end with them; the last of them made at
+ * end_ns. */
+void genreq_take_run(struct genreq *r, const int32_t *token, int32_t n, int64_t end_ns);
+
 static inline int32_t genreq_output_tokens(const struct genreq *r)
 {
 	return r->n_tokens - r->n_prompt;

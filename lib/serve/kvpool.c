@@ -292,6 +292,14 @@ bool kvpool_grow(struct kvpool *p, struct genreq *r, int32_t tokens)
 	return true;
 }
 
+int32_t kvpool_next_change(const struct kvpool *p, const struct genreq *r)
+{
+	int32_t grows = r->slot.n_blocks * p->block_size + 1;
+	int32_t named = (r->slot.n_named + 1) * p->block_size;
+
+	return p->prefix_caching && named < grows ? named : grows;
+}
+
 void kvpool_cache_full(struct kvpool *p, struct genreq *r, int32_t tokens)
 {
 	struct sched_slot *s = &r->slot;

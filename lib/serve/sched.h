@@ -77,6 +77,24 @@ struct sched_type {
 	void (*commit)(struct sched *s, struct step_plan *p, const int32_t *token, int64_t end_ns);
 
 	void (*stats)(const struct sched *s, struct sched_stats *out);
+
+	/* Optional, both or none, for a policy with one step in flight. p has just been planned:
+	 * for how many steps, p the first, is its batch sure to stay what it is, each request one
+	 * token further, if nobody comes and nobody is removed? Nobody ends before the last of
+	 * them, everybody's memory is there, and no waiting request would be admitted. At least 1.
+	 * A pure function of the policy's state. */
+	int32_t (*horizon)(const struct sched *s, const struct step_plan *p);
+
+	/* The first n of these steps, n < horizon(), end at end_ns[0..n-1]: the same as n times
+	 * commit() and plan() again into p. token: n an item, item by item. */
+	void (*repeat)(struct sched *s, struct step_plan *p, int32_t n, const int32_t *token,
+		       const int64_t *end_ns);
+
+	/* For a policy that lets time pass, though it could plan a step; NULL for all others.
+	 * wake_ns: while plan() says false, when it may say something else even if nothing happens
+	 * until then; INT64_MAX = never. wake: that time has come; ask for a plan again. */
+	int64_t (*wake_ns)(const struct sched *s);
+	void (*wake)(struct sched *s, int64_t now_ns);
 };
 
 extern const struct sched_type sched_vllm_v1, sched_vllm_v0, sched_sglang, sched_tgi, sched_static;

@@ -74,7 +74,7 @@ static const struct knob knobs[] = {
 struct sched {
 	int32_t max_seqs, max_tokens, max_model_len, long_prefill_tokens, watermark_blocks,
 		block_size;
-	bool chunked_prefill, reserve_full, by_priority;
+	bool prefix_caching, chunked_prefill, reserve_full, by_priority;
 	int32_t eos_token;
 
 	struct kvpool *pool;
@@ -84,6 +84,9 @@ struct sched {
 	int64_t last_end_ns; /* INT64_MIN before the first step */
 
 	int64_t steps, preemptions, prefix_queries_tokens, prefix_hits_tokens;
+
+	int32_t *change; /* scratch of repeat() */
+	int32_t cap_changes;
 };
 
 /* ---- opening ---- */
@@ -132,6 +135,7 @@ static enum rc vllm_open(struct sched **out, const double *values, int32_t eos_t
 		.long_prefill_tokens = (int32_t)values[LONG_PREFILL_TOKEN_THRESHOLD],
 		.watermark_blocks = (int32_t)(values[WATERMARK] * num_blocks),
 		.block_size = block_size,
+		.prefix_caching = values[ENABLE_PREFIX_CACHING] != 0,
 		.chunked_prefill = values[ENABLE_CHUNKED_PREFILL] != 0,
 		.reserve_full = values[SCHEDULER_RESERVE_FULL_ISL] != 0,
 		.by_priority = values[POLICY] != 0,
@@ -147,7 +151,7 @@ static enum rc vllm_open(struct sched **out, const double *values, int32_t eos_t
 	}
 	if (check_knobs(&s, capacity_tokens, e) != RC_OK)
 		return RC_INPUT;
-	s.pool = kvpool_new(num_blocks, block_size, values[ENABLE_PREFIX_CACHING] != 0);
+	s.pool = kvpool_new(num_blocks, block_size, s.prefix_caching);
 	waitq_init(&s.waiting, s.by_priority);
 	*out = xmalloc(sizeof(s));
 	**out = s;
@@ -160,6 +164,7 @@ static void vllm_close(struct sched *s)
 		return;
 	kvpool_free(s->pool);
 	waitq_release(&s->waiting);
+	free(s->change);
 	free(s);
 }
 
@@ -368,6 +373,71 @@ static void vllm_commit(struct sched *s, struct step_plan *p, const int32_t *tok
 		s->last_end_ns = end_ns;
 }
 
+/* ---- many steps at once ---- */
+
+/* Who waits stays out if the batch is full. If it is memory that he lacks he could get it only by a
+ * hit: without a prefix cache there is none, and memory only shrinks while nobody ends. */
+static bool admits_nobody(const struct sched *s)
+{
+	return s->waiting.n == 0 || s->running.n >= s->max_seqs || !s->prefix_caching;
+}
+
+static int32_t vllm_horizon(const struct sched *s, const struct step_plan *p)
+{
+	int32_t most;
+
+	if (p->prefill_tokens > 0 || p->n_items < s->running.n || p->n_preempted > 0 ||
+	    s->eos_token >= 0 || !admits_nobody(s))
+		return 1;
+	/* In so many steps nobody needs more blocks than his share of the free ones. */
+	most = 1 + kvpool_free_blocks(s->pool) / p->n_items * s->block_size;
+	for (int32_t i = 0; i < p->n_items && most > 1; i++)
+		most = min_tokens(most, genreq_tokens_left(p->item[i].req, s->max_model_len));
+	return most;
+}
+
+/* Blocks change hands in the order in which step after step would have made them. change[i]: in
+ * which of the repeated plans item i has anything to do with the ledger. */
+static void repeat_blocks(struct sched *s, const struct step_plan *p, int32_t n)
+{
+	if (s->cap_changes < p->n_items) {
+		s->cap_changes = 2 * p->n_items;
+		s->change = xreallocarray(s->change, (size_t)s->cap_changes, sizeof(*s->change));
+	}
+	for (int32_t i = 0; i < p->n_items; i++)
+		s->change[i] =
+			kvpool_next_change(s->pool, p->item[i].req) - p->item[i].computed - 1;
+	for (int32_t k = 1; k <= n; k++) {
+		for (int32_t i = 0; i < p->n_items; i++) {
+			struct genreq *r = p->item[i].req;
+			int32_t tokens = p->item[i].computed + k + 1;
+
+			if (s->change[i] > k)
+				continue;
+			CHECK(kvpool_grow(s->pool, r, tokens));
+			kvpool_cache_full(s->pool, r, tokens);
+			s->change[i] = kvpool_next_change(s->pool, r) - p->item[i].computed - 1;
+		}
+	}
+}
+
+static void vllm_repeat(struct sched *s, struct step_plan *p, int32_t n, const int32_t *token,
+			const int64_t *end_ns)
+{
+	CHECK(s->in_flight && n > 0);
+	for (int32_t i = 0; i < p->n_items; i++) {
+		struct genreq *r = p->item[i].req;
+
+		genreq_take_run(r, token + (size_t)i * (size_t)n, n, end_ns[n - 1]);
+		r->slot.computed += n;
+		r->ready_ns = end_ns[n - 1];
+	}
+	repeat_blocks(s, p, n);
+	step_plan_repeat(p, n);
+	p->start_ns = s->last_end_ns = end_ns[n - 1];
+	s->steps += n;
+}
+
 static void vllm_stats(const struct sched *s, struct sched_stats *out)
 {
 	*out = (struct sched_stats){
@@ -397,4 +467,6 @@ const struct sched_type sched_vllm_v1 = {
 	.plan = vllm_plan,
 	.commit = vllm_commit,
 	.stats = vllm_stats,
+	.horizon = vllm_horizon,
+	.repeat = vllm_repeat,
 };

@@ -64,6 +64,15 @@ void step_plan_add(struct step_plan *p, struct genreq *r, int32_t computed, int3
 	count(p, it, 1);
 }
 
+void step_plan_repeat(struct step_plan *p, int32_t n)
+{
+	DCHECK(p->prefill_tokens == 0 && p->decode_seqs == p->n_items);
+	for (int32_t i = 0; i < p->n_items; i++)
+		p->item[i].computed += n;
+	p->decode_kv_tokens += p->decode_seqs * n;
+	p->id += (uint64_t)n;
+}
+
 int32_t step_plan_drop(struct step_plan *p, const struct genreq *r)
 {
 	for (int32_t i = 0; i < p->n_items; i++) {

@@ -172,21 +172,19 @@ static const struct api_dialect tgi_chat = {
 	"data: {'object':'text_completion','id':'','created':$created,'model':'$model',"           \
 	"'system_fingerprint':'$fingerprint','choices':[" choices "]"
 
-static const struct api_dialect tgi_completions =
-	{
-		.id = "cmpl-xxxxxxxxxxxxxxxx",
-		.token = TGI_TEXT("{'index':$index,'text':'$text','logprobs':null,'finish_reason':'"
-				  "'}") "}\n\n",
-		.last = TGI_TEXT("{'index':$index,'text':'$text','logprobs':null,'finish_reason':$"
-				 "finish}") "," PLAIN_USAGE "}}\n\n",
-		.done = "data: [DONE]\n\n",
-		.body = "{'object':'text_completion','id':'','created':$created,'model':'$model',"
-			"'system_fingerprint':'$fingerprint','choices':[",
-		.body_choice =
-			"{'index':$index,'text':'$text','logprobs':null,'finish_reason':$finish}",
-		.body_end = "]," PLAIN_USAGE "}}",
-		.words = {"stop", "stop", "length"},
-		.shows_nothing = true,
+static const struct api_dialect tgi_completions = {
+	.id = "cmpl-xxxxxxxxxxxxxxxx",
+	.token = TGI_TEXT("{'index':$index,'text':'$text','logprobs':null,'finish_reason':'"
+			  "'}") "}\n\n",
+	.last = TGI_TEXT("{'index':$index,'text':'$text','logprobs':null,'finish_reason':$"
+			 "finish}") "," PLAIN_USAGE "}}\n\n",
+	.done = "data: [DONE]\n\n",
+	.body = "{'object':'text_completion','id':'','created':$created,'model':'$model',"
+		"'system_fingerprint':'$fingerprint','choices':[",
+	.body_choice = "{'index':$index,'text':'$text','logprobs':null,'finish_reason':$finish}",
+	.body_end = "]," PLAIN_USAGE "}}",
+	.words = {"stop", "stop", "length"},
+	.shows_nothing = true,
 };
 
 /* Its tokens have log probabilities; there are none here, and null is what it sends for none. */

@@ -1,6 +1,6 @@
 /*
- * Any bytes as an event and as a whole answer: the fast and the slow reading of an event are one,
- * and what is read makes sense.
+ * Any bytes as an event and as a whole answer, to every dialect: what is read makes sense, and the
+ * fast and the slow reading of OpenAI's events are one.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -16,7 +16,6 @@ static void check(const struct reading *r)
 {
 	CHECK(!r->has_output || r->has_token);
 	CHECK(!r->has_token || r->is_chunk);
-	CHECK(!r->done || (!r->is_chunk && !r->is_error));
 	CHECK(r->is_error == (r->error[0] != '\0'));
 	CHECK(r->prompt_tokens >= -1 && r->output_tokens >= -1);
 	CHECK(!strchr(r->error, '\n'));
@@ -31,23 +30,39 @@ static void check_same(const struct reading *a, const struct reading *b)
 	CHECK(a->is_error == b->is_error && strcmp(a->error, b->error) == 0);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void read_twice(const struct sse_event *ev)
 {
-	struct sse_event ev = {(const char *)data, size, ""};
-	struct reading fast = {0}, slow = {0}, body = {0};
+	struct reading fast = {0}, slow = {0};
 	struct buf text;
 	enum rc rc;
 
 	buf_init(&text, 64u << 20);
-	rc = dialect_openai_chat.read_event(&ev, &fast, NULL, NULL);
-	CHECK(dialect_openai_chat.read_event(&ev, &slow, &text, NULL) == rc);
+	rc = dialect_openai_chat.read_event(ev, &fast, NULL, NULL);
+	CHECK(dialect_openai_chat.read_event(ev, &slow, &text, NULL) == rc);
 	check_same(&fast, &slow);
-	if (rc == RC_OK)
-		check(&fast);
-	ev.type = "error";
-	dialect_openai_chat.read_event(&ev, &slow, NULL, NULL);
-	if (dialect_openai_completions.read_body(ev.data, ev.len, &body, &text, NULL) == RC_OK)
-		check(&body);
+	CHECK(!fast.done || (!fast.is_chunk && !fast.is_error));
 	buf_release(&text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct sse_event ev = {(const char *)data, size, ""};
+
+	read_twice(&ev);
+	for (int i = 0; dialects[i]; i++) {
+		struct reading event = {0}, failure = {0}, body = {0};
+		struct buf text;
+
+		buf_init(&text, 64u << 20);
+		ev.type = "";
+		if (dialects[i]->read_event(&ev, &event, &text, NULL) == RC_OK)
+			check(&event);
+		ev.type = "error";
+		if (dialects[i]->read_event(&ev, &failure, NULL, NULL) == RC_OK)
+			check(&failure);
+		if (dialects[i]->read_body(ev.data, ev.len, &body, &text, NULL) == RC_OK)
+			check(&body);
+		buf_release(&text);
+	}
 	return 0;
 }

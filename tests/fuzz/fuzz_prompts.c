@@ -8,36 +8,30 @@
 
 #include "base/check.h"
 #include "base/utf8.h"
-#include "loadgen/workload.h"
+#include "loadgen/prompts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check_prompts(const struct prompt *p, size_t n)
+static void check_text(const char *s, size_t len)
 {
 	uint32_t cp;
 
-	for (size_t i = 0; i < n; i++) {
-		CHECK(p[i].len > 0 && strlen(p[i].text) == p[i].len);
-		CHECK(p[i].reference_tokens >= 0);
-		for (size_t k = 0, step; k < p[i].len; k += step) {
-			step = utf8_decode(p[i].text + k, p[i].len - k, &cp);
-			CHECK(step);
-		}
+	CHECK(strlen(s) == len);
+	for (size_t k = 0, step; k < len; k += step) {
+		step = utf8_decode(s + k, len - k, &cp);
+		CHECK(step);
 	}
 }
 
-static void parse(enum rc (*parser)(const char *, const char *, size_t, struct prompt **, size_t *,
-				    struct err *),
-		  const char *text, size_t size)
+static void check_prompt(const struct prompt *p)
 {
-	struct prompt *p = NULL;
-	size_t n = 0;
-	struct err e = {.msg = ""};
-
-	if (parser("f", text, size, &p, &n, &e) != RC_OK)
-		CHECK(strncmp(e.msg, "f:", 2) == 0);
-	check_prompts(p, n);
-	prompts_free(p, n);
+	CHECK(p->n_turns > 0);
+	for (size_t i = 0; i < p->n_lead; i++)
+		check_text(p->lead[i].text, p->lead[i].len);
+	for (size_t i = 0; i < p->n_turns; i++) {
+		CHECK(p->turn[i].len > 0 && p->turn[i].reference_tokens >= 0);
+		check_text(p->turn[i].text, p->turn[i].len);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -47,8 +41,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct err e;
 
 	if (prompts_detect("f", text, size, &format, &e) == RC_OK)
-		CHECK(format == PROMPTS_LIMA || format == PROMPTS_PLAIN);
-	parse(prompts_parse_lima, text, size);
-	parse(prompts_parse_plain, text, size);
+		CHECK(format > PROMPTS_AUTO && format <= PROMPTS_PLAIN);
+	for (int f = PROMPTS_AUTO + 1; f <= PROMPTS_PLAIN; f++) {
+		struct prompt_set set = {0};
+
+		e.msg[0] = '\0';
+		if (prompts_parse(&set, (enum prompt_format)f, "f", text, size, &e) != RC_OK)
+			CHECK(strncmp(e.msg, "f:", 2) == 0);
+		for (size_t i = 0; i < set.n; i++)
+			check_prompt(&set.v[i]);
+		prompts_release(&set);
+	}
 	return 0;
 }

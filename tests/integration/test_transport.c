@@ -284,7 +284,8 @@ static void on_end(void *owner, enum xfer_end how, const char *why, int64_t t_ns
 	snprintf(h->why, sizeof(h->why), "%s", why);
 }
 
-static const struct xfer_handler handler = {on_connected, on_written, on_head, on_body, on_end};
+static const struct xfer_handler handler = {on_connected, on_written, on_head, on_body,
+					    on_end,	  NULL,	      NULL};
 
 /* One transport and one server on one loop. */
 struct stage {

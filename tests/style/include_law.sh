@@ -11,13 +11,15 @@ complain() {
 }
 
 # law FOLDER ROOMS...: files of FOLDER include "room/..." of these rooms only, and their own folder's headers.
+# One file is above it: loadgen/transport_sim.c, which runs engines in process.
 law() {
 	local folder=$1 allowed
 	shift
 	allowed=$(IFS='|'; echo "$*")
 	while IFS= read -r line; do
 		complain "forbidden include: $line"
-	done < <(grep -nE '^#include "[a-z_]+/' "$folder"/*.[ch] | grep -vE "#include \"($allowed)/")
+	done < <(grep -nE '^#include "[a-z_]+/' "$folder"/*.[ch] | grep -v '^loadgen/transport_sim\.c:' |
+		grep -vE "#include \"($allowed)/")
 }
 law lib/base base
 law lib/serve base serve
@@ -57,5 +59,6 @@ refused lib/serve/sched.c fakeengine/profile.h
 refused lib/serve/sched.c loadgen/record.h
 refused fakeengine/profile.c loadgen/record.h
 refused loadgen/run.c serve/sched.h
+refused loadgen/transport.c fakeengine/simulate.h
 refused loadgen/run.c fakeengine/profile.h
 exit $bad

@@ -28,7 +28,7 @@ static void test_constant(void **state)
 
 	(void)state;
 	l.requests = 6;
-	at = arrival_times(&l, 1, 0, 0, &n);
+	at = arrival_times(&l, NULL, 1, 0, 0, &n);
 	assert_int_equal(n, 6);
 	assert_int_equal(at[0], 333333333);
 	assert_int_equal(at[1], 666666667);
@@ -38,16 +38,104 @@ static void test_constant(void **state)
 	/* Below the duration, not at it: 1 s holds the arrivals at 1/3 and 2/3 only. */
 	l.requests = 0;
 	l.duration_ns = NS_PER_S;
-	at = arrival_times(&l, 1, 0, 0, &n);
+	at = arrival_times(&l, NULL, 1, 0, 0, &n);
 	assert_int_equal(n, 2);
 	free(at);
 
 	/* No error builds up: the last of an hour at a rate that is no binary fraction. */
 	l = open_level(0.1, ARRIVAL_CONSTANT, 1);
 	l.requests = 360;
-	at = arrival_times(&l, 1, 0, 0, &n);
+	at = arrival_times(&l, NULL, 1, 0, 0, &n);
 	assert_int_equal(at[359], 3600 * NS_PER_S);
 	free(at);
+}
+
+/* The count up to each time is that of the integrated rate. */
+static void test_ramp(void **state)
+{
+	static const struct {
+		double from, to;
+	} row[] = {{1, 39}, {39, 1}, {20, 20}, {0.001, 40}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		struct level l = {.kind = LOAD_OPEN,
+				  .arrival = ARRIVAL_RAMP,
+				  .from_per_s = row[i].from,
+				  .to_per_s = row[i].to,
+				  .rate_per_s = (row[i].from + row[i].to) / 2,
+				  .duration_ns = 1000 * NS_PER_S};
+		double half = row[i].from * 500 + (row[i].to - row[i].from) * 500 * 500 / 2000;
+		int64_t n, m, *at = arrival_times(&l, NULL, 5, 0, 0, &n), before = 0;
+
+		assert_true(fabs((double)n - 1000 * l.rate_per_s) < 4 * sqrt(1000 * l.rate_per_s));
+		for (int64_t k = 0; k < n; k++) {
+			assert_true(k == 0 || at[k] >= at[k - 1]);
+			assert_true(at[k] < l.duration_ns);
+			before += at[k] < 500 * NS_PER_S;
+		}
+		assert_true(fabs((double)before - half) < 4 * sqrt(half));
+		free(at);
+
+		/* By requests: the last of N comes when N were to be expected. */
+		l.duration_ns = 0;
+		l.requests = 2000;
+		at = arrival_times(&l, NULL, 5, 0, 0, &n);
+		assert_int_equal(n, 2000);
+		assert_true(fabs((double)at[n - 1] / 1e9 - 2000 / l.rate_per_s) < 1e-6);
+		free(at);
+
+		/* Both: N of the ramp that takes the duration. */
+		l.duration_ns = 1000 * NS_PER_S;
+		l.requests = 10;
+		at = arrival_times(&l, NULL, 5, 0, 0, &m);
+		assert_int_equal(m, 10);
+		free(at);
+	}
+}
+
+static void test_trace(void **state)
+{
+	static const char text[] = "Timestamp,Request tokens,Response tokens\n"
+				   "10,5,5\n10,5,5\n10.001,5,5\n13,5,5\n15.999,5,5\n20,5,5\n";
+	struct level l = {
+		.kind = LOAD_OPEN, .arrival = ARRIVAL_TRACE, .rate_per_s = NAN, .speed = 2};
+	static const int64_t exact_ms[] = {0, 0, 1, 3000, 5999, 10000};
+	static const int64_t step[] = {0, 0, 0, 1, 2, 3}; /* of 3 s */
+	struct trace t = {0};
+	int64_t n, *at;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(trace_parse(&t, "t.csv", text, sizeof(text) - 1, &e), RC_OK);
+	at = arrival_times(&l, &t, 1, 0, 0, &n);
+	assert_int_equal(n, 6);
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(at[i], exact_ms[i] * NS_PER_MS / 2);
+	free(at);
+
+	l.speed = 1;
+	l.spread_ns = 3 * NS_PER_S;
+	at = arrival_times(&l, &t, 1, 0, 0, &n);
+	for (int i = 0; i < 6; i++) {
+		assert_true(at[i] >= step[i] * l.spread_ns && at[i] < (step[i] + 1) * l.spread_ns);
+		assert_true(i == 0 || at[i] > at[i - 1]);
+	}
+	free(at);
+
+	l.spread_ns = 0;
+	l.span_ns = 3 * NS_PER_S; /* in the trace's time; what is at 3 s is beyond */
+	free(arrival_times(&l, &t, 1, 0, 0, &n));
+	assert_int_equal(n, 3);
+	l.span_ns = 0;
+	l.requests = 4;
+	free(arrival_times(&l, &t, 1, 0, 0, &n));
+	assert_int_equal(n, 4);
+	l.requests = 0;
+	l.duration_ns = 6 * NS_PER_S; /* in ours */
+	free(arrival_times(&l, &t, 1, 0, 0, &n));
+	assert_int_equal(n, 5);
+	trace_release(&t);
 }
 
 static void test_all_at_once(void **state)
@@ -57,7 +145,7 @@ static void test_all_at_once(void **state)
 
 	(void)state;
 	l.requests = 5;
-	at = arrival_times(&l, 1, 0, 0, &n);
+	at = arrival_times(&l, NULL, 1, 0, 0, &n);
 	assert_int_equal(n, 5);
 	for (int64_t i = 0; i < n; i++)
 		assert_int_equal(at[i], 0);
@@ -103,14 +191,14 @@ static void test_kinds(void **state)
 		int64_t n, *at;
 
 		l.requests = 20000;
-		at = arrival_times(&l, 42, 0, 0, &n);
+		at = arrival_times(&l, NULL, 42, 0, 0, &n);
 		scaled = gaps_of(at, n);
 		assert_int_equal(at[n - 1], 400 * NS_PER_S); /* N / rate */
 		free(at);
 		assert_true(fabs(scaled.cv - row[i].cv) < 0.08 * row[i].cv);
 
 		l.renewal = true;
-		at = arrival_times(&l, 42, 0, 0, &n);
+		at = arrival_times(&l, NULL, 42, 0, 0, &n);
 		plain = gaps_of(at, n);
 		assert_int_not_equal(at[n - 1], 400 * NS_PER_S);
 		free(at);
@@ -121,7 +209,7 @@ static void test_kinds(void **state)
 		l.renewal = false;
 		l.requests = 0;
 		l.duration_ns = 400 * NS_PER_S;
-		at = arrival_times(&l, 42, 0, 0, &n);
+		at = arrival_times(&l, NULL, 42, 0, 0, &n);
 		timed = gaps_of(at, n);
 		assert_true(at[n - 1] < l.duration_ns);
 		free(at);
@@ -138,15 +226,15 @@ static void test_both_ends(void **state)
 
 	(void)state;
 	l.requests = 100;
-	all = arrival_times(&l, 5, 0, 0, &n);
+	all = arrival_times(&l, NULL, 5, 0, 0, &n);
 	l.duration_ns = 4 * NS_PER_S;
-	at = arrival_times(&l, 5, 0, 0, &cut);
+	at = arrival_times(&l, NULL, 5, 0, 0, &cut);
 	assert_true(cut > 20 && cut < 60);
 	assert_memory_equal(at, all, (size_t)cut * sizeof(*at));
 	assert_true(all[cut] >= l.duration_ns);
 	free(at);
 	l.duration_ns = 60 * NS_PER_S;
-	at = arrival_times(&l, 5, 0, 0, &cut);
+	at = arrival_times(&l, NULL, 5, 0, 0, &cut);
 	assert_int_equal(cut, 100);
 	free(at);
 	free(all);
@@ -165,7 +253,7 @@ static void test_extreme_shapes(void **state)
 
 			l.requests = 3;
 			l.renewal = repeat % 2;
-			at = arrival_times(&l, 1, 0, repeat, &n);
+			at = arrival_times(&l, NULL, 1, 0, repeat, &n);
 			assert_int_equal(n, 3);
 			assert_true(at[0] >= 0 && at[0] <= at[1] && at[1] <= at[2]);
 			assert_true(at[2] <= INT64_MAX / 2);
@@ -186,9 +274,9 @@ static void test_streams(void **state)
 
 	(void)state;
 	l.requests = 50;
-	first = arrival_times(&l, 1, 0, 0, &n);
+	first = arrival_times(&l, NULL, 1, 0, 0, &n);
 	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
-		int64_t *at = arrival_times(&l, row[i].seed, row[i].level, row[i].repeat, &n);
+		int64_t *at = arrival_times(&l, NULL, row[i].seed, row[i].level, row[i].repeat, &n);
 
 		assert_int_equal(memcmp(at, first, (size_t)n * sizeof(*at)) == 0, row[i].same);
 		free(at);
@@ -199,6 +287,7 @@ static void test_streams(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ramp),	       cmocka_unit_test(test_trace),
 		cmocka_unit_test(test_constant),       cmocka_unit_test(test_all_at_once),
 		cmocka_unit_test(test_kinds),	       cmocka_unit_test(test_both_ends),
 		cmocka_unit_test(test_extreme_shapes), cmocka_unit_test(test_streams),

@@ -93,7 +93,11 @@ static void test_build(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(asks); i++) {
-		struct ask a = {"m", asks[i].prompt, strlen(asks[i].prompt), 128, &asks[i].opts};
+		struct ask a = {.model = "m",
+				.prompt = asks[i].prompt,
+				.prompt_len = strlen(asks[i].prompt),
+				.output_tokens = 128,
+				.opts = &asks[i].opts};
 		struct buf out;
 		cJSON *root;
 
@@ -107,10 +111,57 @@ static void test_build(void **state)
 	}
 }
 
+/* A history goes as messages, or as text in front; more prompts make an array. */
+static void test_build_with_more(void **state)
+{
+	struct message before[] = {{"system", (char *)"Be \"brief\".", 11},
+				   {"user", (char *)"a", 1},
+				   {"assistant", (char *)"b\n", 2}},
+		       also[] = {{NULL, (char *)"d", 1}, {NULL, (char *)"e", 1}};
+	struct request_opts opts = {0};
+	struct ask a = {.model = "m",
+			.prompt = "c",
+			.prompt_len = 1,
+			.output_tokens = 8,
+			.opts = &opts,
+			.before = before,
+			.n_before = ARRAY_LEN(before)};
+	struct buf out;
+
+	(void)state;
+	buf_init(&out, 1u << 20);
+	assert_true(dialect_openai_chat.build(&a, &out));
+	assert_string_equal(
+		buf_cstr(&out),
+		"{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"Be "
+		"\\\"brief\\\".\"},{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\","
+		"\"content\":\"b\\n\"},{\"role\":\"user\",\"content\":\"c\"}],\"max_tokens\":8,"
+		"\"stream\":false}");
+	buf_clear(&out);
+	assert_true(dialect_openai_completions.build(&a, &out));
+	assert_string_equal(
+		buf_cstr(&out),
+		"{\"model\":\"m\",\"prompt\":\"Be "
+		"\\\"brief\\\".\\n\\na\\n\\nb\\n\\n\\nc\",\"max_tokens\":8,\"stream\":false}");
+	a.n_before = 0;
+	a.also = also;
+	a.n_also = ARRAY_LEN(also);
+	buf_clear(&out);
+	assert_true(dialect_openai_completions.build(&a, &out));
+	assert_string_equal(buf_cstr(&out), "{\"model\":\"m\",\"prompt\":[\"c\",\"d\",\"e\"],"
+					    "\"max_tokens\":8,\"stream\":false}");
+	assert_true(dialect_openai_completions.batches && !dialect_openai_chat.batches);
+	buf_release(&out);
+}
+
 static void test_build_at_the_cap(void **state)
 {
 	struct request_opts opts = {.stream = true};
-	struct ask a = {"m", "prompt", 6, 128, &opts};
+	struct ask a = {.model = "m",
+			.prompt = "prompt",
+			.prompt_len = 6,
+			.output_tokens = 128,
+			.opts = &opts};
 	struct buf out;
 
 	(void)state;
@@ -491,6 +542,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_build),
+		cmocka_unit_test(test_build_with_more),
 		cmocka_unit_test(test_build_at_the_cap),
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_events_that_are_none),

@@ -175,6 +175,156 @@ static void test_nothing_to_do(void **state)
 	driver_free(NULL);
 }
 
+/* Cut short: what was due by then is planned, what was to come is not. */
+static void test_cut(void **state)
+{
+	static const int64_t at[] = {10, 20, 30, 1000};
+	struct level open = {.kind = LOAD_OPEN, .rate_per_s = 1, .requests = 4, .concurrency = 1};
+	struct level closed = {.kind = LOAD_CLOSED, .concurrency = 1, .requests = 50};
+	struct driver *d = driver_new(&open, 0, at, 4);
+
+	(void)state;
+	expect_start(d, 10, 0, 10);
+	driver_cut(d, 25);
+	assert_int_equal(driver_deadline_ns(d), 25);
+	expect(d, 25, DRIVER_DRAIN);
+	driver_ended(d, 40);
+	expect(d, 40, DRIVER_OVER);
+	assert_int_equal(driver_planned(d), 2); /* the second was held back by the cap: dropped */
+	assert_int_equal(driver_started(d), 1);
+	driver_free(d);
+
+	d = driver_new(&closed, 0, NULL, 0);
+	expect_start(d, 0, 0, 0);
+	driver_cut(d, 25);
+	driver_ended(d, 40);
+	expect(d, 40, DRIVER_OVER);
+	assert_int_equal(driver_planned(d), 1);
+	driver_free(d);
+}
+
+/* ---- sessions by hand ---- */
+
+static int two_turns(void *arg, int64_t session)
+{
+	(void)arg;
+	return session == 1 ? 1 : 2;
+}
+
+static int64_t think_by_index(void *arg, int64_t index)
+{
+	(void)arg;
+	return 10 * (index + 1);
+}
+
+static const struct session_source by_hand = {two_turns, think_by_index, NULL};
+
+static void expect_turn(struct driver *d, int64_t now_ns, int64_t index, int user, int64_t session,
+			int turn, int64_t sched_ns)
+{
+	struct driver_step step = expect(d, now_ns, DRIVER_START);
+
+	assert_int_equal(step.index, index);
+	assert_int_equal(step.user, user);
+	assert_int_equal(step.session, session);
+	assert_int_equal(step.turn, turn);
+	assert_int_equal(step.sched_ns, sched_ns);
+}
+
+/* Three conversations of 2, 1 and 2 turns, held by two users. */
+static void test_sessions(void **state)
+{
+	struct level l = {.kind = LOAD_SESSIONS, .concurrency = 2, .conversations = 3};
+	struct driver *d = driver_new_sessions(&l, 1000, &by_hand);
+	int64_t session;
+	int turn;
+
+	(void)state;
+	assert_int_equal(driver_planned(d), 5);
+	expect_turn(d, 1000, 0, 0, 0, 0, 1000);
+	expect_turn(d, 1001, 2, 1, 1, 0, 1000);
+	expect(d, 1001, DRIVER_BLOCK);
+	/* The next turn is planned for the end of the answer and the time to think. */
+	driver_turn_ended(d, 0, true, 2000);
+	assert_int_equal(expect(d, 2000, DRIVER_WAIT).at_ns, 2010);
+	driver_turn_ended(d, 1, true, 2005);
+	assert_int_equal(expect(d, 2005, DRIVER_WAIT).at_ns, 2010);
+	expect_turn(d, 2050, 1, 0, 0, 1, 2010);
+	expect_turn(d, 2050, 3, 1, 2, 0, 2035); /* the next conversation goes to who is free */
+	driver_turn_ended(d, 0, true, 2060);
+	expect(d, 2080, DRIVER_BLOCK); /* and user 0 leaves: there is none left */
+	driver_turn_ended(d, 1, true, 2090);
+	expect_turn(d, 2140, 4, 1, 2, 1, 2130);
+	driver_turn_ended(d, 1, true, 3000);
+	assert_int_equal(expect(d, 3000, DRIVER_WAIT).at_ns, 3050);
+	expect(d, 3050, DRIVER_OVER);
+	assert_int_equal(driver_started(d), 5);
+	driver_find_turn(d, 3, &session, &turn);
+	assert_true(session == 2 && turn == 0);
+	driver_find_turn(d, 1, &session, &turn);
+	assert_true(session == 0 && turn == 1);
+	driver_find_turn(d, 2, &session, &turn);
+	assert_true(session == 1 && turn == 0);
+	driver_free(d);
+}
+
+/* A turn that fails takes the rest of its conversation along. */
+static void test_sessions_failure(void **state)
+{
+	struct level l = {.kind = LOAD_SESSIONS, .concurrency = 1, .conversations = 2};
+	struct driver *d = driver_new_sessions(&l, 0, &by_hand);
+
+	(void)state;
+	expect_turn(d, 0, 0, 0, 0, 0, 0);
+	driver_turn_ended(d, 0, false, 100);
+	expect_turn(d, 110, 2, 0, 1, 0, 110);
+	driver_turn_ended(d, 0, true, 200);
+	expect(d, 230, DRIVER_OVER);
+	assert_int_equal(driver_planned(d), 3);
+	assert_int_equal(driver_started(d), 2);
+	assert_true(driver_was_started(d, 0));
+	assert_false(driver_was_started(d, 1));
+	assert_true(driver_was_started(d, 2));
+	driver_free(d);
+}
+
+static void test_sessions_by_duration(void **state)
+{
+	struct level l = {.kind = LOAD_SESSIONS, .concurrency = 1, .duration_ns = 1000};
+	struct driver *d = driver_new_sessions(&l, 0, &by_hand);
+
+	(void)state;
+	expect_turn(d, 0, 0, 0, 0, 0, 0);
+	assert_int_equal(expect(d, 0, DRIVER_WAIT).at_ns, 1000);
+	driver_turn_ended(d, 0, true, 995);
+	/* Thinking beyond the end: the end comes first, and nothing was dropped. */
+	assert_int_equal(expect(d, 995, DRIVER_WAIT).at_ns, 1000);
+	expect(d, 1000, DRIVER_OVER);
+	assert_int_equal(driver_planned(d), 1);
+	assert_true(driver_was_started(d, 0));
+	driver_free(d);
+
+	l.conversations = 5; /* both ends, and the time is over first */
+	d = driver_new_sessions(&l, 0, &by_hand);
+	expect_turn(d, 0, 0, 0, 0, 0, 0);
+	assert_int_equal(driver_planned(d), 9);
+	expect(d, 1000, DRIVER_DRAIN);
+	driver_turn_ended(d, 0, true, 1100);
+	expect(d, 1100, DRIVER_OVER);
+	assert_int_equal(driver_planned(d), 1);
+	driver_free(d);
+
+	d = driver_new_sessions(&l, 0, &by_hand); /* stopped: what was planned is dropped */
+	expect_turn(d, 0, 0, 0, 0, 0, 0);
+	driver_stop(d);
+	driver_turn_ended(d, 0, false, 100);
+	expect(d, 100, DRIVER_OVER);
+	assert_int_equal(driver_planned(d), 9);
+	assert_int_equal(driver_was_started(d, 0), true);
+	assert_int_equal(driver_was_started(d, 7), false);
+	driver_free(d);
+}
+
 /* ---- laws ---- */
 
 enum { MAX_IN_FLIGHT = 4096 };
@@ -236,7 +386,7 @@ static struct outcome play(const struct play *p, uint64_t seed)
 
 	rng_init(&r, seed, "driver test", 0);
 	if (l->kind == LOAD_OPEN)
-		arrivals = arrival_times(l, seed, 0, 0, &n);
+		arrivals = arrival_times(l, NULL, seed, 0, 0, &n);
 	d = driver_new(l, start_ns, arrivals, n);
 	while (!over) {
 		struct driver_step step;
@@ -399,6 +549,10 @@ int main(void)
 		cmocka_unit_test(test_open),
 		cmocka_unit_test(test_open_cap),
 		cmocka_unit_test(test_nothing_to_do),
+		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_sessions),
+		cmocka_unit_test(test_sessions_failure),
+		cmocka_unit_test(test_sessions_by_duration),
 		cmocka_unit_test(test_laws),
 		cmocka_unit_test(test_open_stays_open),
 	};

@@ -222,6 +222,49 @@ static void test_lateness_does_not_add_up(void **state)
 	}
 }
 
+/* static-batch waits for company: the loop asks again when the time has come, which it has as soon
+ * as the clock is read, and the step starts when it should have, however late that is noticed. Who
+ * leaves is not waited for. */
+static void test_policy_wakes_up(void **state)
+{
+	struct sched_type patient = sched_static_batch;
+	struct knob knobs[SCHED_MAX_KNOBS + 1];
+	int64_t t0 = monotonic_now_ns() - 3600 * NS_PER_S;
+	struct genreq *r = genreq_new(2, "r2", one_prompt, 1, 5);
+	struct buf want;
+	struct world w;
+	struct err e;
+
+	(void)state;
+	for (int i = 0; i == 0 || knobs[i - 1].name; i++)
+		knobs[i] = sched_static_batch.knobs[i];
+	knobs[sched_knob(&sched_static_batch, "batch_size")].def = 2;
+	knobs[sched_knob(&sched_static_batch, "max_wait_ms")].def = 25;
+	patient.knobs = knobs;
+	world_open(&w, &patient, NULL);
+	w.toy.manual = false;
+	w.toy.cost_ns = 10 * MS;
+	submit(&w, 1, 2, t0);
+	turn(&w);
+	assert_int_equal(w.toy.n_submitted, 0); /* the end of the turn only set the timer */
+	while (engine_in_flight(w.engine) > 0)
+		evloop_once(w.loop);
+	buf_init(&want, 4096);
+	buf_printf(&want, "1:a@%lld 1:b@%lld! 1=length,done ", (long long)((t0 + 35 * MS) / MS),
+		   (long long)((t0 + 45 * MS) / MS));
+	expect_log(buf_cstr(&want));
+	buf_release(&want);
+
+	assert_int_equal(
+		engine_submit(w.engine, r, &sink, monotonic_now_ns() + 3600 * NS_PER_S, &e), RC_OK);
+	turn(&w);
+	engine_cancel(w.engine, r, FINISH_ABORT); /* an hour early, and the timer goes with it */
+	turn(&w);
+	expect_log("2=abort,failed ");
+	assert_int_equal(w.toy.n_submitted, 2);
+	world_close(&w);
+}
+
 static void test_cancel(void **state)
 {
 	struct world w;
@@ -482,6 +525,7 @@ int main(void)
 		cmocka_unit_test(test_batch),
 		cmocka_unit_test(test_many_steps_in_flight),
 		cmocka_unit_test(test_lateness_does_not_add_up),
+		cmocka_unit_test(test_policy_wakes_up),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_failed_step),
 		cmocka_unit_test(test_policy_gives_up),

@@ -73,15 +73,10 @@ static void test_put_and_fill(void **state)
 
 static void test_wrong_forms(void **state)
 {
-	static const char *const wrong[] = {"$nothing",
-					    "$",
-					    "$?u{a",
-					    "a$}",
-					    "$?u{$?c{$}$}",
-					    "$?U{$}",
-					    "$?u",
-					    "$text$text$text$text$text$text$text"
-					    "$text$text$text$text$text$text"};
+	static const char many[] =
+		"$text$text$text$text$text$text$text$text$text$text$text$text$text";
+	static const char *const wrong[] = {"$nothing",	    "$",      "$?u{a", "a$}",
+					    "$?u{$?c{$}$}", "$?U{$}", "$?u",   many};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)

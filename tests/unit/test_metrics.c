@@ -234,6 +234,34 @@ static void test_outcomes(void **state)
 	assert_true(isnan(p.littles_ratio));
 }
 
+/* Requests that load.cancel has given up are none of the planned, no failures, and in no latency.
+ */
+static void test_cancelled_as_planned(void **state)
+{
+	static const double quick[] = {10, 20, 30};
+	struct hand h;
+	struct record *r;
+	struct point p;
+
+	(void)state;
+	hand_init(&h, closed1);
+	hand_add(&h, 0, 0, quick, 3);
+	r = hand_add(&h, 30, 30, quick, 2);
+	r->outcome = OUTCOME_CANCELLED;
+	r->cancelled_as_planned = true;
+	r = hand_add(&h, 60, 60, quick, 1); /* and this one ran into the grace period */
+	r->outcome = OUTCOME_CANCELLED;
+	p = hand_point(&h);
+	assert_int_equal(p.planned, 2);
+	assert_int_equal(p.ok, 1);
+	assert_int_equal(p.failed, 1);
+	assert_int_equal(p.dropped, 0);
+	assert_int_equal(p.cancelled, 1);
+	assert_int_equal(p.by_outcome[OUTCOME_CANCELLED], 1);
+	assert_int_equal(p.wasted_tokens, 3);
+	assert_int_equal(p.samples[M_TTFT], 1);
+}
+
 static void test_all_failed(void **state)
 {
 	struct hand h;
@@ -508,6 +536,7 @@ int main(void)
 		cmocka_unit_test(test_never_steady),
 		cmocka_unit_test(test_goodput),
 		cmocka_unit_test(test_outcomes),
+		cmocka_unit_test(test_cancelled_as_planned),
 		cmocka_unit_test(test_all_failed),
 		cmocka_unit_test(test_nothing_sent),
 		cmocka_unit_test(test_first_event_is_not_first_token),

@@ -108,6 +108,9 @@ static void test_messages(void **state)
 		{"scheduler.policy=static", "max_num_seqs"}, /* not a knob of that policy */
 		{"scheduler.max_num_seq=16", "max_num_seqs"},
 		{"scheduler.max_num_seqs=0", "scheduler.max_num_seqs"},
+		{"scheduler.max_num_seqs=-1", "scheduler.max_num_seqs"},
+		{"scheduler.max_model_len=-1", NULL}, /* derive it */
+		{"scheduler.max_model_len=-2", "scheduler.max_model_len"},
 		{"scheduler.max_num_seqs=1.5", "scheduler.max_num_seqs"},
 		{"scheduler.max_num_seqs=[1]", "scheduler.max_num_seqs"},
 		{"scheduler.enable_prefix_caching=7", "scheduler.enable_prefix_caching"},
@@ -203,7 +206,7 @@ static void test_built_in_ones(void **state)
 		before = b->name;
 		profile_release(&p);
 	}
-	assert_int_equal(n, 23);
+	assert_int_equal(n, 32);
 	assert_int_equal(lima, 13);
 }
 

@@ -114,9 +114,8 @@ static void stage_open(struct stage *g)
 	g->send_ns = monotonic_now_ns();
 }
 
-static struct request *stage_start(struct stage *g)
+static struct request *stage_start_plan(struct stage *g, struct planned_request plan)
 {
-	struct planned_request plan = {.text = "Hi", .len = 2, .output_tokens = 4};
 	struct record rec;
 
 	record_init(&rec);
@@ -125,6 +124,12 @@ static struct request *stage_start(struct stage *g)
 	rec.planned_output_tokens = 4;
 	rec.sched_ns = g->send_ns - 5;
 	return request_start(&g->env, &plan, &rec, g->send_ns);
+}
+
+static struct request *stage_start(struct stage *g)
+{
+	return stage_start_plan(
+		g, (struct planned_request){.text = "Hi", .len = 2, .output_tokens = 4});
 }
 
 static void stage_close(struct stage *g)
@@ -560,7 +565,7 @@ static const struct {
 	 false},
 	{"JSON that is no answer",
 	 {ANSWER(200, JSON), AT(4, "{\"status\":\"ok\"}"), ENDS(5, XFER_COMPLETE, "")},
-	 "without choices",
+	 "without an answer",
 	 OUTCOME_PROTOCOL,
 	 -1,
 	 TOKENS_NONE,
@@ -608,7 +613,7 @@ static const struct {
 	 false},
 	{"only [DONE]",
 	 {STREAMING, AT(4, ROLE), AT(5, DONE), OPEN},
-	 "[DONE] without a token",
+	 "done without a token",
 	 OUTCOME_EMPTY,
 	 -1,
 	 TOKENS_NONE,
@@ -1066,6 +1071,107 @@ static void test_names(void **state)
 	assert_string_equal(stamp_source_name(STAMP_KERNEL), "kernel");
 }
 
+/* Given up on purpose after so many tokens; an answer that ends before is as good as any. */
+static void test_cancel_as_planned(void **state)
+{
+	static const struct step script[] = {STREAMING, AT(5, TOKEN("a")), AT(6, TOKEN("b")),
+					     AT(7, TOKEN("c")), OPEN};
+	static const struct step short_script[] = {STREAMING, AT(5, TOKEN("a")), AT(6, DONE), OPEN};
+	struct planned_request plan = {
+		.text = "Hi", .len = 2, .output_tokens = 4, .cancel_after_tokens = 2};
+	struct stage g;
+
+	(void)state;
+	stage_open(&g);
+	stage_start_plan(&g, plan);
+	play(&g, script);
+	assert_true(fake.cancelled);
+	evloop_run(g.loop);
+	assert_int_equal(g.ended, 1);
+	assert_int_equal(g.rec.outcome, OUTCOME_CANCELLED);
+	assert_true(g.rec.cancelled_as_planned);
+	assert_int_equal(g.rec.output_tokens, 2);
+	assert_int_equal(g.rec.done_ns - g.send_ns, 6);
+	stage_close(&g);
+
+	stage_open(&g);
+	stage_start_plan(&g, plan);
+	play(&g, short_script);
+	evloop_run(g.loop);
+	assert_int_equal(g.rec.outcome, OUTCOME_OK);
+	assert_false(g.rec.cancelled_as_planned);
+	stage_close(&g);
+}
+
+/* What a session says next is made of it: streamed, and whole. */
+static void test_keep_text(void **state)
+{
+	static const struct step script[] = {
+		STREAMING,   AT(4, ROLE), AT(5, TOKEN("a")), AT(6, TOKEN(" b\\n")), AT(7, FINISH),
+		AT(8, DONE), OPEN};
+	static const struct step whole[] = {
+		ANSWER(200, JSON), AT(5, "{\"choices\":[{\"message\":{\"content\":\"a b\"}}]}"),
+		ENDS(7, XFER_COMPLETE, "")};
+	struct request *q;
+	struct stage g;
+	size_t len;
+
+	(void)state;
+	stage_open(&g);
+	g.env.keep_text = true;
+	q = stage_start(&g);
+	play(&g, script);
+	assert_string_equal(request_text(q, &len), "a b\n");
+	assert_int_equal(len, 4);
+	evloop_run(g.loop);
+	assert_int_equal(g.rec.outcome, OUTCOME_OK);
+	stage_close(&g);
+
+	stage_open(&g);
+	g.env.keep_text = true;
+	q = stage_start(&g);
+	play(&g, whole);
+	assert_string_equal(request_text(q, &len), "a b");
+	evloop_run(g.loop);
+	stage_close(&g);
+}
+
+/* A batch that ends without [DONE] has to have finished each of its prompts. */
+static void test_batch_finishes(void **state)
+{
+#define PART(i, more) "data: {\"choices\":[{\"index\":" #i ",\"text\":\"x\"" more "}]}\n\n"
+	static const struct step half[] = {STREAMING, AT(5, PART(0, "") PART(1, "")),
+					   AT(6, PART(1, ",\"finish_reason\":\"length\"")),
+					   ENDS(9, XFER_COMPLETE, "")};
+	static const struct step all[] = {STREAMING, AT(5, PART(0, "") PART(1, "")),
+					  AT(6, PART(1, ",\"finish_reason\":\"length\"")
+							PART(0, ",\"finish_reason\":\"length\"")),
+					  ENDS(9, XFER_COMPLETE, "")};
+	struct message also[] = {{NULL, (char *)"there", 5}};
+	struct planned_request plan = {
+		.text = "Hi", .len = 2, .output_tokens = 4, .also = also, .n_also = 1};
+	struct stage g;
+
+	(void)state;
+	stage_open(&g);
+	g.env.dialect = &dialect_openai_completions;
+	stage_start_plan(&g, plan);
+	assert_non_null(strstr(fake.body, "\"prompt\":[\"Hi\",\"there\"]"));
+	play(&g, half);
+	evloop_run(g.loop);
+	assert_int_equal(g.rec.outcome, OUTCOME_TRUNCATED);
+	stage_close(&g);
+
+	stage_open(&g);
+	g.env.dialect = &dialect_openai_completions;
+	stage_start_plan(&g, plan);
+	play(&g, all);
+	evloop_run(g.loop);
+	assert_int_equal(g.rec.outcome, OUTCOME_OK);
+	assert_int_equal(g.rec.output_tokens, 4);
+	stage_close(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1079,6 +1185,9 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_bytes_reset_idle),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_cancel_as_planned),
+		cmocka_unit_test(test_keep_text),
+		cmocka_unit_test(test_batch_finishes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -176,11 +176,46 @@ static void test_whole_targets(void **state)
 static void test_whole_workload_and_load(void **state)
 {
 	static const struct level want[] = {
-		{LOAD_SERIAL, 1, 0, 1, ARRIVAL_POISSON, false, 3, 0},
-		{LOAD_CLOSED, 1, 0, 1, ARRIVAL_POISSON, false, 20, 120 * NS_PER_S},
-		{LOAD_CLOSED, 4000, 0, 1, ARRIVAL_POISSON, false, 20, 120 * NS_PER_S},
-		{LOAD_OPEN, 9, 5, 0.5, ARRIVAL_GAMMA, true, 0, 60 * NS_PER_S},
-		{LOAD_OPEN, 9, 10, 0.5, ARRIVAL_GAMMA, true, 0, 60 * NS_PER_S},
+		{.kind = LOAD_SERIAL,
+		 .concurrency = 1,
+		 .rate_per_s = 0,
+		 .burstiness = 1,
+		 .arrival = ARRIVAL_POISSON,
+		 .renewal = false,
+		 .requests = 3,
+		 .duration_ns = 0},
+		{.kind = LOAD_CLOSED,
+		 .concurrency = 1,
+		 .rate_per_s = 0,
+		 .burstiness = 1,
+		 .arrival = ARRIVAL_POISSON,
+		 .renewal = false,
+		 .requests = 20,
+		 .duration_ns = 120 * NS_PER_S},
+		{.kind = LOAD_CLOSED,
+		 .concurrency = 4000,
+		 .rate_per_s = 0,
+		 .burstiness = 1,
+		 .arrival = ARRIVAL_POISSON,
+		 .renewal = false,
+		 .requests = 20,
+		 .duration_ns = 120 * NS_PER_S},
+		{.kind = LOAD_OPEN,
+		 .concurrency = 9,
+		 .rate_per_s = 5,
+		 .burstiness = 0.5,
+		 .arrival = ARRIVAL_GAMMA,
+		 .renewal = true,
+		 .requests = 0,
+		 .duration_ns = 60 * NS_PER_S},
+		{.kind = LOAD_OPEN,
+		 .concurrency = 9,
+		 .rate_per_s = 10,
+		 .burstiness = 0.5,
+		 .arrival = ARRIVAL_GAMMA,
+		 .renewal = true,
+		 .requests = 0,
+		 .duration_ns = 60 * NS_PER_S},
 	};
 	struct scenario *s = parse(whole);
 	const struct workload_spec *w = &s->workload;
@@ -207,6 +242,47 @@ static void test_whole_workload_and_load(void **state)
 		assert_int_equal(a->requests, b->requests);
 		assert_int_equal(a->duration_ns, b->duration_ns);
 	}
+	scenario_free(s);
+}
+
+static void test_trace_and_ramp(void **state)
+{
+	struct scenario *s = parse(
+		TARGET "workload: {prompts: trace}\n"
+		       "load: {open: {trace: /etc/passwd, speed: [1, 2.5], span: 1m, spread: 3s, "
+		       "max_concurrency: 7}}\n");
+	const struct level *l = &s->levels[1];
+
+	(void)state;
+	assert_string_equal(s->trace_file, "/etc/passwd");
+	assert_true(s->workload.from_trace && s->workload.output_trace);
+	assert_int_equal(s->n_levels, 2);
+	assert_true(s->levels[0].speed == 1 && l->speed == 2.5);
+	assert_int_equal(l->kind, LOAD_OPEN);
+	assert_int_equal(l->arrival, ARRIVAL_TRACE);
+	assert_int_equal(l->span_ns, 60 * NS_PER_S);
+	assert_int_equal(l->spread_ns, 3 * NS_PER_S);
+	assert_int_equal(l->concurrency, 7);
+	assert_true(isnan(l->rate_per_s));
+	scenario_free(s);
+
+	s = parse(TARGET
+		  "workload: {prompts: {synthetic: {input_tokens: 9, shared_prefix: {tokens: "
+		  "64}}}}\n"
+		  "load: {open: {arrival: {ramp: {from: 1, to: 600/min}}, duration: 30s}}\n");
+	l = &s->levels[0];
+	assert_int_equal(s->n_levels, 1);
+	assert_int_equal(l->arrival, ARRIVAL_RAMP);
+	assert_true(l->from_per_s == 1 && l->to_per_s == 10 && l->rate_per_s == 5.5);
+	assert_int_equal(s->workload.prefix_tokens, 64);
+	assert_int_equal(s->workload.prefix_groups, 1);
+	assert_null(s->trace_file);
+	scenario_free(s);
+
+	s = parse(TARGET "workload: {prompts: trace, output_tokens: 5}\n"
+			 "load: {open: {trace: /etc/passwd}}\n");
+	assert_int_equal(s->n_levels, 1);
+	assert_true(s->levels[0].speed == 1 && !s->workload.output_trace);
 	scenario_free(s);
 }
 
@@ -465,6 +541,7 @@ int main(void)
 		cmocka_unit_test(test_whole_top),
 		cmocka_unit_test(test_whole_targets),
 		cmocka_unit_test(test_whole_workload_and_load),
+		cmocka_unit_test(test_trace_and_ramp),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_matrix_of_labels),
 		cmocka_unit_test(test_forms_of_lengths),

@@ -81,6 +81,7 @@ static void assert_same(const struct scenario *a, const struct scenario *b)
 	assert_same_texts(a->rows, b->rows);
 	assert_same_texts(a->columns, b->columns);
 	assert_same_text(a->workload.file, b->workload.file);
+	assert_same_text(a->trace_file, b->trace_file);
 	assert_same_texts(a->workload.text, b->workload.text);
 	assert_int_equal(a->workload.format, b->workload.format);
 	assert_int_equal(a->workload.pick, b->workload.pick);
@@ -92,7 +93,9 @@ static void assert_same(const struct scenario *a, const struct scenario *b)
 	for (int i = 0; i < a->n_levels; i++) {
 		assert_int_equal(a->levels[i].kind, b->levels[i].kind);
 		assert_int_equal(a->levels[i].concurrency, b->levels[i].concurrency);
-		assert_true(a->levels[i].rate_per_s == b->levels[i].rate_per_s);
+		assert_true(a->levels[i].rate_per_s == b->levels[i].rate_per_s ||
+			    a->levels[i].arrival == ARRIVAL_TRACE);
+		assert_true(a->levels[i].speed == b->levels[i].speed);
 		assert_int_equal(a->levels[i].requests, b->levels[i].requests);
 		assert_int_equal(a->levels[i].duration_ns, b->levels[i].duration_ns);
 	}

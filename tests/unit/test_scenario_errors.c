@@ -19,6 +19,8 @@
 #define LOAD	 "load: {serial: {requests: 1}}\n"
 #define ALL	 TARGET WORKLOAD LOAD
 
+#define SIMULATED "clock: virtual\ntargets: [{name: a, profile: seed-vllm}]\n" WORKLOAD LOAD
+
 #define WITH_TARGET(keys)  "targets: [{name: a, " keys "}]\n" WORKLOAD LOAD
 #define WITH_PROMPTS(keys) TARGET LOAD "workload: {prompts: {" keys "}}\n"
 #define WITH_OUTPUT(value)                                                                         \
@@ -26,16 +28,17 @@
 #define WITH_LOAD(keys) TARGET WORKLOAD "load: {" keys "}\n"
 
 #define TOP_KEYS                                                                                   \
-	"want name, description, seed, workload, matrix, targets, load, warmup, repeats, slo, "    \
-	"limits, output or expect"
+	"want name, description, clock, seed, workload, matrix, sweep, targets, load, warmup, "    \
+	"repeats, slo, limits, output or expect"
 #define URLS "want http://host:port[/prefix], https://host[:port], or unix:/path.sock"
 
 static const struct mistake {
 	const char *text, *message;
 } mistakes[] = {
 	{"", "1:1: workload is missing"},
-	{"nothing\n", "1:1: got \"nothing\", want a map with name, description, seed, workload, "
-		      "matrix, targets, load, warmup, repeats, slo, limits, output or expect"},
+	{"nothing\n",
+	 "1:1: got \"nothing\", want a map with name, description, clock, seed, workload, matrix, "
+	 "sweep, targets, load, warmup, repeats, slo, limits, output or expect"},
 	{WORKLOAD LOAD, "1:1: targets is missing"},
 	{TARGET LOAD, "1:1: workload is missing"},
 	{TARGET WORKLOAD, "1:1: load is missing"},
@@ -52,6 +55,22 @@ static const struct mistake {
 	 "4:7: seed: 1.5 does not come out as a whole number, as 20 and 1.5k do"},
 	{ALL "seed: x\n",
 	 "4:7: seed: \"x\" is not a count, such as 20, 1.5k or 4Ki (k, M, G, Ki, Mi, Gi)"},
+	{ALL "clock: fast\n", "4:8: clock: got \"fast\", want real or virtual"},
+	{ALL "clock: virtual\n",
+	 "1:11: targets[0]: \"a\" is a real engine, and the clock is virtual; give it `profile:` "
+	 "(`fakeengine profiles` lists them), choose others with --target, or run it with --clock "
+	 "real"},
+	{ALL "sweep: {target.profile.x: [1]}\n",
+	 "4:8: sweep: engines are swept in virtual time only: run it with --clock virtual"},
+	{SIMULATED "sweep: [1]\n",
+	 "5:8: sweep: want a map, as in {target.profile.scheduler.max_num_seqs: [64, 128]}"},
+	{SIMULATED "sweep: {target.profile.x: 1}\n",
+	 "5:27: sweep.target.profile.x: want a list, as in [a, b]"},
+	{SIMULATED "sweep: {target.profile.x: []}\n",
+	 "5:27: sweep.target.profile.x: got an empty list, want a value or more"},
+	{SIMULATED "sweep: {load.rate: [1]}\n",
+	 "5:20: sweep.load.rate: want a key of the profiles, as in "
+	 "target.profile.scheduler.max_num_seqs: [64, 128]"},
 	{ALL "repeats: 0\n", "4:10: repeats: 0 is out of range: 1 to 1000 is allowed"},
 	{ALL "repeats: 1001\n", "4:10: repeats: 1001 is out of range: 1 to 1000 is allowed"},
 	{ALL "repeats: .nan\n",
@@ -92,9 +111,10 @@ static const struct mistake {
 	 "launch, profile, set, api_key_env, api_key_file, headers, request, row, column, "
 	 "published_tokens_per_s, cost_per_hour or expect"},
 	{"targets: [{url: \"http://h\"}]\n" WORKLOAD LOAD, "1:11: targets[0]: name is missing"},
-	{WITH_TARGET("x: 1"), "1:21: targets[0].x: unknown key, want name, url, dialect, model, "
-			      "endpoint, launch, profile, set, api_key_env, api_key_file, headers, "
-			      "request, row, column, published_tokens_per_s, cost_per_hour or expect"},
+	{WITH_TARGET("x: 1"),
+	 "1:21: targets[0].x: unknown key, want name, url, dialect, model, "
+	 "endpoint, launch, profile, set, api_key_env, api_key_file, headers, "
+	 "request, row, column, published_tokens_per_s, cost_per_hour or expect"},
 	{WITH_TARGET("model: m"),
 	 "1:11: targets[0]: url, launch or profile is missing: where is this engine?"},
 	{WITH_TARGET("url: \"http://h:1\", profile: p"),
@@ -152,7 +172,9 @@ static const struct mistake {
 	{WITH_TARGET("url: \"${SCENARIO_TEST_BLANK}\""),
 	 "1:26: targets[0].url: no URL once the variables are filled in, " URLS},
 	{WITH_TARGET("url: \"http://h:1\", dialect: openai"),
-	 "1:49: targets[0].dialect: got \"openai\", want openai-chat or openai-completions"},
+	 "1:49: targets[0].dialect: got \"openai\", want openai-chat, "
+	 "openai-completions, openai-responses, openai-embeddings, anthropic-messages, "
+	 "sglang-generate, tgi-generate-stream or llamacpp-completion"},
 	{WITH_TARGET("url: \"http://h:1\", model: \"\""),
 	 "1:47: targets[0].model: got nothing, want a text"},
 	{WITH_TARGET("url: \"http://h:1\", model: \"${M}\""),
@@ -251,7 +273,16 @@ static const struct mistake {
 	{WITH_PROMPTS("synthetic: {input_tokens: 5}, limit: 3"),
 	 "3:59: workload.prompts.limit: means nothing beside synthetic"},
 	{WITH_PROMPTS("synthetic: {input_tokens: 5, shared_prefix: {}}"),
-	 "3:51: workload.prompts.synthetic.shared_prefix: unknown key, want input_tokens"},
+	 "3:66: workload.prompts.synthetic.shared_prefix: tokens is missing"},
+	{WITH_PROMPTS("synthetic: {input_tokens: 5, shared_prefix: {tokens: 5, groups: 0}}"),
+	 "3:86: workload.prompts.synthetic.shared_prefix.groups: 0 is out of range: 1 to 1000000 "
+	 "is allowed"},
+	{TARGET LOAD "workload: {prompts: trace}\n",
+	 "3:21: workload.prompts: trace takes its lengths from load.open.trace, which has to be "
+	 "the only load"},
+	{TARGET LOAD "workload: {prompts: other}\n",
+	 "3:21: workload.prompts: got \"other\", want a map with file, text, synthetic, format, "
+	 "pick, turns or limit"},
 	{WITH_PROMPTS("text: [a], pick: random"),
 	 "3:39: workload.prompts.pick: got \"random\", want shuffle or sequential"},
 	{WITH_PROMPTS("text: [a], limit: 0"),
@@ -304,15 +335,48 @@ static const struct mistake {
 	 "3:71: workload.output_tokens.mean: unknown key, want reference"},
 	{WITH_OUTPUT("{dist: [a], mean: 3}"),
 	 "3:56: workload.output_tokens.dist: got a list, want a text"},
-	{WITH_LOAD(""), "3:7: load: no load, want closed, open, serial or find"},
-	{WITH_LOAD("interleave: true"), "3:7: load: no load, want closed, open, serial or find"},
+	{WITH_LOAD(""), "3:7: load: no load, want closed, open, serial, sessions, batch or find"},
+	{WITH_LOAD("interleave: true"),
+	 "3:7: load: no load, want closed, open, serial, sessions, batch or find"},
 	{WITH_LOAD("interleave: 1"), "3:20: load.interleave: got \"1\", want true or false"},
 	{WITH_LOAD("ramp: {}"),
-	 "3:8: load.ramp: unknown key, want closed, open, serial, interleave or find"},
+	 "3:8: load.ramp: unknown key, want closed, open, serial, sessions, batch, "
+	 "cancel, stop_when, interleave or find"},
 	{WITH_LOAD("sessions: {users: 1}"),
-	 "3:8: load.sessions: unknown key, want closed, open, serial, interleave or find"},
+	 "3:18: load.sessions: conversations or duration is missing: when does a level end?"},
+	{WITH_LOAD("sessions: {users: 0, conversations: 1}"),
+	 "3:26: load.sessions.users: 0 is out of range: 1 to 1000000 is allowed"},
+	{WITH_LOAD("sessions: {users: 1, conversations: 1, turns: some}"),
+	 "3:54: load.sessions.turns: \"some\" is not a count, such as 20, 1.5k or 4Ki (k, M, G, "
+	 "Ki, Mi, Gi)"},
+	{WITH_LOAD("sessions: {users: 1, conversations: 1, think_time: 5}"),
+	 "3:59: load.sessions.think_time: \"5\" is not a duration, such as 250ms or 1.5s (ns, us, "
+	 "ms, s, m, h)"},
+	{WITH_LOAD("sessions: {users: 1, conversations: 1, think_time: {dist: exponential}}"),
+	 "3:59: load.sessions.think_time: mean is missing"},
+	{WITH_LOAD("batch: {size: 8, requests: 2}"),
+	 "1:11: targets[0]: load.batch puts many prompts into one request, which openai-chat "
+	 "cannot carry; want dialect: openai-completions"},
+	{WITH_LOAD("batch: {size: [0], requests: 2}"),
+	 "3:23: load.batch.size[0]: 0 is out of range: 1 to 100000 is allowed"},
+	{WITH_LOAD("batch: {size: 8}"),
+	 "3:15: load.batch: requests or duration is missing: when does a level end?"},
+	{WITH_LOAD("serial: {requests: 1}, cancel: {share: 2, after_tokens: 1}"),
+	 "3:47: load.cancel.share: 2 is out of range: 1e-06 to 1 is allowed"},
+	{WITH_LOAD("serial: {requests: 1}, stop_when: {itl: 5ms}"),
+	 "3:43: load.stop_when.itl: unknown key, want ttft or waiting"},
+	{WITH_LOAD("serial: {requests: 1}, cancel: {share: 0.5}"),
+	 "3:39: load.cancel: after_tokens is missing"},
+	{"targets: [{name: a, url: \"http://h:1\", request: {stream: false}}]\n" WORKLOAD
+	 "load: {serial: {requests: 1}, cancel: {share: 0.5, after_tokens: 1}}\n",
+	 "1:11: targets[0]: load.cancel counts tokens as they come, and this target does not "
+	 "stream"},
+	{TARGET "workload: {prompts: {synthetic: {input_tokens: 5}}}\n"
+		"load: {sessions: {users: 1, conversations: 1}}\n",
+	 "3:7: load: sessions of synthetic prompts have no end of their own, want turns: N"},
 	{WITH_LOAD("concurrency: 3"),
-	 "3:8: load.concurrency: unknown key, want closed, open, serial, interleave or find"},
+	 "3:8: load.concurrency: unknown key, want closed, open, serial, sessions, batch, "
+	 "cancel, stop_when, interleave or find"},
 	{WITH_LOAD("closed: {concurrency: 1}"),
 	 "3:16: load.closed: requests or duration is missing: when does a level end?"},
 	{WITH_LOAD("closed: {requests: 5}"), "3:16: load.closed: concurrency is missing"},
@@ -361,14 +425,35 @@ static const struct mistake {
 	{WITH_LOAD("open: {rate: 0.0001, requests: 100000}"),
 	 "3:21: load.open.rate: 100000 requests at 0.0001 requests/s take more than 30 days"},
 	{WITH_LOAD("open: {rate: 1, requests: 4, arrival: uniform}"),
-	 "3:46: load.open.arrival: want constant, poisson or {gamma: {burstiness: 0.5}}"},
+	 "3:46: load.open.arrival: want constant, poisson, {gamma: {burstiness: "
+	 "0.5}} or {ramp: {from: 1, to: 20}}"},
 	{WITH_LOAD("open: {rate: 1, requests: 4, arrival: {gamma: {}}}"),
 	 "3:54: load.open.arrival.gamma: burstiness is missing"},
 	{WITH_LOAD("open: {rate: 1, requests: 4, arrival: {gamma: {burstiness: 0}}}"),
 	 "3:67: load.open.arrival.gamma.burstiness: 0 is out of range: 0.001 to 1000000 is "
 	 "allowed"},
 	{WITH_LOAD("open: {rate: 1, requests: 4, arrival: {ramp: {from: 1, to: 2}}}"),
-	 "3:47: load.open.arrival.ramp: unknown key, want gamma"},
+	 "3:21: load.open.rate: means nothing beside a ramp"},
+	{WITH_LOAD("open: {requests: 4, arrival: {ramp: {from: 1}}}"),
+	 "3:44: load.open.arrival.ramp: to is missing"},
+	{WITH_LOAD("open: {requests: 4, arrival: {ramp: {from: 1, to: inf}}}"),
+	 "3:44: load.open.arrival.ramp: want rates that are not inf"},
+	{WITH_LOAD("open: {requests: 4, arrival: {ramp: {from: 1, to: 2}}, renewal: true}"),
+	 "3:72: load.open.renewal: means nothing beside a ramp"},
+	{WITH_LOAD("open: {arrival: {ramp: {from: 1, to: 2}}}"),
+	 "3:14: load.open: requests or duration is missing: when does a level end?"},
+	{WITH_LOAD("open: {duration: 30h, arrival: {ramp: {from: 1, to: 2000}}}"),
+	 "3:14: load.open: 1000.5 requests/s for 108000 s are 1.08054e+08 requests, want at most "
+	 "9999999"},
+	{WITH_LOAD("open: {rate: 1, requests: 4, speed: 2}"),
+	 "3:44: load.open.speed: means nothing without a trace"},
+	{WITH_LOAD("open: {trace: /no/such.csv}"),
+	 "3:22: load.open.trace: no such file: /no/such.csv (paths are relative to the scenario)"},
+	{WITH_LOAD("open: {trace: /dev/../etc/passwd, rate: 1}"),
+	 "3:48: load.open.rate: means nothing with a trace"},
+	{WITH_LOAD("open: {trace: /etc/passwd, speed: [1, 0]}"),
+	 "3:46: load.open.speed[1]: 0 is out of range: 1e-06 to 1000000 is "
+	 "allowed"},
 	{WITH_LOAD("open: {rate: 1, requests: 4, max_concurrency: 0}"),
 	 "3:54: load.open.max_concurrency: 0 is out of range: 1 to 1000000 is allowed"},
 	{WITH_LOAD("open: {rate: 1, requests: 4, renewal: 1}"),
@@ -389,7 +474,7 @@ static const struct mistake {
 	{WITH_LOAD("find: {max_concurrency: {from: 1, to: 8, requests: 1, resolution: 0}}"),
 	 "3:74: load.find.max_concurrency.resolution: 0 is out of range: 0.01 to 1 is allowed"},
 	{WITH_LOAD("find: {max_concurrency: {from: 1, to: 8, requests: 1}}, serial: {requests: 1}"),
-	 "3:14: load.find: stands alone under load: what it tries is its own"},
+	 "3:14: load.find: cannot stand beside serial: what it tries is its own"},
 	{WITH_LOAD("find: {max_concurrency: {from: 1, to: 8, requests: 1}}"),
 	 "3:14: load.find: searches for the load that meets the SLO, and there is no slo"},
 };

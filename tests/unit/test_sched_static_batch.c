@@ -2,6 +2,8 @@
  * Static batches: worked out by hand, the sums with their padding, the edges, random workloads. How
  * to read a schedule: support/sched_golden.h; the policy keeps no KV ledger, so it ends with 0.
  */
+#include "base/check.h"
+#include "base/clock.h"
 #include "serve/sched.h"
 #include "../support/sched_golden.h"
 
@@ -80,6 +82,127 @@ static void steps_start_when_the_model_says(void **state)
 {
 	(void)state;
 	check_model_time(&batch);
+}
+
+/* When they come -> what is planned, and when. A batch is of two, and the first of them waits 50 ms
+ * for the second; a step takes 10 ms. */
+static void a_batch_waits_for_company(void **state)
+{
+	static const struct set set[] = {{"batch_size", 2}, {"max_wait_ms", 50}, {0}};
+	static const struct {
+		const char *title;
+		int64_t at_ms[4], start_ms[4]; /* of requests, of steps; 0 = no more */
+		const char *step[4];
+	} row[] = {
+		{"alone to the deadline", {100}, {150}, {"A"}},
+		{"company starts it", {100, 120}, {120}, {"AB"}},
+		{"company comes too late", {100, 151}, {150, 201}, {"A", "B"}},
+		{"the wait began with the first", {100, 120, 130}, {120, 180}, {"AB", "C"}},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		struct sched *s = opened(&batch, set);
+		struct genreq *r[4] = {0};
+		struct step_plan p;
+		size_t n = 0, next = 0;
+		struct buf b;
+
+		buf_init(&b, 64);
+		step_plan_init(&p);
+		while (n < 4 && row[i].at_ms[n])
+			n++;
+		for (size_t step = 0; step < 4 && row[i].step[step]; step++) {
+			for (;;) {
+				int64_t wake_ns = sched_static_batch.wake_ns(s);
+
+				step_plan_clear(&p);
+				if (sched_static_batch.plan(s, &p))
+					break;
+				/* nothing before its time, and never without a time to come */
+				if (next < n && row[i].at_ms[next] * NS_PER_MS < wake_ns) {
+					r[next] = request(next, 8, 0, 1);
+					r[next]->arrival_ns = r[next]->ready_ns =
+						row[i].at_ms[next] * NS_PER_MS;
+					sched_static_batch.add(s, r[next++]);
+				} else {
+					assert_true(wake_ns < INT64_MAX);
+					sched_static_batch.wake(s, wake_ns - 1);
+					assert_false(sched_static_batch.plan(s, &p));
+					sched_static_batch.wake(s, wake_ns);
+				}
+			}
+			buf_clear(&b);
+			for (int32_t k = 0; k < p.n_items; k++)
+				buf_puts(&b, p.item[k].req->name);
+			if (strcmp(buf_cstr(&b), row[i].step[step]) != 0 ||
+			    p.start_ns != row[i].start_ms[step] * NS_PER_MS)
+				fail_msg("%s: step %zu: %s at %lld ns", row[i].title, step,
+					 buf_cstr(&b), (long long)p.start_ns);
+			assert_true(sched_static_batch.wake_ns(s) == INT64_MAX);
+			commit(&batch, s, &p);
+		}
+		assert_int_equal(next, n);
+		assert_true(sched_static_batch.wake_ns(s) == INT64_MAX);
+		sched_static_batch.close(s);
+		for (size_t k = 0; k < n; k++)
+			genreq_free(r[k]);
+		step_plan_release(&p);
+		buf_release(&b);
+	}
+}
+
+/* A batch of ten steps, 100 ms, runs longer than the others may wait: at its end they are a batch
+ * at once, at that time; with time left they wait on. Who left no longer waits. */
+static void the_wait_runs_while_a_batch_does(void **state)
+{
+	static const struct {
+		int64_t arrival_ns, wake_ns, start_ns;
+	} row[] = {
+		{INT64_C(1) * NS_PER_MS, INT64_C(51) * NS_PER_MS, INT64_C(100) * NS_PER_MS},
+		{INT64_C(90) * NS_PER_MS, INT64_C(140) * NS_PER_MS, INT64_C(140) * NS_PER_MS},
+	};
+	static const struct set set[] = {{"batch_size", 2}, {"max_wait_ms", 50}, {0}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		struct sched *s = opened(&batch, set);
+		struct genreq *r[4];
+		struct step_plan p;
+
+		step_plan_init(&p);
+		for (uint64_t k = 0; k < 4; k++)
+			r[k] = request(k, 8, 0, 10);
+		sched_static_batch.add(s, r[0]);
+		sched_static_batch.add(s, r[1]);
+		for (int step = 0; step < 10; step++) {
+			step_plan_clear(&p);
+			assert_true(sched_static_batch.plan(s, &p));
+			assert_int_equal(p.n_items, 2);
+			if (step == 0) {
+				r[2]->arrival_ns = r[2]->ready_ns = row[i].arrival_ns;
+				sched_static_batch.add(s, r[2]);
+			}
+			assert_true(sched_static_batch.wake_ns(s) == INT64_MAX);
+			commit(&batch, s, &p);
+		}
+		assert_true(sched_static_batch.wake_ns(s) == row[i].wake_ns);
+		step_plan_clear(&p);
+		if (!sched_static_batch.plan(s, &p)) {
+			sched_static_batch.wake(s, row[i].wake_ns);
+			assert_true(sched_static_batch.plan(s, &p));
+		}
+		assert_true(p.start_ns == row[i].start_ns);
+		commit(&batch, s, &p);
+		sched_static_batch.remove(s, r[2]);
+		sched_static_batch.add(s, r[3]);
+		sched_static_batch.remove(s, r[3]);
+		assert_true(sched_static_batch.wake_ns(s) == INT64_MAX);
+		sched_static_batch.close(s);
+		for (int k = 0; k < 4; k++)
+			genreq_free(r[k]);
+		step_plan_release(&p);
+	}
 }
 
 /* The lane of one that left costs on; when all have left, the next batch forms. */
@@ -182,6 +305,8 @@ int main(void)
 		cmocka_unit_test(hand_worked_schedules),
 		cmocka_unit_test(a_lane_costs_to_the_end),
 		cmocka_unit_test(steps_start_when_the_model_says),
+		cmocka_unit_test(a_batch_waits_for_company),
+		cmocka_unit_test(the_wait_runs_while_a_batch_does),
 		cmocka_unit_test(requests_may_leave),
 		cmocka_unit_test(a_lost_step_leaves_nothing_behind),
 		cmocka_unit_test(an_empty_prompt_is_refused),

@@ -1,6 +1,7 @@
 /*
- * What is asked: prompt files and their mistakes, the draw of prompts and lengths, and that it is a
- * function of (seed, level, repeat, k) alone. And the shipped set, held to what it claims to be.
+ * What is asked: the draw of prompts and lengths, and that it is a function of (seed, level,
+ * repeat, k) alone. And the shipped set, held to what it claims to be. Prompt files themselves are
+ * in test_prompts.c.
  */
 #include <ctype.h>
 #include <math.h>
@@ -22,128 +23,6 @@
 #include "loadgen/workload.h"
 
 #define SET SOURCE_DIR "/scenarios/prompts/lima_style.jsonl"
-
-/* ---- prompt files ---- */
-
-static void test_lima(void **state)
-{
-	static const char text[] =
-		"\xef\xbb\xbf{\"conversations\": [\"What is 1+1?\", \"Two, of course.\"]}\r\n"
-		"\n"
-		"{\"conversations\": [\"Gr\\u00fc\\u00dfe \\ud83d\\ude00\"], \"source\": \"x\"}\n"
-		"  {\"conversations\": [\"q\", \"a\", \"q2\", \"a2\"], \"reference_tokens\": 900, "
-		"\"more\": {}}";
-	struct prompt *p = NULL;
-	size_t n = 0;
-	struct err e;
-
-	(void)state;
-	assert_int_equal(prompts_parse_lima("f", text, sizeof(text) - 1, &p, &n, &e), RC_OK);
-	assert_int_equal(n, 3);
-	assert_string_equal(p[0].text, "What is 1+1?");
-	assert_int_equal(p[0].len, 12);
-	assert_int_equal(p[0].reference_tokens, 4); /* 3 words * 1.35 */
-	assert_string_equal(p[1].text, "Grüße 😀");
-	assert_int_equal(p[1].reference_tokens, 0);
-	assert_string_equal(p[2].text, "q");
-	assert_int_equal(p[2].reference_tokens, 900);
-	prompts_free(p, n);
-}
-
-static void test_lima_mistakes(void **state)
-{
-	static const struct {
-		const char *text, *message;
-	} row[] = {
-		{"{\"conversations\": [\"a\"]}\n{\"conversations\": [\"b\"}\n",
-		 "f:2: line 1, column 23: "},
-		{"[1]", "f:1: want an object {\"conversations\": [...]}"},
-		{"{}",
-		 "f:1: conversations: want a list of strings, the first of which is the user's"},
-		{"{\"conversations\": []}",
-		 "f:1: conversations: want a list of strings, the first of which is the user's"},
-		{"{\"conversations\": \"a\"}", "f:1: conversations: got "},
-		{"{\"conversations\": [{\"from\": \"human\", \"value\": \"hi\"}]}",
-		 "f:1: conversations: want strings, user and assistant in turn"},
-		{"{\"conversations\": [\"a\", 5]}",
-		 "f:1: conversations: want strings, user and assistant in turn"},
-		{"{\"conversations\": [\" \\n\", \"x\"]}",
-		 "f:1: conversations[0]: an empty prompt"},
-		{"{\"conversations\": [\"a\"], \"reference_tokens\": 0}",
-		 "f:1: reference_tokens: "},
-		{"{\"conversations\": [\"a\"], \"reference_tokens\": \"9\"}",
-		 "f:1: reference_tokens: "},
-		{"\n{\"conversations\": [\"\xff\"]}", "f:2: not UTF-8 text"},
-		{"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
-		 "f:1: "},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
-		struct prompt *p = NULL;
-		size_t n = 0;
-		struct err e = {.msg = ""};
-
-		assert_int_not_equal(
-			prompts_parse_lima("f", row[i].text, strlen(row[i].text), &p, &n, &e),
-			RC_OK);
-		if (strncmp(e.msg, row[i].message, strlen(row[i].message)) != 0)
-			fail_msg("%s\ngot:  %s\nwant: %s", row[i].text, e.msg, row[i].message);
-		prompts_free(p, n);
-	}
-}
-
-static void test_plain(void **state)
-{
-	static const char text[] = "one\r\n\n   \n two \nthree";
-	struct prompt *p = NULL;
-	size_t n = 0;
-	struct err e;
-
-	(void)state;
-	assert_int_equal(prompts_parse_plain("f", text, sizeof(text) - 1, &p, &n, &e), RC_OK);
-	assert_int_equal(n, 3);
-	assert_string_equal(p[0].text, "one");
-	assert_string_equal(p[1].text, " two ");
-	assert_string_equal(p[2].text, "three");
-	assert_int_equal(p[2].reference_tokens, 0);
-	prompts_free(p, n);
-	p = NULL;
-	n = 0;
-	assert_int_equal(prompts_parse_plain("f", "ok\na\0b", 6, &p, &n, &e), RC_INPUT);
-	assert_string_equal(e.msg, "f:2: not UTF-8 text");
-	prompts_free(p, n);
-}
-
-static void test_detect(void **state)
-{
-	static const struct {
-		const char *text;
-		enum rc rc;
-		enum prompt_format format;
-	} row[] = {
-		{"\n  {\"conversations\": [\"a\"]}\n", RC_OK, PROMPTS_LIMA},
-		{"\xef\xbb\xbf{\"conversations\": [\"a\"]}", RC_OK, PROMPTS_LIMA},
-		{"Explain {\"conversations\"}", RC_OK, PROMPTS_PLAIN},
-		{"", RC_OK, PROMPTS_PLAIN},
-		{"{\"prompt\": \"a\"}", RC_INPUT, PROMPTS_AUTO},
-		{"[{\"conversations\": []}]", RC_INPUT, PROMPTS_AUTO},
-		{"{not json", RC_INPUT, PROMPTS_AUTO},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
-		enum prompt_format format;
-		struct err e;
-
-		assert_int_equal(prompts_detect("f", row[i].text, strlen(row[i].text), &format, &e),
-				 row[i].rc);
-		if (row[i].rc == RC_OK)
-			assert_int_equal(format, row[i].format);
-		else
-			assert_non_null(strstr(e.msg, "say format: plain"));
-	}
-}
 
 /* ---- the draw ---- */
 
@@ -298,6 +177,49 @@ static int64_t words_of(const char *s)
 	return n;
 }
 
+/* All turns of a conversation are one record's; it has a level's as many as are asked. */
+static void test_turns(void **state)
+{
+	static const char records[] =
+		"{\"turns\": [\"a1\", \"a2\", \"a3\"]}\n{\"turns\": [\"b1\"]}\n";
+	char path[] = "/tmp/test_workload.XXXXXX", *keys;
+	struct planned_request r;
+	struct scenario *s;
+	struct workload *w;
+	int fd = mkstemp(path), long_ones = 0;
+
+	(void)state;
+	assert_int_equal(write(fd, records, sizeof(records) - 1), sizeof(records) - 1);
+	close(fd);
+	keys = xasprintf("prompts: {file: \"%s\"}", path);
+	s = scenario(keys);
+	w = workload(s);
+	for (int64_t c = 0; c < 10; c++) {
+		int n = workload_turns(w, 0, 0, c, 0);
+
+		workload_plan_turn(w, 0, 0, c, n - 1, 77, &r);
+		assert_string_equal(r.text, n == 3 ? "a3" : "b1");
+		assert_int_equal(workload_turns(w, 0, 0, c, 2), n == 3 ? 2 : 1);
+		long_ones += n == 3;
+	}
+	assert_int_equal(long_ones, 5);
+	workload_free(w);
+	scenario_free(s);
+	free(keys);
+	remove(path);
+
+	s = scenario("prompts: {synthetic: {input_tokens: 9, shared_prefix: {tokens: 50}}}");
+	w = workload(s);
+	assert_int_equal(workload_turns(w, 0, 0, 3, 4), 4);
+	workload_plan_turn(w, 0, 0, 3, 0, 12, &r);
+	assert_int_equal(r.input_tokens, 59);
+	workload_plan_turn(w, 0, 0, 3, 2, 14, &r); /* the prefix stands in its history */
+	assert_int_equal(r.input_tokens, 9);
+	assert_int_equal(words_of(r.text), 9);
+	workload_free(w);
+	scenario_free(s);
+}
+
 static void test_synthetic(void **state)
 {
 	struct scenario *s = scenario(
@@ -327,6 +249,108 @@ static void test_synthetic(void **state)
 	scenario_free(s);
 }
 
+/* How many words the two begin with alike. */
+static int64_t common_words(const char *a, const char *b)
+{
+	int64_t n = 0;
+
+	for (size_t i = 0;; i++) {
+		n += (a[i] == ' ' || !a[i]) && (b[i] == ' ' || !b[i]);
+		if (a[i] != b[i] || !a[i])
+			return n;
+	}
+}
+
+static void test_shared_prefix(void **state)
+{
+	struct scenario *s = scenario("prompts: {synthetic: {input_tokens: 20, shared_prefix: "
+				      "{tokens: 100, groups: 4}}}");
+	struct workload *w = workload(s);
+	char *seen[4] = {NULL}, *other;
+	int count[4] = {0}, groups = 0;
+
+	(void)state;
+	for (int64_t k = 0; k < 400; k++) {
+		struct planned_request r = plan(w, 0, 0, k);
+		int g = 0;
+
+		assert_int_equal(r.input_tokens, 120);
+		assert_int_equal(words_of(r.text), 120);
+		while (g < groups && common_words(seen[g], r.text) < 100)
+			g++;
+		assert_true(g < 4);
+		if (g == groups)
+			seen[groups++] = xstrdup(r.text);
+		else
+			assert_true(common_words(seen[g], r.text) < 108); /* then their own */
+		count[g]++;
+	}
+	assert_int_equal(groups, 4);
+	for (int g = 0; g < 4; g++)
+		assert_true(count[g] > 60 && count[g] < 140);
+	/* Another level or repeat has other prefixes: it starts with a cold cache. */
+	other = xstrdup(plan(w, 1, 0, 0).text);
+	for (int g = 0; g < 4; g++) {
+		assert_true(common_words(seen[g], other) < 10);
+		assert_true(common_words(seen[g], plan(w, 0, 1, 0).text) < 10);
+		free(seen[g]);
+	}
+	free(other);
+	workload_free(w);
+	scenario_free(s);
+}
+
+/* Prompts as long as a trace's, of its blocks, with its answers. */
+static void test_from_trace(void **state)
+{
+	static const char rows[] = "{\"timestamp\": 0, \"input_length\": 1030, \"output_length\": "
+				   "7, \"hash_ids\": [0, 1, "
+				   "2]}\n"
+				   "{\"timestamp\": 9, \"input_length\": 1100, \"output_length\": "
+				   "8, \"hash_ids\": [0, 1, "
+				   "3]}\n"
+				   "{\"timestamp\": 9, \"input_length\": 600, \"output_length\": "
+				   "9, \"hash_ids\": [0]}\n";
+	static const int32_t input[] = {1030, 1100, 600}, output[] = {7, 8, 9};
+	char path[] = "/tmp/test_workload.XXXXXX", *text, *prompt[3];
+	struct scenario *s = NULL;
+	struct workload *w;
+	struct err e = {.msg = ""};
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_int_equal(write(fd, rows, sizeof(rows) - 1), sizeof(rows) - 1);
+	close(fd);
+	text = xasprintf("targets: [{name: a, url: \"http://h\"}]\n"
+			 "load: {open: {trace: \"%s\"}}\nworkload: {prompts: trace}\n",
+			 path);
+	if (scenario_parse(&s, "s.yaml", text, strlen(text), NULL, NULL, &e) != RC_OK)
+		fail_msg("%s", e.msg);
+	w = workload(s);
+	assert_int_equal(workload_trace(w)->n, 3);
+	for (int i = 0; i < 3; i++) {
+		struct planned_request r = plan(w, 0, 0, i);
+
+		assert_int_equal(r.prompt_id, i);
+		assert_int_equal(r.input_tokens, input[i]);
+		assert_int_equal(r.output_tokens, output[i]);
+		assert_int_equal(words_of(r.text), input[i]);
+		prompt[i] = xstrdup(r.text);
+	}
+	assert_int_equal(common_words(prompt[0], prompt[1]) / 1024, 1);
+	assert_true(common_words(prompt[0], prompt[1]) < 1030);
+	assert_true(common_words(prompt[0], prompt[2]) >= 512);
+	assert_true(common_words(prompt[0], prompt[2]) < 520);
+	assert_true(common_words(prompt[0], plan(w, 1, 0, 0).text) < 10);
+	assert_int_equal(plan(w, -1, 0, 0).prompt_id, 2); /* a warm-up comes from the end */
+	for (int i = 0; i < 3; i++)
+		free(prompt[i]);
+	workload_free(w);
+	scenario_free(s);
+	free(text);
+	remove(path);
+}
+
 static void test_reference(void **state)
 {
 	struct scenario *s = scenario("prompts: {file: \"" SET "\", pick: sequential}, "
@@ -351,6 +375,29 @@ static void test_reference(void **state)
 	scenario_free(t);
 }
 
+static void test_too_many_turns(void **state)
+{
+	static const char text[] =
+		"targets: [{name: a, url: \"http://h\"}]\nworkload: {prompts: {synthetic: "
+		"{input_tokens: 5}}}\nload: {sessions: {users: 1, turns: 1000, conversations: "
+		"10k}}\n";
+	struct scenario *s = NULL;
+	struct workload *w = NULL;
+	struct err e = {.msg = ""};
+
+	(void)state;
+	assert_int_equal(scenario_parse(&s, "s.yaml", text, sizeof(text) - 1, NULL, NULL, &e),
+			 RC_OK);
+	assert_int_equal(workload_new(&w, s, &e), RC_INPUT);
+	assert_string_equal(e.msg,
+			    "load.sessions: 10000 conversations of up to 1000 turns are more "
+			    "than the 9999999 requests that a level may have");
+	s->levels[0].conversations = 9999;
+	assert_int_equal(workload_new(&w, s, &e), RC_OK);
+	workload_free(w);
+	scenario_free(s);
+}
+
 /* Mistakes that only the content of a file shows. */
 static void test_file_mistakes(void **state)
 {
@@ -359,7 +406,7 @@ static void test_file_mistakes(void **state)
 	} row[] = {
 		{"", "", "holds no prompts"},
 		{"\n \n", "format: lima", "holds no prompts"},
-		{"{\"a\": 1}\n", "", "1: JSON, but no LIMA record"},
+		{"{\"a\": 1}\n", "", "1: JSON, but no record of a kind that is known"},
 		{"hello\n", "format: lima", "1: line 1, column 1: "},
 		{"{\"conversations\": [\"a\", \"b\"]}\n{\"conversations\": [\"a\"]}\n",
 		 "}, output_tokens: reference, request: {", "record 2 has no answer"},
@@ -511,18 +558,12 @@ static void test_shipped_lengths(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_lima),
-		cmocka_unit_test(test_lima_mistakes),
-		cmocka_unit_test(test_plain),
-		cmocka_unit_test(test_detect),
-		cmocka_unit_test(test_shuffle),
-		cmocka_unit_test(test_sequential),
-		cmocka_unit_test(test_pure),
-		cmocka_unit_test(test_streams_apart),
-		cmocka_unit_test(test_synthetic),
-		cmocka_unit_test(test_reference),
-		cmocka_unit_test(test_file_mistakes),
-		cmocka_unit_test(test_shipped_set),
+		cmocka_unit_test(test_too_many_turns),	cmocka_unit_test(test_shuffle),
+		cmocka_unit_test(test_sequential),	cmocka_unit_test(test_pure),
+		cmocka_unit_test(test_streams_apart),	cmocka_unit_test(test_synthetic),
+		cmocka_unit_test(test_turns),		cmocka_unit_test(test_shared_prefix),
+		cmocka_unit_test(test_from_trace),	cmocka_unit_test(test_reference),
+		cmocka_unit_test(test_file_mistakes),	cmocka_unit_test(test_shipped_set),
 		cmocka_unit_test(test_shipped_lengths),
 	};
 

@@ -4,9 +4,8 @@
  * reader made of the same bytes (expected.csv), and the fast and the slow reading of each event
  * must be one.
  *
- * usage: test_captures [FOLDER...], each with expected.csv and CASE.request, CASE.raw,
- * CASE.reads.csv; without arguments the folders under the environment's CAPTURES, or those beside
- * the project.
+ * usage: check_captures [FOLDER...], each with expected.csv and CASE.request, CASE.raw,
+ * CASE.reads.csv; without arguments the recordings in captures/, and all those beside the project.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -166,8 +165,10 @@ static bool on_event(const struct sse_event *ev, void *arg)
 		fail_msg("%s: %s", r->what, e.msg);
 	assert_int_equal(r->dialect->read_event(ev, &fast, NULL, &e), RC_OK);
 	assert_memory_equal(&fast, &slow, sizeof(fast));
-	r->done |= slow.done;
-	if (!slow.done && ev->len > 0 && ev->data[0] == '{') {
+	if (ev->len >= 6 && memcmp(ev->data, "[DONE]", 6) == 0) {
+		assert_true(slow.done);
+		r->done = true;
+	} else if (ev->len > 0 && ev->data[0] == '{') {
 		r->json_events++;
 		take(r, &slow, &text, choice_of(r, ev->data, ev->len));
 	}
@@ -209,14 +210,28 @@ static void end_of_body(struct reader *r)
 	buf_release(&text);
 }
 
+/* The one that asks at this path. What no dialect asks for (a health page, a list of models) reads
+ * as an answer without a token to any. */
+static const struct dialect *dialect_of(const char *request)
+{
+	const char *path = strchr(request, ' ');
+
+	for (int i = 0; dialects[i] && path; i++) {
+		size_t len = strlen(dialects[i]->path);
+
+		if (strncmp(path + 1, dialects[i]->path, len) == 0 && strchr(" ?", path[1 + len]))
+			return dialects[i];
+	}
+	return &dialect_openai_chat;
+}
+
 static void reader_init(struct reader *r, const char *what, const char *request)
 {
 	static const struct http_in_handler handler = {on_head, on_body};
 
 	memset(r, 0, sizeof(*r));
 	r->what = what;
-	r->dialect = strstr(request, "/v1/completions") ? &dialect_openai_completions
-							: &dialect_openai_chat;
+	r->dialect = dialect_of(request);
 	r->http = http_in_new(&handler, r);
 	http_in_start(r->http, strncmp(request, "HEAD", 4) == 0);
 	sse_in_init(&r->sse);
@@ -364,16 +379,7 @@ static void read_capture(const struct capture *c, const struct cutting *cut, str
 	reader_release(&r);
 }
 
-/* llama.cpp's native form is a dialect of its own: known by the path that was asked. */
-static bool is_native(struct buf *request)
-{
-	const char *path = strchr(buf_cstr(request), ' ');
-
-	return path && strncmp(path, " /completion ", 13) == 0;
-}
-
-/* False: skipped. */
-static bool check_case(const char *folder, const struct csv_table *expected, size_t row,
+static void check_case(const char *folder, const struct csv_table *expected, size_t row,
 		       struct rng *rng)
 {
 	static const struct cutting whole_cut = {"whole", whole};
@@ -383,7 +389,6 @@ static bool check_case(const char *folder, const struct csv_table *expected, siz
 	struct capture c = {.expected = expected, .row = row};
 	char *request, *raw, *reads;
 	struct err e = {RC_OK, ""};
-	bool native;
 
 	c.name = column(&c, "case");
 	request = xasprintf("%s/%s.request", folder, c.name);
@@ -394,60 +399,61 @@ static bool check_case(const char *folder, const struct csv_table *expected, siz
 	if (buf_read_file(&c.request, request, &e) || buf_read_file(&c.raw, raw, &e) ||
 	    csv_read(&c.reads, reads, true, &e))
 		fail_msg("%s", e.msg);
-	native = is_native(&c.request);
-	if (!native) {
-		read_capture(&c, &whole_cut, rng);
-		read_capture(&c, &bytes_cut, rng);
-		read_capture(&c, &recorded_cut, rng);
-		for (int i = 0; i < RANDOM_CUTS; i++)
-			read_capture(&c, &random_cut, rng);
-	}
+	read_capture(&c, &whole_cut, rng);
+	read_capture(&c, &bytes_cut, rng);
+	read_capture(&c, &recorded_cut, rng);
+	for (int i = 0; i < RANDOM_CUTS; i++)
+		read_capture(&c, &random_cut, rng);
 	csv_table_free(c.reads);
 	buf_release(&c.request);
 	buf_release(&c.raw);
 	free(request);
 	free(raw);
 	free(reads);
-	return !native;
 }
 
 static char **folders;
 static size_t n_folders;
 
-static void check_folder(const char *folder, size_t *read, size_t *skipped)
+static size_t check_folder(const char *folder)
 {
 	char *path = xasprintf("%s/expected.csv", folder);
 	struct csv_table *expected;
 	struct rng rng;
 	struct err e;
+	size_t rows;
 
 	rng_init(&rng, 20, "cuts", 0);
 	if (csv_read(&expected, path, false, &e) != RC_OK)
 		fail_msg("%s", e.msg);
-	for (size_t row = 0; row < csv_rows(expected); row++) {
-		if (check_case(folder, expected, row, &rng)) {
-			++*read;
-		} else {
-			++*skipped;
-			print_message("skipped: %s/%s: llama.cpp's native form\n", folder,
-				      csv_field(expected, row, csv_find(expected, "case")));
-		}
-	}
+	rows = csv_rows(expected);
+	for (size_t row = 0; row < rows; row++)
+		check_case(folder, expected, row, &rng);
 	csv_table_free(expected);
 	free(path);
+	return rows;
 }
 
 static void test_captures(void **state)
 {
-	size_t read = 0, skipped = 0;
+	size_t read = 0;
 
 	(void)state;
-	if (n_folders == 0)
-		skip(); /* the recordings are not here */
 	for (size_t i = 0; i < n_folders; i++)
-		check_folder(folders[i], &read, &skipped);
-	print_message("%zu cases read, %zu skipped\n", read, skipped);
+		read += check_folder(folders[i]);
+	print_message("%zu cases read\n", read);
 	assert_true(read > 0);
+}
+
+/* The folders of `under`, behind those that are there already. */
+static void find_folders(const char *under, glob_t *found)
+{
+	char *pattern = xasprintf("%s/*/", under);
+
+	glob(pattern, n_folders > 0 ? GLOB_APPEND : 0, NULL, found);
+	folders = found->gl_pathv;
+	n_folders = found->gl_pathc;
+	free(pattern);
 }
 
 int main(int argc, char **argv)
@@ -456,20 +462,17 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_sha256),
 		cmocka_unit_test(test_captures),
 	};
-	const char *under = getenv("CAPTURES");
-	char *pattern = xasprintf("%s/*/", under ? under : SHARED_DIR "/data/captures");
 	glob_t found = {0};
 	int rc;
 
 	if (argc > 1) {
 		folders = argv + 1;
 		n_folders = (size_t)argc - 1;
-	} else if (glob(pattern, 0, NULL, &found) == 0) {
-		folders = found.gl_pathv;
-		n_folders = found.gl_pathc;
+	} else {
+		find_folders(SOURCE_DIR "/tests/conformance/captures", &found);
+		find_folders(SHARED_DIR "/data/captures", &found);
 	}
 	rc = cmocka_run_group_tests(tests, NULL, NULL);
 	globfree(&found);
-	free(pattern);
 	return rc;
 }

@@ -1,0 +1,459 @@
+/*
+ * Owns the engines that exist only as profiles, in process, and the requests to them. On a virtual
+ * loop, on its thread. The one file of loadgen that knows lib/serve and fakeengine; it must not
+ * know records, levels or what the caller does with a token.
+ *
+ * It stands where a server stands: it reads the same body by the same code as the HTTP front end
+ * does, so a request has the same prompt tokens, limits and seed, and is refused for the same
+ * reasons. Its tokens are told as they are and not dressed as bytes.
+ */
+#include "transport.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/die.h"
+#include "base/jsonx.h"
+#include "fakeengine/profile.h"
+#include "fakeengine/simulate.h"
+#include "fakeengine/wordcodec.h"
+#include "serve/api_genreq.h"
+#include "serve/prom.h"
+
+#define MAX_PAGE_BYTES	   (1u << 20)
+#define CONTAINER(p, T, m) ((T *)((char *)(p)-offsetof(T, m)))
+
+/* Where fakeengine's --seed starts from: a target runs the same over HTTP. */
+#define ENGINE_SEED 42
+
+/* One engine. Whoever opens the same target on the same loop reaches the same one. */
+struct engine_in_process {
+	struct evloop *loop;
+	const struct target *target;
+	int n_users;
+	struct profile profile;
+	const char *models[2];
+	struct api_config api;
+	struct api_terms terms;
+	struct sim *sim;
+	uint64_t next_id;
+	struct engine_in_process *next;
+};
+
+static struct engine_in_process *engines; /* of the thread that has the loop */
+
+struct transport {
+	struct engine_in_process *engine;
+	struct xfer *xfers; /* on their way */
+};
+
+/* Either a request in the engine, or a page that is already written. */
+struct xfer {
+	struct transport *t;
+	const struct xfer_handler *handler;
+	void *owner;
+	struct deferred step; /* its beginning, then its sweep */
+	struct genreq *r;     /* NULL: a page, or over */
+	bool stream;
+	bool dropped; /* nobody listens any more; swept at the end of the turn */
+	int status;
+	const char *content_type, *retry_after;
+	struct buf page;
+	struct xfer *prev, *next;
+};
+
+/* ---- beginning and end ---- */
+
+static void xfer_free(struct xfer *x)
+{
+	struct transport *t = x->t;
+
+	if (x->prev)
+		x->prev->next = x->next;
+	else
+		t->xfers = x->next;
+	if (x->next)
+		x->next->prev = x->prev;
+	evloop_undefer(t->engine->loop, &x->step);
+	buf_release(&x->page);
+	free(x);
+}
+
+static void on_sweep(struct deferred *d)
+{
+	xfer_free(CONTAINER(d, struct xfer, step));
+}
+
+static void xfer_over(struct xfer *x, int64_t now_ns)
+{
+	if (x->dropped)
+		return;
+	x->handler->end(x->owner, XFER_COMPLETE, "", now_ns);
+	xfer_free(x);
+}
+
+static void tell_head(struct xfer *x, int64_t now_ns)
+{
+	const struct xfer_head head = {x->status, x->content_type, x->retry_after};
+
+	if (!x->dropped)
+		x->handler->head(x->owner, &head, now_ns);
+}
+
+static void tell_page(struct xfer *x, int64_t now_ns)
+{
+	if (!x->dropped)
+		x->handler->body(x->owner, buf_head(&x->page), buf_size(&x->page), now_ns);
+	xfer_over(x, now_ns);
+}
+
+/* A page is there at once; of a stream the head leaves when the request is taken. */
+static void on_begin(struct deferred *d)
+{
+	struct xfer *x = CONTAINER(d, struct xfer, step);
+	int64_t now_ns = evloop_now_ns(x->t->engine->loop);
+
+	x->handler->written(x->owner, now_ns);
+	if (!x->r || x->stream)
+		tell_head(x, now_ns);
+	if (!x->r)
+		tell_page(x, now_ns);
+}
+
+static struct xfer *xfer_new(struct transport *t, const struct xfer_handler *h, void *owner)
+{
+	struct xfer *x = xcalloc(1, sizeof(*x));
+
+	x->t = t;
+	x->handler = h;
+	x->owner = owner;
+	x->status = 200;
+	x->content_type = "application/json";
+	x->retry_after = "";
+	buf_init(&x->page, MAX_PAGE_BYTES);
+	x->step.fn = on_begin;
+	x->next = t->xfers;
+	if (t->xfers)
+		t->xfers->prev = x;
+	t->xfers = x;
+	return x;
+}
+
+/* ---- what comes from the engine ---- */
+
+static void on_tokens(struct genreq *r, const int64_t *t_ns, int32_t n)
+{
+	struct xfer *x = r->owner;
+
+	if (x->stream)
+		x->handler->tokens(x->owner, t_ns, n);
+}
+
+/* The engine gave it up: told in the form that fits what the client has already got. */
+static void tell_failure(struct xfer *x, int64_t now_ns)
+{
+	const struct wire_habit *wire = x->t->engine->api.wire;
+	struct api_error e;
+
+	api_refuse(&e, REFUSE_ENGINE, NULL, "the engine failed while it computed this answer");
+	if (x->stream) {
+		api_error_event(wire, &e, &x->page);
+	} else {
+		x->status = api_error_put(wire, &e, &x->page);
+		tell_head(x, now_ns);
+	}
+	tell_page(x, now_ns);
+}
+
+static void on_done(struct genreq *r, int64_t t_ns)
+{
+	struct xfer *x = r->owner;
+	struct xfer_answer a = {r->n_prompt, genreq_output_tokens(r),
+				genreq_finish_name(r->finish)};
+
+	x->r = NULL;
+	if (r->finish != FINISH_STOP && r->finish != FINISH_LENGTH) {
+		tell_failure(x, t_ns);
+		return;
+	}
+	if (!x->stream)
+		tell_head(x, t_ns);
+	if (!x->dropped)
+		x->handler->answered(x->owner, &a, t_ns);
+	xfer_over(x, t_ns);
+}
+
+static const struct sim_sink sink = {on_tokens, on_done};
+
+/* ---- what is asked ---- */
+
+static void refuse(struct xfer *x, const struct api_error *e)
+{
+	x->status = api_error_put(x->t->engine->api.wire, e, &x->page);
+	x->retry_after = e->kind == REFUSE_BUSY ? "1" : "";
+}
+
+/* Fields that make more than one plain answer of a request. */
+static bool is_plain(const struct api_request *q, struct api_error *e)
+{
+	if (q->n == 1 && q->n_prompts == 1 && q->stops.n == 0 && !q->echo)
+		return true;
+	return api_refuse(e, REFUSE_VALUE, NULL,
+			  "in virtual time a request has one prompt, one answer, no stop strings "
+			  "and no echo");
+}
+
+static bool submit(struct xfer *x, const struct api_request *q, struct api_error *e)
+{
+	struct engine_in_process *g = x->t->engine;
+	struct genreq *r;
+	struct err why;
+	enum rc rc;
+
+	if (!is_plain(q, e))
+		return false;
+	r = api_genreq_new(&g->api, q, 0, g->next_id++, NULL, g->terms.max_len);
+	r->owner = x;
+	rc = sim_submit(g->sim, r, &why);
+	if (rc) {
+		genreq_free(r);
+		return api_refuse(e, rc == RC_LIMIT ? REFUSE_BUSY : REFUSE_VALUE, NULL, "%s",
+				  why.msg);
+	}
+	x->r = r;
+	x->stream = q->stream;
+	if (q->stream)
+		x->content_type = "text/event-stream; charset=utf-8";
+	return true;
+}
+
+static void generate(struct xfer *x, enum api_kind kind, const struct xfer_spec *spec)
+{
+	struct api_request q;
+	struct api_error e;
+
+	if (!api_request_read(&q, kind, spec->body, spec->body_len, &x->t->engine->terms, &e)) {
+		refuse(x, &e);
+		return;
+	}
+	if (!submit(x, &q, &e))
+		refuse(x, &e);
+	api_request_release(&q);
+}
+
+static void write_models(struct xfer *x)
+{
+	buf_puts(&x->page, "{\"data\":[{\"id\":");
+	json_quote(&x->page, x->t->engine->models[0]);
+	buf_puts(&x->page, "}]}");
+}
+
+/* Under the names of vLLM's page, for whoever reads such pages. */
+static void write_metrics(struct xfer *x)
+{
+	struct sim_stats all;
+	const struct sched_stats *s = &all.sched;
+	struct buf *b = &x->page;
+
+	sim_stats(x->t->engine->sim, &all);
+	x->content_type = "text/plain";
+	prom_sample(b, "vllm:num_requests_running", "", s->running);
+	prom_sample(b, "vllm:num_requests_waiting", "", s->waiting);
+	if (s->usable_blocks > 0)
+		prom_sample(b, "vllm:kv_cache_usage_perc", "",
+			    1 - (double)s->free_blocks / s->usable_blocks);
+	prom_sample(b, "vllm:num_preemptions_total", "", (double)s->preemptions);
+	prom_sample(b, "vllm:prompt_tokens_total", "", (double)all.prompt_tokens);
+	prom_sample(b, "vllm:generation_tokens_total", "", (double)all.generation_tokens);
+	prom_sample(b, "vllm:prefix_cache_queries_total", "", (double)s->prefix_queries_tokens);
+	prom_sample(b, "vllm:prefix_cache_hits_total", "", (double)s->prefix_hits_tokens);
+}
+
+static bool path_is(const struct xfer_spec *spec, const char *method, const char *path)
+{
+	return strcmp(spec->method, method) == 0 && strcmp(spec->path, path) == 0;
+}
+
+/* As the engine's HTTP front end would find it, or NULL. */
+static const struct route *find_route(const struct wire_habit *wire, const struct xfer_spec *spec)
+{
+	for (const struct route *r = wire->routes; r->path; r++)
+		if (r->handle == api_generate && path_is(spec, r->method, r->path))
+			return r;
+	return NULL;
+}
+
+static struct xfer *sim_start(struct transport *t, const struct xfer_spec *spec,
+			      const struct xfer_handler *h, void *owner)
+{
+	const struct wire_habit *wire = t->engine->api.wire;
+	const struct route *r = find_route(wire, spec);
+	struct xfer *x = xfer_new(t, h, owner);
+	struct api_error e;
+
+	if (r) {
+		generate(x, r->kind, spec);
+	} else if (path_is(spec, "GET", "/v1/models")) {
+		write_models(x);
+	} else if (path_is(spec, "GET", "/metrics")) {
+		write_metrics(x);
+	} else {
+		api_refuse(&e, REFUSE_ROUTE, NULL, "there is no such path");
+		refuse(x, &e);
+	}
+	evloop_defer(t->engine->loop, &x->step);
+	return x;
+}
+
+static void sim_drop(struct xfer *x)
+{
+	if (x->r)
+		sim_cancel(x->t->engine->sim, x->r);
+	x->r = NULL;
+	x->dropped = true;
+	evloop_undefer(x->t->engine->loop, &x->step);
+	x->step.fn = on_sweep;
+	evloop_defer(x->t->engine->loop, &x->step);
+}
+
+/* ---- the engine ---- */
+
+static void plan_length(struct genreq *r, void *arg)
+{
+	const struct engine_in_process *g = arg;
+
+	r->eos_after = profile_answer_tokens(&g->profile, r, g->api.seed);
+}
+
+static enum rc load_profile(struct profile *out, const struct target *t, struct err *e)
+{
+	struct profile_set *sets = NULL;
+	size_t n = 0;
+	enum rc rc;
+
+	for (; t->profile_sets && t->profile_sets[n]; n++) {
+		sets = xreallocarray(sets, n + 1, sizeof(*sets));
+		sets[n] = (struct profile_set){t->profile_sets[n], "set"};
+	}
+	rc = profile_load(out, t->profile, sets, n, e);
+	free(sets);
+	return rc;
+}
+
+static void engine_free_in_process(struct engine_in_process *g)
+{
+	struct engine_in_process **link = &engines;
+
+	while (*link && *link != g)
+		link = &(*link)->next;
+	if (*link)
+		*link = g->next;
+	sim_free(g->sim);
+	profile_release(&g->profile);
+	free(g);
+}
+
+static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
+			   const struct target *t, struct err *e)
+{
+	struct engine_in_process *g = xcalloc(1, sizeof(*g));
+	struct sim_setup setup;
+	enum rc rc = load_profile(&g->profile, t, e);
+
+	if (rc) {
+		free(g);
+		return rc;
+	}
+	if (g->profile.faults.n) {
+		profile_release(&g->profile);
+		free(g);
+		return err_set(e, RC_INPUT,
+			       "faults: they happen on the wire, and in virtual time there is "
+			       "none; run it with --clock real");
+	}
+	setup = (struct sim_setup){
+		.policy = g->profile.policy,
+		.cost = &g->profile.cost,
+		.noise = g->profile.noise,
+		.seed = ENGINE_SEED,
+		.ingest_ns = g->profile.ingest_ns,
+		.egress_ns = g->profile.egress_ns,
+	};
+	memcpy(setup.knobs, g->profile.knobs, sizeof(setup.knobs));
+	rc = sim_new(&g->sim, loop, &setup, &sink, e);
+	if (rc) {
+		engine_free_in_process(g);
+		return rc;
+	}
+	g->loop = loop;
+	g->target = t;
+	g->models[0] = g->profile.model.name;
+	g->terms = (struct api_terms){
+		.models = g->models,
+		.codec = &wordcodec,
+		.max_len = sim_max_len(g->sim),
+		.reading = g->profile.wire->reading,
+	};
+	g->api = (struct api_config){
+		.default_max_tokens = (int32_t)g->profile.output.default_max_tokens,
+		.forced_tokens = (int32_t)g->profile.output.forced_tokens,
+		.seed = ENGINE_SEED,
+		.prepare = plan_length,
+		.prepare_arg = g,
+		.wire = g->profile.wire,
+	};
+	g->next = engines;
+	engines = g;
+	*out = g;
+	return RC_OK;
+}
+
+static enum rc sim_open(struct transport **out, struct evloop *loop, const struct target *t,
+			int64_t connect_ns, struct err *e)
+{
+	struct engine_in_process *g = engines;
+	enum rc rc = RC_OK;
+
+	(void)connect_ns;
+	while (g && (g->loop != loop || g->target != t))
+		g = g->next;
+	if (!g)
+		rc = engine_open(&g, loop, t, e);
+	if (rc)
+		return rc;
+	g->n_users++;
+	*out = xcalloc(1, sizeof(**out));
+	(*out)->engine = g;
+	return RC_OK;
+}
+
+static void sim_close(struct transport *t)
+{
+	for (struct xfer *x = t->xfers, *next; x; x = next) {
+		next = x->next;
+		if (x->r)
+			sim_cancel(t->engine->sim, x->r);
+		xfer_free(x);
+	}
+	if (--t->engine->n_users == 0)
+		engine_free_in_process(t->engine);
+	free(t);
+}
+
+static void sim_transport_stats(const struct transport *t, struct transport_stats *out)
+{
+	(void)t;
+	*out = (struct transport_stats){0};
+}
+
+const struct transport_type transport_sim = {
+	.name = "virtual",
+	.stamps = STAMP_VIRTUAL,
+	.open = sim_open,
+	.start = sim_start,
+	.cancel = sim_drop,
+	.leave = sim_drop,
+	.stats = sim_transport_stats,
+	.close = sim_close,
+};

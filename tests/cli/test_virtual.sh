@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Virtual time: the same scenario over HTTP and simulated gives the same rows and the same token timeline; one seed, one
+# set of files; sweeps; what is refused.
+. "$(dirname "$0")/lib.sh"
+cd "$tmp" || exit 1
+static_set=output.forced_tokens=12
+vllm_set=cost.jitter_cv=0.05
+
+# scenario TARGETS: serial load, so that over HTTP the same requests meet the same steps.
+scenario() {
+	cat <<-YAML
+		name: both
+		seed: 5
+		$1
+		workload:
+		  prompts: {text: ["Explain a mutex.", "Now in one line.", "Why do two threads wait for each other?"]}
+		  output_tokens: 30
+		load: {serial: {requests: 6}}
+		warmup: {requests: 1}
+		output: {plots: []}
+	YAML
+}
+scenario "targets: [{name: static, profile: seed-vllm, set: {${static_set/=/: }}}, {name: vLLM, profile: kind-vllm-a100, set: {${vllm_set/=/: }}}]" >virtual.yaml
+scenario "targets:
+  - {name: static, launch: {program: fakeengine, args: [--profile, seed-vllm, --set, \"$static_set\", --port, \"0\", --truth, $tmp/truth.static]}}
+  - {name: vLLM, launch: {program: fakeengine, args: [--profile, kind-vllm-a100, --set, \"$vllm_set\", --port, \"0\", --truth, $tmp/truth.vLLM]}}" >http.yaml
+
+# timeline DIR: request, token, ns since the request's first token, from events.bin.
+timeline() {
+	od -An -v -t u4 -j16 -w4 "$1/events.bin" | awk '
+		{ word[++n] = $1 }
+		END {
+			for (i = 1; i <= n; i += 3 + 4 * count) {
+				count = word[i + 2]
+				for (k = 0; k < count; k++) {
+					t = word[i + 3 + 4 * k] + word[i + 4 + 4 * k] * 4294967296
+					if (k == 0) first = t
+					printf "req-%d,%d,%d\n", word[i] + word[i + 1] * 4294967296, k, t - first
+				}
+			}
+		}' | sort
+}
+
+expect 0 "virtual" loadgen run virtual.yaml --clock virtual --out a
+grep -q '^simulated in virtual time, seed 5, complete$' out || fail "the report does not say that it was simulated"
+grep -q '"clock":.*"virtual"' a/run.json || fail "run.json does not say so"
+grep -q '^clock: virtual' a/scenario.yaml || fail "scenario.yaml does not say so"
+[ "$(column a/requests.csv clock_source | sort -u)" = virtual ] || fail "rows do not say so"
+[ "$(column a/points.csv ok | sum)" = 12 ] || fail "not all ok"
+ls a | grep -q engine && fail "an engine was launched"
+
+# One seed: the same files, but for when it was.
+expect 0 "virtual again" loadgen run virtual.yaml --clock virtual --out b
+for file in scenario.yaml requests.csv events.bin points.csv server.csv report.html; do
+	cmp "a/$file" "b/$file" || fail "$file differs between two runs"
+done
+diff a/run.json b/run.json | grep '^[<>]' | grep -vE '"(started_utc|wall_minus_monotonic_ns)"' && fail "run.json differs"
+expect 0 "as its archive" loadgen run a/scenario.yaml --out c
+cmp a/requests.csv c/requests.csv || fail "the archived scenario runs otherwise"
+cp a/summary.json summary.json
+expect 0 "report" loadgen report a
+cmp a/summary.json summary.json || fail "report makes another summary.json"
+
+# The constant profile is its closed form to the nanosecond: 80 ms, then 4 ms a token.
+paste -d, <(column a/requests.csv target) <(column a/requests.csv send_ns) <(column a/requests.csv token1_ns) \
+	<(column a/requests.csv token_last_ns) | awk -F, '$1 == "static" { n++; if ($3 - $2 != 84e6 || $4 - $3 != 44e6) bad++ }
+	END { exit n != 7 || bad }' || fail "seed-vllm is not its closed form"
+
+# Over HTTP: the same rows, and to the nanosecond the same timeline by the engine's own account.
+# The look before a load is a request like others, and its steps would have their share of the noise.
+expect 0 "http" loadgen run http.yaml --out h --progress none --no-preflight
+for c in prompt_id prompt_tokens output_tokens planned_output_tokens finish_reason outcome http_status streamed; do
+	diff <(paste <(column a/requests.csv request_id) <(column a/requests.csv $c) | sort) \
+		<(paste <(column h/requests.csv request_id) <(column h/requests.csv $c) | sort) >diff || fail "$c differs: $(head -3 diff)"
+done
+timeline a >timeline.a
+[ "$(wc -l <timeline.a)" = $((7 * 12 + 7 * 30)) ] || fail "not every token has its event"
+cat truth.static truth.vLLM | awk -F, '/^req-/ { if ($2 == 0) first[$1] = $3; printf "%s,%d,%d\n", $1, $2, $3 - first[$1] }' |
+	sort >timeline.h
+diff timeline.a timeline.h >diff || fail "the timeline differs from that over HTTP: $(head -4 diff)"
+
+# What is refused over HTTP is refused alike.
+expect 1 "too long" loadgen run virtual.yaml --clock virtual --out long --target vLLM --set 'targets[vLLM].set[scheduler.max_model_len]=8'
+column long/requests.csv error >error
+grep -q '^"\?HTTP 400: ' error || fail "no refusal: $(head -2 error)"
+grep -q 'maximum context length is 8 tokens' error || fail "another reason: $(head -2 error)"
+
+# Limits are kept by the model's clock, to the nanosecond.
+expect 1 "timeout" loadgen run virtual.yaml --clock virtual --out timeout --target static --set limits.timeout=100ms \
+	--set 'load={closed: {concurrency: 3, requests: 9}}'
+[ "$(column timeout/requests.csv outcome | sort | uniq -c | awk '{print $1, $2}')" = "10 timeout" ] || fail "not all timed out"
+paste -d, <(column timeout/requests.csv send_ns) <(column timeout/requests.csv done_ns) <(column timeout/requests.csv output_tokens) |
+	awk -F, '$2 - $1 != 100e6 || $3 != 4 { bad++ } END { exit bad > 0 }' || fail "not after 100 ms and 4 tokens"
+expect 1 "grace" loadgen run virtual.yaml --clock virtual --out grace --target static --set limits.grace=20ms \
+	--set 'load={closed: {concurrency: 2, duration: 200ms}}'
+[ "$(column grace/requests.csv outcome | sort | uniq -c | awk '{print $1, $2}' | paste -sd,)" = "2 cancelled,3 ok" ] ||
+	fail "grace: $(column grace/requests.csv outcome | sort | uniq -c)"
+
+# A small run, row by row.
+scenario "targets: [{name: vLLM, profile: kind-vllm-a100, set: {cost.jitter_cv: 0, scheduler.max_num_seqs: 2}}]" >golden.yaml
+expect 0 "golden" loadgen run golden.yaml --clock virtual --out golden --set 'load={closed: {concurrency: 3, requests: 8}}'
+golden=$here/tests/golden/virtual_requests.csv
+[ "${UPDATE_GOLDENS:-}" = 1 ] && cp golden/requests.csv "$golden"
+diff "$golden" golden/requests.csv >diff || fail "rows differ from $golden (UPDATE_GOLDENS=1 writes it anew): $(head -4 diff)"
+
+# Sweeps: a curve for each place of the grid.
+cat virtual.yaml - >sweep.yaml <<-'YAML'
+	clock: virtual
+	sweep: {target.profile.scheduler.max_num_seqs: [1, 2], target.profile.cost.ingest: [0, 5ms]}
+YAML
+expect 0 "sweep" loadgen run sweep.yaml --out sweep --target vLLM --set 'load={closed: {concurrency: 2, requests: 8}}'
+[ "$(wc -l <sweep/points.csv)" = 5 ] || fail "not 4 points: $(cat out)"
+grep -q '^"vLLM, max_num_seqs 2, ingest 5ms"' sweep/points.csv || fail "curves are not named by their values"
+expect 2 "sweep of another key" loadgen run sweep.yaml --out none --set 'sweep[target.profile.scheduler.max_seqs]=[1]'
+expect 2 "sweep over HTTP" loadgen run sweep.yaml --out none --clock real
+says "virtual time only"
+
+# Real engines have no place in it.
+expect 2 "url" loadgen run http.yaml --clock virtual --out none
+says 'targets[0]: "static" is a real engine, and the clock is virtual'
+expect 2 "no such profile" loadgen run virtual.yaml --clock virtual --out none --set targets[static].profile=nobody
+says 'target static: '
+expect 2 "no such clock" loadgen run virtual.yaml --clock sundial --out none
+[ ! -e none ] || fail "a refused run left a folder"
