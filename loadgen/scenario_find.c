@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "scenario_read.h"
@@ -98,6 +99,21 @@ static enum rc concurrency_grid(struct scenario *s, struct find_spec *f, const s
 	return rc;
 }
 
+/* Requests may be cancelled and levels cut short, but there is no other load beside a search, and
+ * each target searches by itself. */
+static enum rc check_alone(const struct ynode *n, struct err *e)
+{
+	for (size_t i = 0; i < n->parent->n; i++) {
+		const char *key = n->parent->child[i]->key;
+
+		if (strcmp(key, "find") != 0 && strcmp(key, "cancel") != 0 &&
+		    strcmp(key, "stop_when") != 0)
+			return ynode_err(n, e, "cannot stand beside %s: what it tries is its own",
+					 key);
+	}
+	return RC_OK;
+}
+
 READER(read_find)
 {
 	static const char *const names[] = {"max_rate", "max_concurrency", NULL};
@@ -114,8 +130,9 @@ READER(read_find)
 		return rc;
 	if (n->n != 1)
 		return ynode_err(n, e, "want one of max_rate and max_concurrency");
-	if (s->n_levels || n->parent->n > 1)
-		return ynode_err(n, e, "stands alone under load: what it tries is its own");
+	rc = check_alone(n, e);
+	if (rc)
+		return rc;
 	what = n->child[0];
 	rate = ynode_get(n, "max_rate") != NULL;
 	rc = read_map(r, what, rate ? rate_fields : concurrency_fields, &spec, e);
@@ -124,6 +141,9 @@ READER(read_find)
 	if (!spec.level.requests && !spec.level.duration_ns)
 		return ynode_err(what, e,
 				 "requests or duration is missing: when does a probe end?");
+	if (spec.level.arrival == ARRIVAL_RAMP)
+		return ynode_err(ynode_get(what, "arrival"), e,
+				 "a probe has one rate, want constant, poisson or gamma");
 	s->find = true;
 	if (rate)
 		return rate_grid(s, &spec, what, e);
