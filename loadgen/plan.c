@@ -14,6 +14,7 @@
 #include "base/units.h"
 #include "curve.h"
 #include "dialect.h"
+#include "find.h"
 #include "phases.h"
 #include "request.h"
 #include "workload.h"
@@ -128,6 +129,12 @@ enum rc plan_print(const struct scenario *s, FILE *out, struct err *e)
 	scenario_emit(s, &yaml);
 	fwrite(buf_head(&yaml), 1, buf_size(&yaml), out);
 	buf_release(&yaml);
+	if (s->find)
+		fprintf(out,
+			"\n# A search: of the %d loads below each target is put under %d at most, "
+			"which "
+			"ones\n# what is measured decides.\n",
+			s->n_levels, find_probes(s));
 	phases = phases_new(s, &n_phases);
 	for (int i = 0; i < n_phases; i++) {
 		const struct phase *p = &phases[i];

@@ -66,6 +66,23 @@ static double load_at(const struct figure_input *f, int i)
 	return level_load(&f->in->scenario->levels[f->axis.levels[i]]);
 }
 
+/* Have the levels room for their names below the axis? Those of a search crowd where it ended. */
+static bool levels_have_room(const struct figure_input *f, bool log_axis)
+{
+	const struct axis *a = &f->axis;
+	double first = load_at(f, 0), last = load_at(f, a->n - 1);
+
+	for (int i = 1; i < a->n; i++) {
+		double from = load_at(f, i - 1), to = load_at(f, i);
+		double gap = log_axis ? log(to / from) / log(last / first)
+				      : (to - from) / (last - first);
+
+		if (gap > 0 && gap < 0.05)
+			return false;
+	}
+	return a->n <= 12;
+}
+
 /* Logarithmic where the levels double: the last is then at least eight times the first. */
 static void define_axis(struct figure_input *f)
 {
@@ -78,7 +95,7 @@ static void define_axis(struct figure_input *f)
 	define_number(f->defs, "open_loop", a->open_loop);
 	define_number(f->defs, "load_log", log);
 	buf_puts(f->defs, "load_tics = '");
-	for (int i = 0; i < a->n && a->n <= 12; i++)
+	for (int i = 0; i < a->n && levels_have_room(f, log); i++)
 		buf_printf(f->defs, "%s%.6g", i ? " " : "", load_at(f, i));
 	buf_puts(f->defs, "'\n");
 	pad = log ? pow(last / first, 0.04) : 0.04 * (last - first);

@@ -466,6 +466,9 @@ static const struct mistake {
 	 "3:25: load.find.max_rate: from is missing"},
 	{WITH_LOAD("find: {max_rate: {from: 2, to: 2, requests: 1}}"),
 	 "3:39: load.find.max_rate.to: got 2/s, want a rate above from (2/s)"},
+	{WITH_LOAD("find: {max_rate: {from: 1, to: 2, requests: 1, arrival: {ramp: {from: 1, to: "
+		   "2}}}}"),
+	 "3:64: load.find.max_rate.arrival: a probe has one rate, want constant, poisson or gamma"},
 	{WITH_LOAD("find: {max_concurrency: {from: 2, to: 1, requests: 1}}"),
 	 "3:46: load.find.max_concurrency.to: got 1, want more than from (2)"},
 	{WITH_LOAD("find: {max_concurrency: {from: 1, to: 8}}"),
