@@ -477,7 +477,7 @@ static const struct mistake {
 	{WITH_LOAD("find: {max_concurrency: {from: 1, to: 8, requests: 1, resolution: 0}}"),
 	 "3:74: load.find.max_concurrency.resolution: 0 is out of range: 0.01 to 1 is allowed"},
 	{WITH_LOAD("find: {max_concurrency: {from: 1, to: 8, requests: 1}}, serial: {requests: 1}"),
-	 "3:14: load.find: stands alone under load: what it tries is its own"},
+	 "3:14: load.find: cannot stand beside serial: what it tries is its own"},
 	{WITH_LOAD("find: {max_concurrency: {from: 1, to: 8, requests: 1}}"),
 	 "3:14: load.find: searches for the load that meets the SLO, and there is no slo"},
 };
