@@ -121,8 +121,7 @@ static void test_ratios(void **state)
 
 static void add_line(void *arg, const char *words)
 {
-	strcat(arg, words);
-	strcat(arg, "\n");
+	buf_printf(arg, "%s\n", words);
 }
 
 static void has(const char *text, const char *want)
@@ -137,26 +136,30 @@ static void test_verdict(void **state)
 		write_run("slo", RUN("slo", CLOSED, "slo: {ttft: 60ms}\n"), engines, "complete");
 	struct comparison *c = compare((const char *const[]){run}, 1);
 	struct contrasted share = compare_share(c, 0, 1, 3);
-	char words[4096] = "";
+	struct buf words;
 
 	(void)state;
-	compare_verdict(c, add_line, words);
-	has(words, "A: meets the SLO up to closed 2, with ");
-	has(words, "B: meets the SLO up to closed 8 (no higher load was tried that misses it)");
-	has(words, "B meets the SLO at the highest load: closed 8, against closed 2 for A, at "
-		   "least 4 times as much.");
-	has(words, "points, larger than the noise.");
-	has(words, "At closed 2 B gives ");
-	has(words, "x [");
+	buf_init(&words, 1u << 16);
+	compare_verdict(c, add_line, &words);
+	has(buf_cstr(&words), "A: meets the SLO up to closed 2, with ");
+	has(buf_cstr(&words),
+	    "B: meets the SLO up to closed 8 (no higher load was tried that misses it)");
+	has(buf_cstr(&words),
+	    "B meets the SLO at the highest load: closed 8, against closed 2 for A, at "
+	    "least 4 times as much.");
+	has(buf_cstr(&words), "points, larger than the noise.");
+	has(buf_cstr(&words), "At closed 2 B gives ");
+	has(buf_cstr(&words), "x [");
 	assert_true(share.v.mid > 0.9 && contrast_is_real(&share, CONTRAST_DIFFERENCE));
 	comparison_free(c);
 
 	free(run);
 	run = write_run("none", RUN("none", CLOSED, ""), engines, "complete");
 	c = compare((const char *const[]){run}, 1);
-	*words = '\0';
-	compare_verdict(c, add_line, words);
-	has(words, "No SLO was given, so speed decides: B is the fastest.");
+	buf_clear(&words);
+	compare_verdict(c, add_line, &words);
+	has(buf_cstr(&words), "No SLO was given, so speed decides: B is the fastest.");
+	buf_release(&words);
 	comparison_free(c);
 	free(run);
 }

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,9 +26,7 @@ static void test_parse(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		strcpy(text, "4711 ");
-		strcat(text, names[i]);
-		strcat(text, rest);
+		snprintf(text, sizeof(text), "4711 %s%s", names[i], rest);
 		assert_true(proc_stat_parse(text, &ticks, &pages));
 		assert_int_equal(ticks, 300);
 		assert_int_equal(pages, 1234);
