@@ -382,7 +382,7 @@ enum rc plan_options_parse(struct plan_options *o, int argc, char *const *argv, 
 	if (*help) {
 		print_help("usage: loadgen plan SCENARIO.yaml [options]\n\n"
 			   "Shows the effective scenario and every request it would send. Sends "
-			   "nothing.\n",
+			   "nothing.",
 			   specs,
 			   "Example:\n  loadgen plan scenarios/demo.yaml --set "
 			   "load.concurrency=4 | less\n");
@@ -459,9 +459,9 @@ enum rc compare_options_parse(struct compare_options *o, int argc, char *const *
 			"usage: loadgen compare DIR|DIR:TARGET ... [options]\n\n"
 			"Lays runs on each other: curves in one figure, ratios to the first "
 			"target at equal\nload with 95 % intervals, and who meets the SLO at the "
-			"highest load. Works on killed\nruns too.\n",
+			"highest load. Works on killed\nruns too.",
 			specs,
-			"\nExample:\n  loadgen compare results/monday results/tuesday:'vLLM "
+			"Example:\n  loadgen compare results/monday results/tuesday:'vLLM "
 			"(fake)' --out both\n");
 		return RC_OK;
 	}
@@ -493,8 +493,8 @@ enum rc self_test_options_parse(enum progress_mode *mode, int argc, char *const 
 			   "Measures its own fakeengine over loopback at rising loads, sets that "
 			   "beside what the\nengine did, and says up to which load it is to be "
 			   "believed on this machine. Takes\nabout a minute; other work on the "
-			   "machine shows.\n",
-			   specs, "\nExample:\n  loadgen self-test\n");
+			   "machine shows.",
+			   specs, "Example:\n  loadgen self-test\n");
 		return RC_OK;
 	}
 	rc = opt_parse(specs, argc, argv, NULL, e);

@@ -52,7 +52,7 @@ static void say_counts(struct body *b, const struct report_input *in)
 }
 
 static void say_identity(struct body *b, const struct report_input *in, const char *what,
-			 size_t field, double tolerance)
+			 size_t field, double tolerance, const char *cause)
 {
 	const struct point *worst = NULL;
 	double off = -1;
@@ -71,7 +71,8 @@ static void say_identity(struct body *b, const struct report_input *in, const ch
 		char label[256];
 
 		point_label(in->scenario, worst, label, sizeof(label));
-		body_say(b, BLOCK_WARNING, "%s: off by %.1f %% (%s)", what, 100 * off, label);
+		body_say(b, BLOCK_WARNING, "%s: off by %.1f %% (%s)%s", what, 100 * off, label,
+			 cause);
 	} else {
 		body_say(b, BLOCK_LINE, "%s: off by %.1f %% at most", what, 100 * off);
 	}
@@ -257,9 +258,10 @@ void body_words(struct body *b, const struct report_input *in)
 	body_say(b, BLOCK_HEADING, "Do the numbers add up?");
 	say_counts(b, in);
 	say_identity(b, in, "X = C x tokens / E2EL (C: mean running)", POINT_FIELD(littles_ratio),
-		     littles_tolerance);
+		     littles_tolerance, "");
 	say_identity(b, in, "X x TPOT = streams between first and last token",
-		     POINT_FIELD(batch_ratio), batch_tolerance);
+		     POINT_FIELD(batch_ratio), batch_tolerance,
+		     ": its requests went at very unequal paces, and TPOT is their plain mean");
 	body_clients(b, in);
 	body_say(b, BLOCK_HEADING, "What else to know");
 	say_failures(b, in);

@@ -310,7 +310,7 @@ static void describe_level(const struct run *r, int64_t now_ns, char *out, size_
 {
 	const struct level *v = &r->level;
 	bool ending = v->duration_ns && now_ns - r->level_start_ns > v->duration_ns;
-	char repeat[16] = "", behind[32], label[64];
+	char repeat[16] = "", behind[32], label[32];
 
 	if (r->s->repeats > 1)
 		snprintf(repeat, sizeof(repeat), " #%d", r->phase->repeat + 1);
