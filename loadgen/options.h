@@ -54,8 +54,8 @@ void run_options_release(struct run_options *o);
 enum rc compare_options_parse(struct compare_options *o, int argc, char *const *argv, bool *help,
 			      struct err *e);
 /* self-test takes nothing but how progress is shown. */
-enum rc self_test_options_parse(enum progress_mode *progress, int argc, char *const *argv,
-				bool *help, struct err *e);
+enum rc self_test_options_parse(enum progress_mode *mode, int argc, char *const *argv, bool *help,
+				struct err *e);
 void compare_options_release(struct compare_options *o);
 void plan_options_release(struct plan_options *o);
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/die.h"
 #include "base/jsonx.h"
 #include "fakeengine/profile.h"
@@ -413,15 +414,17 @@ static enum rc sim_open(struct transport **out, struct evloop *loop, const struc
 			int64_t connect_ns, struct err *e)
 {
 	struct engine_in_process *g = engines;
-	enum rc rc = RC_OK;
 
 	(void)connect_ns;
 	while (g && (g->loop != loop || g->target != t))
 		g = g->next;
-	if (!g)
-		rc = engine_open(&g, loop, t, e);
-	if (rc)
-		return rc;
+	if (!g) {
+		enum rc rc = engine_open(&g, loop, t, e);
+
+		if (rc)
+			return rc;
+		CHECK(g);
+	}
 	g->n_users++;
 	*out = xcalloc(1, sizeof(**out));
 	(*out)->engine = g;
