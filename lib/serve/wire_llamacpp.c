@@ -1,6 +1,7 @@
 /*
  * Owns the habits of llama.cpp's server and of llama-cpp-python's. Data. Written from the recorded
- * bytes of llama-server 0c1e570 and llama-cpp-python 0.3.36; tests/integration/test_api.c compares.
+ * bytes of llama-server 0c1e570 and llama-cpp-python 0.3.36; tests/integration/test_api_recorded.c
+ * compares.
  */
 #include "wire.h"
 

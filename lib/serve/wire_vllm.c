@@ -1,6 +1,6 @@
 /*
  * Owns vLLM's habits, and our own, which are the same under the engine's name. Data. Written from
- * the recorded bytes of vLLM 0.32; tests/integration/test_api.c compares.
+ * the recorded bytes of vLLM 0.32; tests/integration/test_api_recorded.c compares.
  */
 #include "wire.h"
 
