@@ -111,6 +111,11 @@ void record_init(struct record *r)
 	};
 }
 
+bool record_ok(const struct record *r)
+{
+	return r->outcome == OUTCOME_OK || r->cancelled_as_planned;
+}
+
 void record_release(struct record *r)
 {
 	free(r->event);

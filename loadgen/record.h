@@ -89,6 +89,9 @@ const char *stamp_source_name(enum stamp_source s); /* "user", "kernel", "virtua
  * characters. */
 void record_set_text(char *out, size_t cap, const char *s);
 
+/* It was answered, or given up as load.cancel asked: no failure. */
+bool record_ok(const struct record *r);
+
 void record_init(struct record *r); /* every time and count -1 or 0, outcome dropped */
 void record_release(struct record *r);
 
