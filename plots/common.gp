@@ -6,15 +6,15 @@ set datafile separator tab
 set datafile columnheaders
 set datafile missing 'NaN'
 
-# Okabe and Ito's colours without the yellow, which print swallows. From the eighth target on they come again with
-# dashes; every target has a shape of its own until the eighth.
-colours = '#0072B2 #D55E00 #009E73 #CC79A7 #E69F00 #56B4E9 #444444'
-shapes = '7 5 9 13 11 15 7 5 9 13 11 15 7 5'
-do for [i = 1:28] {
-	dashes = i > 14 ? 4 : i > 7 ? 2 : 1
-	set linetype i lc rgb word(colours, (i - 1) % 7 + 1) pt int(word(shapes, (i - 1) % 14 + 1)) ps 0.9 lw 1.6 dt dashes
+# Okabe and Ito's colours without the yellow, which print swallows, then three of Paul Tol's muted ones. From the eleventh
+# target on they come again with dashes, which a step curve hides; shapes come again from the seventh.
+colours = '#0072B2 #D55E00 #009E73 #CC79A7 #E69F00 #56B4E9 #444444 #882255 #999933 #44AA99'
+shapes = '7 5 9 13 11 15'
+do for [i = 1:30] {
+	dashes = i > 20 ? 4 : i > 10 ? 2 : 1
+	set linetype i lc rgb word(colours, (i - 1) % 10 + 1) pt int(word(shapes, (i - 1) % 6 + 1)) ps 0.9 lw 1.6 dt dashes
 }
-set linetype cycle 28
+set linetype cycle 30
 grey = '#888888'
 red = '#D55E00'
 
