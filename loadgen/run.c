@@ -73,7 +73,8 @@ struct run {
 	int n_active, n_open;
 	size_t first_record;
 	struct timer flush, show;
-	int64_t tokens_now, tokens_before, shown_ns;
+	int64_t tokens;			    /* of all lanes, since the run began */
+	int64_t rate_tokens, rate_since_ns; /* where the progress line counts its rate from */
 	int64_t looked_up_ns; /* virtual time: when the wall's clock was last looked at */
 	struct hist *ttft_us;
 };
@@ -160,6 +161,12 @@ static void describe_level(const struct run *r, int64_t now_ns, char *out, size_
 	}
 }
 
+static void restart_rate(struct run *r, int64_t now_ns)
+{
+	r->rate_tokens = r->tokens;
+	r->rate_since_ns = now_ns;
+}
+
 static void show_progress(struct run *r, int64_t now_ns)
 {
 	struct progress_now now = {.point = r->phases_done, .points = r->phases_expected};
@@ -186,16 +193,13 @@ static void show_progress(struct run *r, int64_t now_ns)
 		share = fmin(1, (double)(now_ns - r->load.start_ns) /
 					(double)r->load.level.duration_ns);
 	now.fraction = (r->phases_done + share) / r->phases_expected;
-	now.output_tokens_per_s = r->shown_ns && now_ns > r->shown_ns
-					  ? (double)(r->tokens_now - r->tokens_before) * 1e9 /
-						    (double)(now_ns - r->shown_ns)
-					  : 0;
+	if (now_ns > r->rate_since_ns)
+		now.output_tokens_per_s =
+			(double)(r->tokens - r->rate_tokens) / ns_to_s(now_ns - r->rate_since_ns);
 	now.ttft_p50_ms =
 		hist_count(r->ttft_us) ? (double)hist_quantile(r->ttft_us, 0.5) / 1e3 : NAN;
-	if (now_ns - r->shown_ns >= NS_PER_S) {
-		r->shown_ns = now_ns;
-		r->tokens_before = r->tokens_now;
-	}
+	if (now_ns - r->rate_since_ns >= NS_PER_S)
+		restart_rate(r, now_ns);
 	progress_show(r->progress, &now, monotonic_now_ns());
 }
 
@@ -246,7 +250,7 @@ static void on_settled(void *arg, int64_t now_ns)
 
 static void on_token(void *arg)
 {
-	((struct run *)arg)->tokens_now++;
+	((struct run *)arg)->tokens++;
 }
 
 static void on_over(void *arg)
@@ -366,6 +370,7 @@ static void run_phase(struct run *r)
 	r->first_record = r->n_records;
 	hist_reset(r->ttft_us);
 	r->load.start_ns = evloop_now_ns(r->loop);
+	restart_rate(r, r->load.start_ns);
 	r->n_open = 0;
 	for (int i = 0; i < r->n_active; i++)
 		site_begin(&r->active[i], arrivals, n_arrivals);
