@@ -94,6 +94,17 @@ static void fail_exchange(struct answer *w, const char *why)
 	answer_fail(w, why);
 }
 
+/* Ends the answer and is no part of its text. */
+static bool is_end_mark(const struct genreq *r, const struct textcodec *codec, int32_t token)
+{
+	if (r->finish != FINISH_STOP)
+		return false;
+	for (int32_t i = 0; r->sampling && i < r->sampling->n_stop_ids; i++)
+		if (r->sampling->stop_id[i] == token)
+			return true;
+	return token == codec->eos_token;
+}
+
 static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 {
 	struct choice *c = r->owner;
@@ -102,7 +113,6 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 	struct buf *bytes = &w->a->bytes, *shown = &w->a->shown;
 	/* Later tokens may have been made already; only the last one ends the answer. */
 	bool last = r->finish != FINISH_NONE && c->n_tokens + 1 == genreq_output_tokens(r);
-	bool is_end_mark = last && r->finish == FINISH_STOP && token == codec->eos_token;
 	int stop;
 
 	(void)due_ns;
@@ -112,7 +122,7 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 	buf_clear(shown);
 	if (c->echo)
 		CHECK(buf_puts(shown, c->echo));
-	if (!is_end_mark)
+	if (!last || !is_end_mark(r, codec, token))
 		CHECK(codec->decode(codec, token, c->n_tokens, bytes));
 	note_progress(c, r, token);
 	stop = text_stream_push(&c->text, buf_head(bytes), buf_size(bytes),

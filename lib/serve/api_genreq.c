@@ -35,7 +35,6 @@ struct genreq *api_genreq_new(const struct api_config *c, const struct api_reque
 	r->priority = q->priority;
 	r->min_tokens = q->min_tokens < r->max_tokens ? q->min_tokens : r->max_tokens;
 	r->ignore_eos = q->ignore_eos;
-	r->temperature = q->temperature;
 	r->seed = q->has_seed ? (uint64_t)q->seed + (uint64_t)(choice % q->n)
 			      : api_scramble(c->seed + api_scramble(id));
 	if (c->prepare)
