@@ -110,6 +110,21 @@ bool genreq_take_token(struct genreq *r, int32_t token, int64_t end_ns, int32_t 
  * end-of-sequence token (eos_token -1) it ends exactly then. */
 int32_t genreq_tokens_left(const struct genreq *r, int32_t max_len);
 
+/* Room for what is told of the next output token, 1 + n_logprobs entries; only if it is asked for.
+ * On the thread that reports the step done, before it does. */
+struct token_logprob *genreq_add_logprobs(struct genreq *r);
+
+static inline bool genreq_wants_logprobs(const struct genreq *r)
+{
+	return r->sampling && r->sampling->n_logprobs >= 0;
+}
+
+/* Any token might be its last: it names tokens that end it. */
+static inline bool genreq_has_stop_ids(const struct genreq *r)
+{
+	return r->sampling && r->sampling->n_stop_ids > 0;
+}
+
 /* n tokens at once to a request that decodes and does not end with them; the last of them made at
  * end_ns. */
 void genreq_take_run(struct genreq *r, const int32_t *token, int32_t n, int64_t end_ns);
