@@ -65,6 +65,7 @@ void genreq_free(struct genreq *r)
 	free(r->slot.hash);
 	sampling_free(r->sampling);
 	free(r->logprob);
+	free(r->prompt_logprob);
 	free(r->tokens);
 	free(r->name);
 	free(r);

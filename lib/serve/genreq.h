@@ -67,6 +67,10 @@ struct genreq {
 	bool ignore_eos;
 	uint64_t seed;		   /* what sampling, or random words, start from */
 	struct sampling *sampling; /* how tokens are chosen; owned; NULL = greedy, nothing else */
+	float *prompt_logprob;	   /* n_prompt places for an executor with logits to fill: of each
+				      prompt token but the first, given those before it; owned; NULL =
+				      nobody wants them. Not with cached prefixes: those are not
+				      computed */
 	void *owner;		   /* the front end's */
 
 	/* engine loop and scheduler */
