@@ -54,8 +54,7 @@ static void generate(const struct model *m, const struct model_file *f, int32_t 
 		int32_t n_prompt = read_ids(line, ids, &rest);
 
 		if (n_prompt > 0)
-			cpu_engine_ask(&g,
-				       genreq_new((uint64_t)n, NULL, ids, n_prompt, n_tokens),
+			cpu_engine_ask(&g, genreq_new((uint64_t)n, NULL, ids, n_prompt, n_tokens),
 				       &answer[n++]);
 	}
 	cpu_engine_wait(&g);
