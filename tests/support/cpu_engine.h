@@ -29,6 +29,7 @@ struct cpu_engine_opts {
 	int32_t max_tokens;		/* a step: 512 */
 	int32_t max_seqs;		/* 64 */
 	bool no_prefix_caching;
+	int32_t pages;		/* the executor's own count; num_blocks */
 	const int32_t *end_ids;
 	int32_t n_end_ids;
 };
@@ -85,6 +86,8 @@ static enum rc cpu_engine_open(struct cpu_engine *g, const struct model *m,
 			       struct err *e)
 {
 	struct engine_config c = {.policy = &sched_vllm_v1, .eos_token = -1};
+	int32_t blocks = o->num_blocks ? o->num_blocks : 512;
+	enum rc rc;
 
 	memset(g, 0, sizeof(*g));
 	g->loop = evloop_new();
@@ -94,7 +97,7 @@ static enum rc cpu_engine_open(struct cpu_engine *g, const struct model *m,
 		.file = f,
 		.threads = o->threads,
 		.isa = o->isa,
-		.num_blocks = o->num_blocks ? o->num_blocks : 512,
+		.num_blocks = o->pages ? o->pages : blocks,
 		.block_size = o->block_size ? o->block_size : 16,
 		.max_tokens = o->max_tokens ? o->max_tokens : 512,
 		.end_ids = o->end_ids,
@@ -104,11 +107,14 @@ static enum rc cpu_engine_open(struct cpu_engine *g, const struct model *m,
 	cpu_engine_set(&c, "max_num_seqs", o->max_seqs ? o->max_seqs : 64);
 	cpu_engine_set(&c, "max_num_batched_tokens", g->config.max_tokens);
 	cpu_engine_set(&c, "block_size", g->config.block_size);
-	cpu_engine_set(&c, "num_gpu_blocks", g->config.num_blocks);
+	cpu_engine_set(&c, "num_gpu_blocks", blocks);
 	cpu_engine_set(&c, "enable_prefix_caching", !o->no_prefix_caching);
 	c.executor = &executor_cpu;
 	c.executor_config = &g->config;
-	return engine_new(&g->engine, g->loop, &c, e);
+	rc = engine_new(&g->engine, g->loop, &c, e);
+	if (rc)
+		evloop_free(g->loop);
+	return rc;
 }
 
 static inline void cpu_engine_close(struct cpu_engine *g)
