@@ -230,7 +230,7 @@ static enum rc cpu_open(struct executor **out, const struct executor_opts *o, st
 	x = xcalloc(1, sizeof(*x));
 	x->opts = *o;
 	x->config = c;
-	x->threads = threads_new(c->threads);
+	x->threads = threads_new(threads_default(c->threads));
 	rc = weights_load(&x->weights, c->model, c->file, c->isa, x->threads, e);
 	if (rc) {
 		threads_free(x->threads);

@@ -80,7 +80,7 @@ static void norm_into(const struct forward *f, int32_t self, const struct norm_w
 	float *scratch = f->norm_row + (int64_t)self * f->c->d_model;
 
 	norm(f, n, x, scratch);
-	f->k->activate_rows(out, row, 1, scratch, f->c->d_model);
+	f->k->prepare_rows(out, row, 1, scratch, 0);
 }
 
 /* y = W x for the first n_rows of x; all threads. */
@@ -200,7 +200,7 @@ static void activate(const struct forward *f, const struct layer_weights *l, int
 	if (l->gate_up_bias)
 		f->k->add(up, l->gate_up_bias, f->up_width);
 	f->k->act[c->act](up, c->gated ? up + c->d_ff : NULL, c->d_ff, up);
-	f->k->activate_rows(&f->inner, row, 1, up, f->up_width);
+	f->k->prepare_rows(&f->inner, row, 1, f->up, f->up_width);
 }
 
 /* ---- attention ---- */
@@ -266,7 +266,7 @@ static void run_layer(const struct forward *f, int32_t self, int32_t layer)
 	attend(f, self, layer, i);
 	threads_barrier(f->threads);
 	FOR_EACH(row, n)
-	f->k->activate_rows(&f->mixed_in, row, 1, f->mixed + (int64_t)row * f->width, f->width);
+	f->k->prepare_rows(&f->mixed_in, row, 1, f->mixed, f->width);
 	threads_barrier(f->threads);
 	product(f, &l->out, &f->mixed_in, n, f->y);
 	threads_barrier(f->threads);
