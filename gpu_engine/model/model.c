@@ -510,9 +510,9 @@ void matrix_read_row(const struct matrix *m, int64_t row, float *out)
 	const uint8_t *at;
 	size_t width;
 
+	CHECK(row >= 0 && row < m->n_out);
 	for (; row >= p->rows; p++)
 		row -= p->rows;
-	CHECK(p < m->part + m->n_parts);
 	t = p->t;
 	row = matrix_part_row(p, row);
 	if (!p->transposed) {
