@@ -79,8 +79,8 @@ struct kernels {
 	bool (*supported)(void);
 
 	/* Rows [row, row + n_rows) of a, in the forms it has, from x + r * x_stride. */
-	void (*activate_rows)(const struct activations *a, int32_t row, int32_t n_rows,
-			      const float *x, int64_t x_stride);
+	void (*prepare_rows)(const struct activations *a, int32_t row, int32_t n_rows,
+			     const float *x, int64_t x_stride);
 
 	/* y[r * y_stride + o] for the outputs o of tiles [tile, tile + n_tiles) of w and the rows r
 	 * in [row, row + n_rows) of x. One function a kind; matmul() below finds it. */
