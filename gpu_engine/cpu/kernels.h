@@ -1,7 +1,7 @@
 /*
  * The arithmetic of a step, in one row of a table for each instruction set: products with packed
  * weights, attention over paged keys and values, and what is done row by row between them. All of
- * it is written once (kernels_body.h) over 16 floats at a time and compiled for each.
+ * it is written once (body_*.h) over 16 floats at a time and compiled for each.
  *
  * Batch invariance: a row's result depends on that row alone. Products of int8 are summed exactly
  * in int32 over each 32 inputs; floats are summed by fused steps in an order that depends neither
@@ -14,7 +14,7 @@
 #ifndef CPU_KERNELS_H
 #define CPU_KERNELS_H
 
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -23,16 +23,30 @@
 
 /* The rows that matrices of n_in inputs are multiplied with, in the forms they want: as floats, and
  * as bytes with a scale every 32 inputs: x is within scale/2 of scale * q, and scale is 1/127 of
- * the largest of the 32. Inputs are padded with zeros to whole groups. */
+ * the largest of the 32. Inputs are padded with zeros to whole groups.
+ *
+ * The bytes of 8 rows stand together, group by group, so that a product of several rows finds them
+ * at fixed distances: row r's group g is number activations_at(a, r, g). */
 struct activations {
 	int32_t n_in, n_groups, max_rows;
 	unsigned forms;
 	float *f;      /* [row][32 n_groups] */
-	int8_t *q;     /* [row][32 n_groups], -127 .. 127 */
-	float *scale;  /* [row][n_groups] */
-	int32_t *sum;  /* [row][n_groups]: of the q of a group */
-	float *scaled; /* [row][n_groups]: scale * sum */
+	int8_t *q;     /* [at][32], -127 .. 127 */
+	float *scale;  /* [at] */
+	int32_t *sum;  /* [at]: of the q of the group */
+	float *scaled; /* [at]: scale * sum */
+	void *memory;  /* of all of them */
 };
+
+#define ACTIVATION_BLOCK 8
+
+static inline size_t activations_at(const struct activations *a, int32_t row, int32_t group)
+{
+	size_t block = (size_t)(row / ACTIVATION_BLOCK);
+
+	return (block * (size_t)a->n_groups + (size_t)group) * ACTIVATION_BLOCK +
+	       (size_t)(row % ACTIVATION_BLOCK);
+}
 
 /* forms: ACTIVATIONS_..., all that the matrices they will meet want. */
 void activations_init(struct activations *a, int32_t n_in, int32_t max_rows, unsigned forms);
@@ -76,11 +90,10 @@ int64_t attention_scratch_floats(int32_t rows, int32_t head_dim);
 
 struct kernels {
 	const char *name; /* "avx512", "avx2", "scalar" */
-	bool (*supported)(void);
 
 	/* Rows [row, row + n_rows) of a, in the forms it has, from x + r * x_stride. */
-	void (*activate_rows)(const struct activations *a, int32_t row, int32_t n_rows,
-			      const float *x, int64_t x_stride);
+	void (*prepare_rows)(const struct activations *a, int32_t row, int32_t n_rows,
+			     const float *x, int64_t x_stride);
 
 	/* y[r * y_stride + o] for the outputs o of tiles [tile, tile + n_tiles) of w and the rows r
 	 * in [row, row + n_rows) of x. One function a kind; matmul() below finds it. */
@@ -119,7 +132,7 @@ struct kernels {
  * machine, with the list of what there is. */
 enum rc kernels_choose(const struct kernels **out, const char *name, struct err *e);
 
-/* All that were compiled in, best first, supported or not; NULL behind the last. */
+/* Those that this machine can run, best first; NULL behind the last. */
 const struct kernels *kernels_at(int32_t i);
 
 /* Outputs of tiles [tile, tile + n_tiles), counted through all parts of w, for rows [row, row +
