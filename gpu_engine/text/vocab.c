@@ -43,6 +43,18 @@ void vocab_put(struct vocab *v, int32_t id, const char *text, size_t len, enum p
 	v->memory_used += len;
 }
 
+/* Where its id stands, or the empty slot where it would. */
+static int32_t *find_slot(const struct vocab *v, const char *text, size_t len)
+{
+	for (uint32_t i = hash_text(text, len);; i++) {
+		int32_t *slot = &v->slot[i & (v->n_slots - 1)];
+
+		if (*slot < 0 || ((size_t)v->piece[*slot].len == len &&
+				  memcmp(v->piece[*slot].text, text, len) == 0))
+			return slot;
+	}
+}
+
 void vocab_index(struct vocab *v)
 {
 	v->n_slots = 16;
@@ -53,53 +65,44 @@ void vocab_index(struct vocab *v)
 		v->slot[i] = -1;
 	for (int32_t id = 0; id < v->n; id++) {
 		const struct piece *p = &v->piece[id];
-		uint32_t i = hash_text(p->text, (size_t)p->len);
+		int32_t *slot = find_slot(v, p->text, (size_t)p->len);
 
-		/* Of a text that comes twice the first one counts. */
-		if (p->len == 0 || vocab_find(v, p->text, (size_t)p->len) >= 0)
-			continue;
-		while (v->slot[i & (v->n_slots - 1)] >= 0)
-			i++;
-		v->slot[i & (v->n_slots - 1)] = id;
+		/* Of a text that comes twice the last one counts. */
+		if (p->len > 0)
+			*slot = id;
 	}
 }
 
 int32_t vocab_find(const struct vocab *v, const char *text, size_t len)
 {
-	for (uint32_t i = hash_text(text, len);; i++) {
-		int32_t id = v->slot[i & (v->n_slots - 1)];
-
-		if (id < 0)
-			return -1;
-		if ((size_t)v->piece[id].len == len && memcmp(v->piece[id].text, text, len) == 0)
-			return id;
-	}
+	return *find_slot(v, text, len);
 }
 
 enum rc vocab_put_merge(struct vocab *v, int32_t i, struct meta_string left,
 			struct meta_string right, const char *where, struct err *e)
 {
 	struct merge *m = &v->merge[i];
-	char joined[1024];
+	const size_t len = left.len + right.len;
+	char small[256], *joined = len > sizeof(small) ? xmalloc(len) : small;
+	struct meta_string missing = {NULL, 0};
 
-	if (left.len + right.len > sizeof(joined))
-		return err_set(e, RC_INPUT, "%s[%d]: longer than %zu bytes", where, i,
-			       sizeof(joined));
 	memcpy(joined, left.text, left.len);
 	memcpy(joined + left.len, right.text, right.len);
 	m->left = vocab_find(v, left.text, left.len);
 	m->right = vocab_find(v, right.text, right.len);
-	m->into = vocab_find(v, joined, left.len + right.len);
-	if (m->left < 0 || m->right < 0 || m->into < 0)
-		return err_set(e, RC_INPUT, "%s[%d]: \"%.*s\" is no piece of the vocabulary", where,
-			       i,
-			       (int)(m->left < 0    ? left.len
-				     : m->right < 0 ? right.len
-						    : left.len + right.len),
-			       m->left < 0    ? left.text
-			       : m->right < 0 ? right.text
-					      : joined);
-	return RC_OK;
+	m->into = vocab_find(v, joined, len);
+	if (m->left < 0)
+		missing = left;
+	else if (m->right < 0)
+		missing = right;
+	else if (m->into < 0)
+		missing = (struct meta_string){joined, len};
+	if (missing.text)
+		err_set(e, RC_INPUT, "%s[%d]: \"%.*s\" is no piece of the vocabulary", where, i,
+			(int)(missing.len < 64 ? missing.len : 64), missing.text);
+	if (joined != small)
+		free(joined);
+	return missing.text ? RC_INPUT : RC_OK;
 }
 
 enum rc vocab_put_merge_text(struct vocab *v, int32_t i, struct meta_string both, const char *where,
@@ -292,7 +295,8 @@ static enum rc read_ids(struct vocab *v, const struct model_file *f, struct err 
 	}
 	v->bos = (int32_t)bos;
 	v->eos = (int32_t)eos;
-	v->unknown = (int32_t)unknown;
+	/* Of a byte-level vocabulary the key names a piece that text never becomes. */
+	v->unknown = v->kind == VOCAB_SPM ? (int32_t)unknown : -1;
 	v->pad = (int32_t)pad;
 	vocab_add_end(v, v->eos);
 	vocab_add_end(v, (int32_t)eot);

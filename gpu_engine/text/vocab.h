@@ -59,7 +59,8 @@ struct vocab {
 	uint32_t n_slots;
 };
 
-/* pre: a name that overrides the file's, or NULL. RC_INPUT: a kind or pre-tokeniser we do not have
+/* Of two pieces of one text the later one is found. JSON's \u0000 reads as U+FFFD (jsonx.h).
+ * pre: a name that overrides the file's, or NULL. RC_INPUT: a kind or pre-tokeniser we do not have
  * (with the list), ids out of range, a merge of pieces that do not exist, ... with the key. */
 enum rc vocab_load(struct vocab **out, const struct model_file *f, const char *pre, struct err *e);
 void vocab_free(struct vocab *v);
