@@ -14,6 +14,7 @@
 #include "../support/ref_forward.h"
 #include "base/check.h"
 #include "base/die.h"
+#include "cpu/executor_cpu.h"
 #include "model/model.h"
 
 enum { MAX_PROMPTS = 256, MAX_IDS = 4096 };
