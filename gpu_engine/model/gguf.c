@@ -126,13 +126,13 @@ static enum rc read_name(struct cursor *c, const char *kind, size_t max, struct 
 	enum rc rc;
 
 	c->kind = NULL;
-	rc = read_string(c, out, kind);
+	rc = read_string(c, out, "a name");
 	if (rc != RC_OK)
 		return rc;
 	if (out->len == 0 || out->len > max)
-		return bad(c, at, "a %s of %zu bytes, want 1 to %zu", kind, out->len, max);
+		return bad(c, at, "a %s's name of %zu bytes, want 1 to %zu", kind, out->len, max);
 	if (memchr(out->text, '\0', out->len))
-		return bad(c, at, "a %s with a zero byte in its name", kind);
+		return bad(c, at, "a %s's name with a zero byte", kind);
 	c->kind = kind;
 	c->name = *out;
 	return RC_OK;

@@ -206,44 +206,51 @@ static enum rc config_text(const struct config_source *s, struct key k, char out
 
 /* ---- the fields ---- */
 
-#define INT_FIELD(member, gguf, hf, min, max)                                                      \
+enum need { OPTIONAL, REQUIRED };
+
+#define INT_FIELD(member, need, gguf, hf, min, max)                                                \
 	{                                                                                          \
-		offsetof(struct model_config, member), false, {gguf, hf}, min, max                 \
+		offsetof(struct model_config, member), false, need, {gguf, hf}, min, max           \
 	}
-#define REAL_FIELD(member, gguf, hf, min, max)                                                     \
+#define REAL_FIELD(member, need, gguf, hf, min, max)                                               \
 	{                                                                                          \
-		offsetof(struct model_config, member), true, {gguf, hf}, min, max                  \
+		offsetof(struct model_config, member), true, need, {gguf, hf}, min, max            \
 	}
 
+/* A required one has to be there unless the architecture has a default for it. */
 static const struct field {
 	size_t at;
 	bool is_real;
+	enum need need;
 	struct key key;
 	double min, max;
 } fields[] = {
-	INT_FIELD(n_layers, "block_count", "num_hidden_layers|n_layers|n_layer", 1, MAX_LAYERS),
-	INT_FIELD(d_model, "embedding_length", "hidden_size|d_model|n_embd", 1, MAX_WIDTH),
-	INT_FIELD(n_heads, "attention.head_count", "num_attention_heads|n_heads|n_head", 1,
+	INT_FIELD(n_layers, REQUIRED, "block_count", "num_hidden_layers|n_layers|n_layer", 1,
+		  MAX_LAYERS),
+	INT_FIELD(d_model, REQUIRED, "embedding_length", "hidden_size|d_model|n_embd", 1,
 		  MAX_WIDTH),
-	INT_FIELD(n_kv_heads, "attention.head_count_kv",
+	INT_FIELD(n_heads, REQUIRED, "attention.head_count", "num_attention_heads|n_heads|n_head",
+		  1, MAX_WIDTH),
+	INT_FIELD(n_kv_heads, OPTIONAL, "attention.head_count_kv",
 		  "num_key_value_heads|num_kv_heads|attn_config.kv_n_heads", 1, MAX_WIDTH),
-	INT_FIELD(head_dim, "attention.key_length", "head_dim", 1, MAX_WIDTH),
-	INT_FIELD(d_ff, "feed_forward_length", "intermediate_size|ffn_dim|ffn_hidden_size|n_inner",
-		  1, 64 * MAX_WIDTH),
-	INT_FIELD(n_vocab, "vocab_size", "vocab_size", 1, 1 << 30),
-	INT_FIELD(max_len, "context_length",
+	INT_FIELD(head_dim, OPTIONAL, "attention.key_length", "head_dim", 1, MAX_WIDTH),
+	INT_FIELD(d_ff, OPTIONAL, "feed_forward_length",
+		  "intermediate_size|ffn_dim|ffn_hidden_size|n_inner", 1, 64 * MAX_WIDTH),
+	INT_FIELD(n_vocab, OPTIONAL, "vocab_size", "vocab_size", 1, 1 << 30),
+	INT_FIELD(max_len, REQUIRED, "context_length",
 		  "max_position_embeddings|max_seq_len|n_positions|n_ctx", 1, 1 << 30),
-	REAL_FIELD(norm_eps, "attention.layer_norm_rms_epsilon|attention.layer_norm_epsilon",
+	REAL_FIELD(norm_eps, REQUIRED,
+		   "attention.layer_norm_rms_epsilon|attention.layer_norm_epsilon",
 		   "rms_norm_eps|layer_norm_epsilon", 0, 1),
-	INT_FIELD(n_rot, "rope.dimension_count", NULL, 2, MAX_WIDTH),
-	REAL_FIELD(rope_base, "rope.freq_base",
+	INT_FIELD(n_rot, OPTIONAL, "rope.dimension_count", NULL, 2, MAX_WIDTH),
+	REAL_FIELD(rope_base, OPTIONAL, "rope.freq_base",
 		   "rope_theta|rope_parameters.rope_theta|"
 		   "rope_parameters.full_attention.rope_theta",
 		   1, 1e12),
-	REAL_FIELD(alibi_max_bias,
+	REAL_FIELD(alibi_max_bias, OPTIONAL,
 		   "attention.max_alibi_bias|attention.alibi_bias_max|alibi_bias_max",
 		   "attn_config.alibi_bias_max", 0, 1e6),
-	REAL_FIELD(clamp_qkv, "attention.clamp_kqv|attention.clip_kqv|clip_kqv",
+	REAL_FIELD(clamp_qkv, OPTIONAL, "attention.clamp_kqv|attention.clip_kqv|clip_kqv",
 		   "attn_config.clip_qkv", 0, 1e6),
 };
 
@@ -266,24 +273,17 @@ static enum rc read_fields(const struct config_source *s, struct model_config *c
 /* Without these there is no model. */
 static enum rc require_fields(const struct config_source *s, const struct model_config *c)
 {
-	char name[KEY_BYTES];
-
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
 		const struct field *f = &fields[i];
-		bool needed = f->at == offsetof(struct model_config, n_layers) ||
-			      f->at == offsetof(struct model_config, d_model) ||
-			      f->at == offsetof(struct model_config, n_heads) ||
-			      f->at == offsetof(struct model_config, max_len);
+		const void *at = (const char *)c + f->at;
+		char name[KEY_BYTES];
+		bool absent = f->is_real ? *(const float *)at == 0 : *(const int32_t *)at == 0;
 
-		if (needed && *(const int32_t *)((const char *)c + f->at) == 0)
+		if (f->need == REQUIRED && absent)
 			return err_set(s->e, RC_INPUT, "%s: key '%s' is missing",
 				       is_gguf(s) ? s->f->path : "config.json",
 				       shown(s, f->key, name));
 	}
-	if (c->norm_eps == 0)
-		return err_set(s->e, RC_INPUT, "%s: key '%s' is missing",
-			       is_gguf(s) ? s->f->path : "config.json",
-			       is_gguf(s) ? "attention.layer_norm_rms_epsilon" : "rms_norm_eps");
 	return RC_OK;
 }
 
