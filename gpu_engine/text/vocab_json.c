@@ -173,28 +173,29 @@ static enum rc read_spm_pipeline(struct vocab *v, const cJSON *t, struct err *e)
 	return RC_OK;
 }
 
+/* With `pre` the pipeline is not looked at, but for a normalizer that we have. */
 static enum rc read_byte_pipeline(struct vocab *v, const cJSON *t, const char *pre, struct err *e)
 {
-	const struct pretok_kind *k;
+	const struct pretok_kind *k = NULL;
 	const cJSON *step[MAX_STEPS];
-	int n = steps_of(get(t, "pre_tokenizer"), "pretokenizers", step);
+	int n;
 
 	if (pre) {
 		if (pretok_find(&k, pre, e) != RC_OK)
 			return e->rc;
-		vocab_set_pre(v, k);
-		return RC_OK;
-	}
-	k = n < 0 ? NULL : recognise(step, n);
-	if (!k) {
-		refuse(get(t, "pre_tokenizer"), "pre_tokenizer", e);
-		return RC_INPUT;
+	} else {
+		n = steps_of(get(t, "pre_tokenizer"), "pretokenizers", step);
+		k = n < 0 ? NULL : recognise(step, n);
+		if (!k)
+			return refuse(get(t, "pre_tokenizer"), "pre_tokenizer", e);
 	}
 	vocab_set_pre(v, k);
 	n = steps_of(get(t, "normalizer"), "normalizers", step);
-	if (n < 0 || n > 1 || (n == 1 && !is_type(step[0], "NFC")))
+	if (n == 0 || (n == 1 && is_type(step[0], "NFC")))
+		v->nfc = n == 1;
+	else if (!pre)
 		return refuse(get(t, "normalizer"), "normalizer", e);
-	v->nfc = n == 1;
+	/* These the file does say. */
 	v->add_bos = false;
 	v->ignore_merges = is_set(get(t, "model"), "ignore_merges");
 	return RC_OK;
