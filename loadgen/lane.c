@@ -103,14 +103,12 @@ static void record_dropped(struct lane *l, const char *ended, int64_t now_ns)
 {
 	bool sessions = l->load->level.kind == LOAD_SESSIONS;
 
-	for (int64_t k = 0; k < driver_planned(l->driver); k++) {
+	for (int64_t k = -1; (k = driver_unsent_after(l->driver, k)) >= 0;) {
 		struct planned_request plan;
 		int64_t session = -1;
 		struct record rec;
 		int turn = -1;
 
-		if (driver_was_started(l->driver, k))
-			continue;
 		if (sessions)
 			driver_find_turn(l->driver, k, &session, &turn);
 		plan_record(l, k, session, turn, driver_sched_ns(l->driver, k), &rec, &plan);
@@ -317,9 +315,9 @@ bool lane_begin(struct lane *l, int point, const int64_t *arrivals, int64_t n_ar
 		struct session_source source = {turns_of, think_ns_behind, l};
 
 		l->talk = xcalloc((size_t)o->level.concurrency, sizeof(*l->talk));
-		l->driver = driver_new_sessions(&o->level, o->start_ns, &source);
+		l->driver = driver_new_sessions(&o->level, o->share, o->start_ns, &source);
 	} else {
-		l->driver = driver_new(&o->level, o->start_ns, arrivals, n_arrivals);
+		l->driver = driver_new(&o->level, o->share, o->start_ns, arrivals, n_arrivals);
 	}
 	l->point = point;
 	l->done = l->failed = 0;

@@ -529,6 +529,7 @@ static void run_open(struct run *r, struct scenario *s, const struct run_opts *o
 	r->load = (struct lane_load){
 		.scenario = s,
 		.loop = r->loop,
+		.share = {0, 1},
 		.keep = on_row,
 		.settled = on_settled,
 		.token = on_token,
