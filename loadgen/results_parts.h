@@ -24,7 +24,6 @@ enum column_kind {
 			*/
 	COL_CONCURRENCY,
 	COL_RATE,
-	COL_WORKER, /* 0: one thread drives all load; written only */
 	COL_ID,	    /* int64_t */
 	COL_INT,    /* int */
 	COL_COUNT,  /* int32_t, -1 = empty */

@@ -177,9 +177,6 @@ static void put_request_field(struct results *r, const struct request_column *c,
 	case COL_RATE:
 		put_level_field(w, rec->level < 0 ? NULL : &r->s->levels[rec->level], c->kind);
 		break;
-	case COL_WORKER:
-		csv_int(w, 0);
-		break;
 	case COL_ID:
 		csv_int(w, *(const int64_t *)at);
 		break;

@@ -24,6 +24,7 @@
 #include "base/evloop.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "crew.h"
 #include "curve.h"
 #include "deployment.h"
 #include "find.h"
@@ -69,6 +70,7 @@ struct run {
 
 	/* this phase */
 	struct lane_load load;
+	struct crew *crew;   /* the processes that share it; NULL: this one drives it */
 	struct site *active; /* n_active of sites[], those of the phase */
 	int n_active, n_open;
 	size_t first_record;
@@ -122,6 +124,8 @@ static void end_early(struct run *r, const char *why, int64_t now_ns)
 	if (r->ended)
 		return;
 	r->ended = why;
+	if (r->crew)
+		crew_stop(r->crew, why);
 	for (int i = 0; i < r->n_active; i++)
 		lane_stop(r->active[i].lane, why, now_ns);
 	if (r->n_active == 0 || r->n_open == 0)
@@ -167,9 +171,28 @@ static void restart_rate(struct run *r, int64_t now_ns)
 	r->rate_since_ns = now_ns;
 }
 
+/* Of all that is being driven, wherever. */
+static struct lane_counts count_all(const struct run *r)
+{
+	struct lane_counts sum = {0};
+
+	if (r->crew)
+		return crew_count(r->crew);
+	for (int i = 0; i < r->n_active; i++) {
+		struct lane_counts n = lane_count(r->active[i].lane);
+
+		sum.done += n.done;
+		sum.failed += n.failed;
+		sum.in_flight += n.in_flight;
+		sum.planned += n.planned;
+	}
+	return sum;
+}
+
 static void show_progress(struct run *r, int64_t now_ns)
 {
 	struct progress_now now = {.point = r->phases_done, .points = r->phases_expected};
+	struct lane_counts n = count_all(r);
 	char target[64], level[64];
 	double share = 0; /* of this phase */
 
@@ -177,16 +200,12 @@ static void show_progress(struct run *r, int64_t now_ns)
 	snprintf(target, sizeof(target), "%d targets", r->n_active);
 	now.target = r->n_active == 1 ? r->active[0].at.target->name : target;
 	now.level = level;
-	for (int i = 0; i < r->n_active; i++) {
-		struct lane_counts n = lane_count(r->active[i].lane);
-
-		now.done += n.done;
-		now.failed += n.failed;
-		now.running += n.in_flight;
-		if (r->load.level.requests > 0 || r->load.level.conversations > 0 ||
-		    r->load.level.kind == LOAD_OPEN)
-			now.planned += n.planned;
-	}
+	now.done = n.done;
+	now.failed = n.failed;
+	now.running = n.in_flight;
+	if (r->load.level.requests > 0 || r->load.level.conversations > 0 ||
+	    r->load.level.kind == LOAD_OPEN)
+		now.planned = n.planned;
 	if (now.planned > 0)
 		share = (double)now.done / (double)now.planned;
 	else if (r->load.level.duration_ns > 0)
@@ -279,13 +298,14 @@ static struct hist *receive_lag(const struct site *t)
 	return stats.receive_lag_ns;
 }
 
-/* The point of a target whose lane has just gone through a phase. */
-static void compute_point(const struct site *t, struct self_watch_point self, int64_t end_ns)
+/* The point of a target whose lane has just gone through a phase. lag: of its receive stamps, or
+ * NULL. */
+static void compute_point(const struct site *t, struct self_watch_point self,
+			  const struct hist *lag, int64_t end_ns)
 {
 	struct run *r = t->run;
 	const struct record **mine =
 		xcalloc(r->n_records - r->first_record + 1, sizeof(struct record *));
-	const struct hist *lag = receive_lag(t);
 	struct point *p;
 	size_t n = 0;
 
@@ -309,20 +329,24 @@ static void compute_point(const struct site *t, struct self_watch_point self, in
 	free(mine);
 }
 
+static int point_of(const struct site *t)
+{
+	const struct phase *p = t->run->load.phase;
+
+	return p->level < 0 ? -1 : p->first_point + t->index - p->first_target;
+}
+
 static void site_begin(struct site *t, const int64_t *arrivals, int64_t n_arrivals)
 {
-	struct run *r = t->run;
-	const struct phase *p = r->load.phase;
-	int point = p->level < 0 ? -1 : p->first_point + t->index - p->first_target;
 	struct hist *lag;
 
-	if (!lane_begin(t->lane, point, arrivals, n_arrivals))
+	if (!lane_begin(t->lane, point_of(t), arrivals, n_arrivals))
 		return;
 	lag = receive_lag(t);
 	if (lag)
 		hist_reset(lag);
-	t->point = point;
-	r->n_open++;
+	t->point = point_of(t);
+	t->run->n_open++;
 }
 
 /* What has started has ended: the lane's rows become its point. */
@@ -334,7 +358,7 @@ static void site_end(struct site *t, const struct self_watch_point *self, int64_
 		return;
 	lane_end(t->lane, t->run->ended, end_ns);
 	if (t->point >= 0)
-		compute_point(t, *self, end_ns);
+		compute_point(t, *self, receive_lag(t), end_ns);
 	deployment_tell_death(&t->at, n.failed > 0);
 }
 
@@ -342,25 +366,115 @@ static void site_end(struct site *t, const struct self_watch_point *self, int64_
  * time there is none to keep up, and look_up() does the rest. */
 static void begin_housekeeping(struct run *r)
 {
-	self_watch_start(r->watch, r->load.start_ns);
 	if (progress_interval_ns(r->progress) > 0)
 		evloop_timer(r->loop, &r->show,
 			     r->load.start_ns + progress_interval_ns(r->progress));
 	evloop_timer(r->loop, &r->flush, r->load.start_ns + FLUSH_NS);
 }
 
-static void end_housekeeping(struct run *r, int64_t end_ns, struct self_watch_point *self)
+static void end_housekeeping(struct run *r)
 {
 	evloop_timer_cancel(r->loop, &r->show);
 	evloop_timer_cancel(r->loop, &r->flush);
-	self_watch_stop(r->watch, end_ns, self);
+}
+
+/* This process drives the phase. */
+static void drive(struct run *r, const int64_t *arrivals, int64_t n_arrivals)
+{
+	struct self_watch_point self = {NAN, NAN, NAN, NAN};
+	int64_t end_ns;
+
+	r->load.start_ns = evloop_now_ns(r->loop);
+	restart_rate(r, r->load.start_ns);
+	for (int i = 0; i < r->n_active; i++)
+		site_begin(&r->active[i], arrivals, n_arrivals);
+	if (r->s->clock == RUN_CLOCK_REAL) {
+		self_watch_start(r->watch, r->load.start_ns);
+		begin_housekeeping(r);
+	}
+	for (int i = 0; i < r->n_active; i++)
+		lane_pump(r->active[i].lane, evloop_now_ns(r->loop));
+	while (r->n_open > 0)
+		evloop_run(r->loop);
+	end_ns = evloop_now_ns(r->loop);
+	if (r->s->clock == RUN_CLOCK_REAL) {
+		end_housekeeping(r);
+		self_watch_stop(r->watch, end_ns, &self);
+	}
+	for (int i = 0; i < r->n_active; i++)
+		site_end(&r->active[i], &self, end_ns);
+}
+
+/* What a crew says (crew.h): on_crew_row() to on_crew_over(). */
+static void on_crew_row(void *arg, const struct record *rec, int64_t now_ns)
+{
+	on_row(arg, rec, now_ns);
+	on_settled(arg, now_ns);
+}
+
+static void on_crew_tokens(void *arg, int64_t n)
+{
+	((struct run *)arg)->tokens += n;
+}
+
+/* A load of which a part is missing is not the one that was asked for. */
+static void on_crew_lost(void *arg, int worker, const char *words)
+{
+	struct run *r = arg;
+
+	(void)worker;
+	log_error("%s; its rows so far are kept, the run ends", words);
+	end_early(r, "worker_lost", evloop_now_ns(r->loop));
+}
+
+static void on_crew_over(void *arg)
+{
+	evloop_stop(((struct run *)arg)->loop);
+}
+
+/* Other processes drive it, a share each. */
+static void drive_by_crew(struct run *r, int workers, const int64_t *arrivals, int64_t n_arrivals)
+{
+	const struct crew_handler handler = {on_crew_row, on_crew_tokens, on_crew_lost,
+					     on_crew_over, r};
+	struct worker_lane *lane = xcalloc((size_t)r->n_active, sizeof(*lane));
+	struct hist **lag = xcalloc((size_t)r->n_active, sizeof(struct hist *));
+	struct worker_task task = {&r->load, lane, r->n_active, arrivals, n_arrivals};
+	struct self_watch_point self;
+	int64_t end_ns;
+
+	for (int i = 0; i < r->n_active; i++) {
+		struct site *t = &r->active[i];
+
+		t->point = point_of(t);
+		lane[i] = (struct worker_lane){t->lane, &t->at, t->point};
+		lag[i] = hist_new();
+	}
+	r->crew = crew_new(r->loop, workers, &task, &handler);
+	r->load.start_ns = crew_go(r->crew);
+	restart_rate(r, r->load.start_ns);
+	begin_housekeeping(r);
+	while (!crew_is_over(r->crew))
+		evloop_run(r->loop);
+	end_ns = evloop_now_ns(r->loop);
+	end_housekeeping(r);
+	crew_take_self(r->crew, &self, lag);
+	for (int i = 0; i < r->n_active; i++) {
+		compute_point(&r->active[i], self, lag[i], end_ns);
+		deployment_tell_death(&r->active[i].at, crew_count(r->crew).failed > 0);
+		hist_free(lag[i]);
+	}
+	crew_free(r->crew);
+	r->crew = NULL;
+	free(lag);
+	free(lane);
 }
 
 /* One level, on the lanes of all `active` sites at once. */
 static void run_phase(struct run *r)
 {
-	struct self_watch_point self = {NAN, NAN, NAN, NAN};
-	int64_t *arrivals = NULL, n_arrivals = 0, end_ns;
+	int workers = phase_workers(r->s, r->load.phase);
+	int64_t *arrivals = NULL, n_arrivals = 0;
 
 	r->load.level = phase_level(r->s, r->load.phase);
 	if (r->load.level.kind == LOAD_OPEN)
@@ -369,23 +483,12 @@ static void run_phase(struct run *r)
 				      r->load.phase->level, r->load.phase->repeat, &n_arrivals);
 	r->first_record = r->n_records;
 	hist_reset(r->ttft_us);
-	r->load.start_ns = evloop_now_ns(r->loop);
-	restart_rate(r, r->load.start_ns);
 	r->n_open = 0;
-	for (int i = 0; i < r->n_active; i++)
-		site_begin(&r->active[i], arrivals, n_arrivals);
+	if (workers > 1)
+		drive_by_crew(r, workers, arrivals, n_arrivals);
+	else
+		drive(r, arrivals, n_arrivals);
 	free(arrivals);
-	if (r->s->clock == RUN_CLOCK_REAL)
-		begin_housekeeping(r);
-	for (int i = 0; i < r->n_active; i++)
-		lane_pump(r->active[i].lane, evloop_now_ns(r->loop));
-	while (r->n_open > 0)
-		evloop_run(r->loop);
-	end_ns = evloop_now_ns(r->loop);
-	if (r->s->clock == RUN_CLOCK_REAL)
-		end_housekeeping(r, end_ns, &self);
-	for (int i = 0; i < r->n_active; i++)
-		site_end(&r->active[i], &self, end_ns);
 	if (!r->s->output.events)
 		for (size_t i = r->first_record; i < r->n_records; i++)
 			record_release(&r->records[i]);
