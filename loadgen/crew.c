@@ -40,7 +40,8 @@ struct member {
 	struct lane_counts counts;
 	int64_t tokens;
 
-	bool ended; /* well: the rest is known */
+	char lost[160]; /* how it died; "" = it did not */
+	bool ended;	/* well: the rest is known */
 	double cpu_share;
 	struct hist *loop_lag, **receive_lag;
 };
@@ -163,16 +164,16 @@ static void take_messages(struct member *m)
 static void tell_lost(struct member *m, int status)
 {
 	const struct crew_handler *h = &m->crew->handler;
-	char words[160];
 
 	if (WIFSIGNALED(status))
-		snprintf(words, sizeof(words),
+		snprintf(m->lost, sizeof(m->lost),
 			 "worker %d (process %d) was killed by signal %d (%s)", m->number,
 			 (int)m->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
-		snprintf(words, sizeof(words), "worker %d (process %d) ended with exit status %d",
-			 m->number, (int)m->pid, WEXITSTATUS(status));
-	h->lost(h->arg, m->number, words);
+		snprintf(m->lost, sizeof(m->lost),
+			 "worker %d (process %d) ended with exit status %d", m->number, (int)m->pid,
+			 WEXITSTATUS(status));
+	h->lost(h->arg, m->lost);
 }
 
 /* End of file: the process has ended, or is about to. */
@@ -353,6 +354,13 @@ void crew_take_self(const struct crew *c, struct self_watch_point *out, struct h
 	if (hist_count(lag))
 		out->loop_lag_p99_us = (double)hist_quantile(lag, 0.99) / 1e3;
 	hist_free(lag);
+}
+
+const char *crew_lost(const struct crew *c, int worker)
+{
+	const struct member *m = &c->member[worker];
+
+	return *m->lost ? m->lost : NULL;
 }
 
 static void member_release(struct member *m)

@@ -23,8 +23,8 @@ struct crew_handler {
 	/* As lane_load.keep: what rec owns goes to who is called. */
 	void (*row)(void *arg, const struct record *rec, int64_t now_ns);
 	void (*tokens)(void *arg, int64_t n); /* so many more have come */
-	/* A worker has died; what it had said is kept. May crew_stop(). */
-	void (*lost)(void *arg, int worker, const char *words);
+	/* A worker has died, how is in words; what it had said is kept. May crew_stop(). */
+	void (*lost)(void *arg, const char *words);
 	void (*over)(void *arg); /* of each worker, the end has come */
 	void *arg;
 };
@@ -46,6 +46,9 @@ struct lane_counts crew_count(const struct crew *c); /* as last heard */
 /* After over(): how the workers kept up. The lag of their loops taken together, the CPU of the
  * busiest; receive_lag[i] is filled with that of the i-th lane. */
 void crew_take_self(const struct crew *c, struct self_watch_point *out, struct hist **receive_lag);
+
+/* Of a worker that has died: how; else NULL. */
+const char *crew_lost(const struct crew *c, int worker);
 
 void crew_free(struct crew *c); /* those that still run are killed; NULL legal */
 

@@ -71,6 +71,10 @@ void lane_waiting(struct lane *l, double waiting);
  * early or NULL. Nothing if the level was not tried. */
 void lane_end(struct lane *l, const char *ended, int64_t now_ns);
 
+/* Behind lane_begin(), instead of all else: somebody else drove load->share, and was lost. keep()s
+ * a row for each planned request but those whose number k < n has_row[k]. */
+void lane_lose(struct lane *l, const bool *has_row, int64_t n, const char *why, int64_t now_ns);
+
 /* How far it is, between begin and end; else all zero. */
 struct lane_counts {
 	bool driven;

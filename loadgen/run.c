@@ -27,6 +27,7 @@
 #include "crew.h"
 #include "curve.h"
 #include "deployment.h"
+#include "file_limit.h"
 #include "find.h"
 #include "lane.h"
 #include "phases.h"
@@ -418,11 +419,10 @@ static void on_crew_tokens(void *arg, int64_t n)
 }
 
 /* A load of which a part is missing is not the one that was asked for. */
-static void on_crew_lost(void *arg, int worker, const char *words)
+static void on_crew_lost(void *arg, const char *words)
 {
 	struct run *r = arg;
 
-	(void)worker;
 	log_error("%s; its rows so far are kept, the run ends", words);
 	end_early(r, "worker_lost", evloop_now_ns(r->loop));
 }
@@ -430,6 +430,27 @@ static void on_crew_lost(void *arg, int worker, const char *words)
 static void on_crew_over(void *arg)
 {
 	evloop_stop(((struct run *)arg)->loop);
+}
+
+/* Rows for what a worker that has died was to do and did not tell of. */
+static void account_for(struct run *r, struct site *t, struct share share, const char *why,
+			const int64_t *arrivals, int64_t n_arrivals)
+{
+	int64_t n = 0;
+	bool *has_row;
+
+	for (size_t i = r->first_record; i < r->n_records; i++)
+		if (r->records[i].index >= n)
+			n = r->records[i].index + 1;
+	has_row = xcalloc((size_t)n + 1, sizeof(*has_row));
+	for (size_t i = r->first_record; i < r->n_records; i++)
+		if (r->records[i].point == t->point)
+			has_row[r->records[i].index] = true;
+	r->load.share = share;
+	if (lane_begin(t->lane, t->point, arrivals, n_arrivals))
+		lane_lose(t->lane, has_row, n, why, evloop_now_ns(r->loop));
+	r->load.share = (struct share){0, 1};
+	free(has_row);
 }
 
 /* Other processes drive it, a share each. */
@@ -460,6 +481,10 @@ static void drive_by_crew(struct run *r, int workers, const int64_t *arrivals, i
 	end_housekeeping(r);
 	crew_take_self(r->crew, &self, lag);
 	for (int i = 0; i < r->n_active; i++) {
+		for (int w = 0; w < workers; w++)
+			if (crew_lost(r->crew, w))
+				account_for(r, &r->active[i], (struct share){w, workers},
+					    crew_lost(r->crew, w), arrivals, n_arrivals);
 		compute_point(&r->active[i], self, lag[i], end_ns);
 		deployment_tell_death(&r->active[i].at, crew_count(r->crew).failed > 0);
 		hist_free(lag[i]);
@@ -694,7 +719,9 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 	memset(out, 0, sizeof(*out));
 	run_open(&r, s, o);
 	out->started_utc = utc_now();
-	rc = workload_new(&r.load.workload, s, e);
+	rc = file_limit_check(s, e);
+	if (!rc)
+		rc = workload_new(&r.load.workload, s, e);
 	if (!rc)
 		rc = look_at_deployed(&r, o->preflight, e);
 	if (!rc)

@@ -114,19 +114,14 @@ static void on_tick(struct timer *t, int64_t now_ns)
 
 /* ---- from the lanes ---- */
 
-static void keep_row(struct worker *w, const struct record *rec, int64_t t_ns)
+static void on_row(void *arg, const struct record *rec, int64_t now_ns)
 {
 	struct record mine = *rec;
 
-	mine.worker = w->task->load->share.first;
-	if (!crew_put_row(&w->out, &mine, t_ns))
+	if (!crew_put_row(&((struct worker *)arg)->out, rec,
+			  rec->outcome == OUTCOME_DROPPED ? CREW_LAST : now_ns))
 		die("the run does not read what this worker has to say");
 	record_release(&mine);
-}
-
-static void on_row(void *arg, const struct record *rec, int64_t now_ns)
-{
-	keep_row(arg, rec, rec->outcome == OUTCOME_DROPPED ? CREW_LAST : now_ns);
 }
 
 static void on_settled(void *arg, int64_t now_ns)
