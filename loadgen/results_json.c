@@ -216,6 +216,7 @@ enum rc run_json_write(const char *path, const struct run_story *y, struct err *
 	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)s->seed);
 	cJSON_AddRawToObject(root, "seed", seed);
 	cJSON_AddStringToObject(root, "clock", s->clock == RUN_CLOCK_VIRTUAL ? "virtual" : "real");
+	add_int(root, "workers", s->workers);
 	add_versions(root);
 	add_host(root);
 	add_limits(root, &s->limits);

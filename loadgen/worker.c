@@ -183,8 +183,8 @@ static void on_start(struct timer *t, int64_t now_ns)
 		lane_pump(w->task->lane[i].lane, evloop_now_ns(w->loop));
 }
 
-/* Dies with the run. Ctrl-C reaches the whole process group: the run hears it and says what is to
- * be done. */
+/* Dies with the run. What reaches the whole process group, such as Ctrl-C, is the run's to hear: it
+ * says what is to be done. */
 static void detach(void)
 {
 	sigset_t both;
@@ -192,7 +192,7 @@ static void detach(void)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	log_set_hooks(NULL, NULL, NULL);
 	signal(SIGINT, SIG_IGN);
-	signal(SIGTERM, SIG_DFL);
+	signal(SIGTERM, SIG_IGN);
 	sigemptyset(&both);
 	sigaddset(&both, SIGINT);
 	sigaddset(&both, SIGTERM);
