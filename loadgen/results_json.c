@@ -220,7 +220,7 @@ enum rc run_json_write(const char *path, const struct run_story *y, struct err *
 	add_versions(root);
 	add_host(root);
 	add_limits(root, &s->limits);
-	format_utc(utc, sizeof(utc), "%Y-%m-%dT%H:%M:%SZ", y->start_ns + y->wall_offset_ns);
+	format_utc(utc, sizeof(utc), UTC_FORMAT, y->start_ns + y->wall_offset_ns);
 	cJSON_AddStringToObject(root, "started_utc", utc);
 	add_int(root, "start_monotonic_ns", y->start_ns);
 	add_int(root, "wall_minus_monotonic_ns", y->wall_offset_ns);

@@ -75,6 +75,8 @@ enum rc run_json_write(const char *path, const struct run_story *story, struct e
 /* Whole or not at all, also for a reader who comes in between. */
 enum rc file_replace(const char *path, const struct buf *content, struct err *e);
 
+#define UTC_FORMAT "%Y-%m-%dT%H:%M:%SZ"
+
 /* strftime() of a wall time in UTC. */
 void format_utc(char *out, size_t cap, const char *format, int64_t wall_ns);
 

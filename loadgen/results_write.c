@@ -308,6 +308,14 @@ const char *results_dir(const struct results *r)
 	return r->dir;
 }
 
+char *results_started_utc(const struct results *r)
+{
+	char utc[32];
+
+	format_utc(utc, sizeof(utc), UTC_FORMAT, r->start_ns + r->wall_offset_ns);
+	return xstrdup(utc);
+}
+
 static enum rc open_events(struct results *r, struct err *e)
 {
 	char *path = path_in(r, "events.bin");

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "arrival.h"
@@ -698,17 +697,6 @@ static void run_close(struct run *r)
 	free(r->phases);
 }
 
-static char *utc_now(void)
-{
-	char text[32];
-	time_t t = time(NULL);
-	struct tm tm;
-
-	gmtime_r(&t, &tm);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return xstrdup(text);
-}
-
 enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_done *out,
 		     struct err *e)
 {
@@ -718,7 +706,6 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 
 	memset(out, 0, sizeof(*out));
 	run_open(&r, s, o);
-	out->started_utc = utc_now();
 	rc = file_limit_check(s, e);
 	if (!rc)
 		rc = workload_new(&r.load.workload, s, e);
@@ -735,6 +722,7 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 	out->n_points = r.n_points;
 	if (r.results) {
 		out->dir = xstrdup(results_dir(r.results));
+		out->started_utc = results_started_utc(r.results);
 		if (results_close(r.results, out->ended, &close_err) != RC_OK && !rc) {
 			*e = close_err;
 			rc = close_err.rc;

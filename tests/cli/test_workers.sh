@@ -24,7 +24,7 @@ since_start() {
 
 identity="target point repeat load_kind concurrency rate prompt_id planned_output_tokens output_tokens outcome level index session turn"
 
-small_scenario 'load: {open: {rate: [200, 400], requests: 16}}' 'warmup: {requests: 2}' >open.yaml
+small_scenario 'load: {open: {rate: [200, 400], requests: 12}}' 'warmup: {requests: 1}' >open.yaml
 small_scenario 'load: {closed: {concurrency: [2, 7], requests: 11}}' >closed.yaml
 sed 's/  prompts: .*/  prompts: {synthetic: {input_tokens: 5}}/' <<<"$(small_scenario 'load: {sessions: {users: [2, 7], turns: 2, conversations: 7}}')" >sessions.yaml
 for kind in open closed sessions; do
@@ -104,7 +104,7 @@ run=$!
 await_lines gone/requests.csv 20 $run
 read -r -a children <"/proc/$run/task/$run/children" # the engine's keeper, then the workers
 kill -KILL $run
-wait $run 2>/dev/null
+wait $run
 for child in "${children[@]:1}"; do
 	tail --pid="$child" -s 0.05 -f /dev/null
 done
