@@ -35,7 +35,7 @@ static struct record make_row(int i)
 static void put_all(struct buf *out)
 {
 	for (int i = 0; i < ROWS; i++) {
-		struct crew_tick tick = {.t_ns = i, .tokens = 3 * i};
+		struct crew_tick tick = {.t_ns = i, .tokens = INT64_C(3) * i};
 		struct record r = make_row(i);
 
 		assert_true(crew_put_row(out, &r, 10 * i));
