@@ -39,7 +39,7 @@ struct genreq *api_genreq_new(const struct api_config *c, const struct api_reque
 	r->seed = q->has_seed ? (uint64_t)q->seed + (uint64_t)(choice % q->n)
 			      : api_scramble(c->seed + api_scramble(id));
 	if (c->prepare)
-		c->prepare(r, c->prepare_arg);
+		c->prepare(r, &q->prompt[choice / q->n], c->prepare_arg);
 	if (c->forced_tokens > 0) {
 		r->min_tokens = r->max_tokens;
 		r->ignore_eos = true;

@@ -244,6 +244,7 @@ void api_request_release(struct api_request *q)
 	for (int i = 0; i < q->n_prompts; i++) {
 		token_list_release(&q->prompt[i].tokens);
 		free(q->prompt[i].text);
+		free(q->prompt[i].said);
 	}
 	free(q->prompt);
 	stop_list_release(&q->stops);

@@ -40,11 +40,15 @@ struct api_terms {
 	const struct textcodec *codec;
 	int32_t max_len;  /* prompt + output tokens */
 	unsigned reading; /* READ_... */
+	bool keep_said;	  /* api_prompt.said is wanted */
 };
 
 struct api_prompt {
 	struct token_list tokens;
 	char *text; /* with keep_text; else NULL */
+	/* With the terms' keep_said what was said last, without a template: of a chat the last
+	 * message, else the text. NULL for ids. */
+	char *said;
 };
 
 struct api_request {

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/die.h"
+#include "script.h"
 
 /* Room made at birth for the answer, so that a token rarely allocates: max_tokens may be as large
  * as the context. */
@@ -66,6 +67,7 @@ void genreq_free(struct genreq *r)
 	free(r->slot.hash);
 	free(r->tokens);
 	free(r->name);
+	script_drop(r->script);
 	free(r);
 }
 

@@ -93,13 +93,13 @@ static void measure(struct point *p, const struct scenario *s, int64_t n, uint64
 static void test_where_they_exist(void **state)
 {
 	static const struct {
-		enum load_kind kind;
 		int64_t n;
+		enum load_kind kind;
 		bool mean, p99;
-	} cases[] = {{LOAD_CLOSED, 7, false, false},
-		     {LOAD_CLOSED, 100, true, false},
-		     {LOAD_CLOSED, 700, true, true},
-		     {LOAD_OPEN, 100, true, false}};
+	} cases[] = {{7, LOAD_CLOSED, false, false},
+		     {100, LOAD_CLOSED, true, false},
+		     {700, LOAD_CLOSED, true, true},
+		     {100, LOAD_OPEN, true, false}};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
