@@ -392,7 +392,8 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 		.models = g->models,
 		.codec = &wordcodec,
 		.max_len = sim_max_len(g->sim),
-		.reading = g->profile.wire->reading,
+		/* over HTTP the look before the load finds out what to leave out */
+		.reading = g->profile.wire->reading | READ_DROP_UNKNOWN,
 		.keep_said = true,
 	};
 	g->api = (struct api_config){

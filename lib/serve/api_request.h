@@ -33,6 +33,9 @@ enum api_kind {
 #define READ_ONE_USAGE	  16u /* continuous_usage_stats is passed over */
 #define READ_NO_ECHO	  32u
 #define READ_NO_IDS	  64u /* a prompt is a text */
+/* With READ_KNOWN_FIELDS: what would be an error is as good as not there, as for a client that has
+ * learnt to leave it out. */
+#define READ_DROP_UNKNOWN 128u
 
 /* What a body is read against. */
 struct api_terms {

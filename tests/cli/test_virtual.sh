@@ -137,6 +137,21 @@ done
 expect 2 "no set" loadgen run text.yaml --clock virtual --out none --set "targets[T].set[text]=reference=$tmp/nothing"
 says "nothing: No such file"
 
+# Profiles that play their engine's server: its own dialect, and fields that it does not know, which over HTTP a look
+# before the load leaves out.
+scenario "targets:
+  - {name: HF, profile: policy-hf-cb-7b}
+  - {name: SGLang, profile: policy-sglang-7b, dialect: sglang-generate}
+  - {name: TGI, profile: policy-tgi-7b, dialect: tgi-generate-stream}
+  - {name: llama.cpp, profile: policy-llamacpp-7b, dialect: llamacpp-completion}" >wires.yaml
+expect 0 "wires" loadgen run wires.yaml --clock virtual --out w --set 'load={serial: {requests: 3}}'
+expect 0 "wires over HTTP" loadgen run wires.yaml --out wh --progress none --set 'load={serial: {requests: 3}}'
+says 'HF: streams, tells usage: 16 tokens in 16 events; refuses, so the run leaves out: stream_options, ignore_eos'
+for c in prompt_tokens output_tokens outcome; do
+	diff <(paste <(column w/requests.csv request_id) <(column w/requests.csv $c) | sort) \
+		<(paste <(column wh/requests.csv request_id) <(column wh/requests.csv $c) | sort) >diff || fail "wires: $c differs: $(head -3 diff)"
+done
+
 # Real engines have no place in it.
 expect 2 "url" loadgen run http.yaml --clock virtual --out none
 says 'targets[0]: "static" is a real engine, and the clock is virtual'
