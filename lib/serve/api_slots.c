@@ -96,7 +96,7 @@ static void slots_find(struct slots *s, struct api *a)
 
 	*s = (struct slots){.n = stats->slots ? stats->slots : running,
 			    .numbered = stats->slots > 0};
-	s->in = xcalloc((size_t)s->n, sizeof(*s->in));
+	s->in = xcalloc((size_t)s->n, sizeof(struct genreq *));
 	engine_visit(a->engine, seat, s);
 }
 
@@ -113,7 +113,7 @@ static void put_task(struct buf *b, const struct genreq *r)
 	int32_t decoded = genreq_output_tokens(r);
 	const struct params p = {
 		.seed = c->answer->q.has_seed ? c->answer->q.seed : UINT32_MAX,
-		.temperature = r->temperature,
+		.temperature = c->answer->q.temperature,
 		.max_tokens = r->max_tokens,
 		.ignore_eos = r->ignore_eos,
 		.stream = c->answer->q.stream,

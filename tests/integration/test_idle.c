@@ -24,6 +24,8 @@
 
 static int64_t offset_ns; /* of every clock that counts from the boot of the machine */
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the C library has other names
+ */
 int clock_gettime(clockid_t id, struct timespec *t)
 {
 	int64_t ns;
@@ -46,6 +48,7 @@ int timerfd_settime(int fd, int flags, const struct itimerspec *at, struct itime
 		real.it_value = (struct timespec){ns / NS_PER_S, ns % NS_PER_S};
 	return (int)syscall(SYS_timerfd_settime, fd, flags, &real, before);
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
 
 /* ---- the stage ---- */
 
