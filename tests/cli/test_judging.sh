@@ -56,7 +56,7 @@ if [ -e "$BIN_DIR/libstandin_nvml.so" ]; then
 		grep -Eq ",$name(\.?0*)$" cards/server.csv || fail "no $name in server.csv: $(grep -m3 gpu cards/server.csv)"
 	done
 	grep -q gpu1_power cards/server.csv && fail "a power that the card does not tell"
-	tr '\n' ' ' <out | grep -q 'cards were busy 65 % of the time, 65 % at most, with 41.0 GiB of  *their memory in use' || fail "no sentence on the cards: $(cat out)"
+	tr -s '\n ' '  ' <out | grep -q 'cards were busy 65 % of the time, 65 % at most, with 41.0 GiB of their memory in use' || fail "no sentence on the cards: $(cat out)"
 	grep -q 'they took 312 W on average' out || grep -q 'they took 313 W on average' out || fail "no power"
 	head -1 cards/plots/server.dat | grep -q 'gpu_percent.gpu_memory.gpu_power' || fail "no curves of the cards"
 fi
