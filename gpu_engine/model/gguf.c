@@ -228,10 +228,10 @@ static enum rc read_array(struct cursor *c, struct meta *m, int depth)
 	for (uint64_t i = 0; rc == RC_OK && i < n; i++) {
 		struct meta_string passed;
 
-		if (type == GGUF_ARRAY)
-			rc = read_array(c, NULL, depth + 1);
-		else
+		if (type == GGUF_STRING)
 			rc = read_string(c, m ? &m->a.string[i] : &passed, "a string of an array");
+		else
+			rc = read_array(c, NULL, depth + 1);
 	}
 	return rc;
 }

@@ -424,11 +424,12 @@ static enum rc find_arch(const struct model_file *f, const struct arch **out, st
 	if (!name.text)
 		return err_set(e, RC_INPUT, "%s: key '%s' is missing", place, key);
 	*out = arch_find(f->format, name.text, name.len);
-	if (!*out)
-		return err_set(e, RC_INPUT, "%s: key '%s': got \"%.*s\", want one of %s", place,
-			       key, (int)(name.len < 64 ? name.len : 64), name.text,
-			       arch_list(f->format, known, sizeof(known)));
-	return RC_OK;
+	if (*out)
+		return RC_OK;
+	err_set(e, RC_INPUT, "%s: key '%s': got \"%.*s\", want one of %s", place, key,
+		(int)(name.len < 64 ? name.len : 64), name.text,
+		arch_list(f->format, known, sizeof(known)));
+	return RC_INPUT;
 }
 
 /* The first spelling of the prefix with which there is an embedding. */

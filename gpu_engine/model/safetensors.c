@@ -161,7 +161,8 @@ static enum rc read_tensors(struct model_file *f, struct model_map *map, const c
 	{
 		if (strcmp(o->string, "__metadata__") == 0)
 			continue;
-		t[n].name = strcpy(name, o->string);
+		t[n].name = name;
+		memcpy(name, o->string, strlen(o->string) + 1);
 		name += strlen(name) + 1;
 		rc = read_tensor(&t[n], o, data, (uint64_t)(map->data + map->size - data), e);
 		if (rc != RC_OK) {
