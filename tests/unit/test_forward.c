@@ -352,7 +352,7 @@ static void expect_wrong_turns(const struct world *w, size_t kind, double *want)
 		wrong[i].take(m);
 		ref_forward(m, w->r->tokens, N_TOKENS, want);
 		far = distance(w->logits, want + (int64_t)(N_TOKENS - 1) * n_vocab, n_vocab);
-		if (!(far > 20 * formats[F32].tolerance))
+		if (!(far > 5 * formats[F32].tolerance))
 			fail_msg("%s (kind %zu): %s makes no difference (%.4f)",
 				 kinds[kind].params.arch, kind, wrong[i].what, far);
 		*m = kept;
