@@ -67,6 +67,10 @@ struct genreq {
 	bool ignore_eos;
 	uint64_t seed;		   /* what sampling, or random words, start from */
 	struct sampling *sampling; /* how tokens are chosen; owned; NULL = greedy, nothing else */
+	float *prompt_logprob;	   /* n_prompt places for an executor with logits to fill: of each
+				      prompt token but the first, given those before it; owned; NULL =
+				      nobody wants them. Not with cached prefixes: those are not
+				      computed */
 	void *owner;		   /* the front end's */
 
 	/* engine loop and scheduler */
@@ -109,6 +113,21 @@ bool genreq_take_token(struct genreq *r, int32_t token, int64_t end_ns, int32_t 
 /* After how many more tokens r ends at the latest, by the lengths alone; at least 1. Without an
  * end-of-sequence token (eos_token -1) it ends exactly then. */
 int32_t genreq_tokens_left(const struct genreq *r, int32_t max_len);
+
+/* Room for what is told of the next output token, 1 + n_logprobs entries; only if it is asked for.
+ * On the thread that reports the step done, before it does. */
+struct token_logprob *genreq_add_logprobs(struct genreq *r);
+
+static inline bool genreq_wants_logprobs(const struct genreq *r)
+{
+	return r->sampling && r->sampling->n_logprobs >= 0;
+}
+
+/* Any token might be its last: it names tokens that end it. */
+static inline bool genreq_has_stop_ids(const struct genreq *r)
+{
+	return r->sampling && r->sampling->n_stop_ids > 0;
+}
 
 /* n tokens at once to a request that decodes and does not end with them; the last of them made at
  * end_ns. */
