@@ -48,6 +48,7 @@ struct threads {
 	_Alignas(CACHE_LINE) atomic_int next_item;
 
 	_Alignas(CACHE_LINE) int32_t count;
+	int64_t spin_ns;
 	struct worker *worker; /* [1 .. count) */
 
 	/* The job, written by the caller before the meeting that begins it. */
@@ -78,11 +79,9 @@ static void futex_wake_all(atomic_uint *word)
 
 static bool spin_until_over(struct threads *t, unsigned round)
 {
-	int64_t until_ns = 0;
+	int64_t until_ns = 0, now_ns;
 
-	for (;;) {
-		int64_t now_ns;
-
+	do {
 		for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
 			if (atomic_load_explicit(&t->round, memory_order_acquire) != round)
 				return true;
@@ -90,10 +89,9 @@ static bool spin_until_over(struct threads *t, unsigned round)
 		}
 		now_ns = monotonic_now_ns();
 		if (until_ns == 0)
-			until_ns = now_ns + SPIN_NS;
-		if (now_ns >= until_ns)
-			return false;
-	}
+			until_ns = now_ns + t->spin_ns;
+	} while (now_ns < until_ns);
+	return false;
 }
 
 /* The sleeper counts itself before it looks at the round, the last one starts the round before it
@@ -191,6 +189,7 @@ struct threads *threads_new(int32_t n)
 		die("out of memory");
 	memset(t, 0, sizeof(*t));
 	t->count = n;
+	t->spin_ns = n > threads_default(0) ? 0 : SPIN_NS; /* who is waited for needs the core */
 	t->worker = xcalloc((size_t)n, sizeof(*t->worker));
 	start_workers(t);
 	return t;
