@@ -71,26 +71,31 @@ TEMPLATE void int8_group(enum pack_kind kind, const uint8_t *bytes, const int8_t
 }
 
 /* One tile with rows [row, row + rows) of one block of activations: y has their 16 outputs. */
-TEMPLATE void int8_tile(enum pack_kind kind, const uint8_t *group, const struct activations *x,
+TEMPLATE void int8_tile(enum pack_kind kind, const uint8_t *tile, const struct activations *x,
 			int32_t row, int rows, vf y[8])
 {
-	const int32_t group_bytes = kind == PACK_Q8_0 ? 544 : kind == PACK_Q8_1 ? 576 : 320;
-	const int32_t scales_bytes = kind == PACK_Q8_0 ? 32 : 64;
+	const uint8_t *group = tile;
 	size_t at = activations_at(x, row, 0);
 
 #pragma GCC unroll 8
 	for (int m = 0; m < rows; m++)
 		y[m] = v_set1(0);
 	for (int32_t g = 0; g < x->n_groups; g++) {
-		vf scale = v_load_f16((const uint16_t *)group), min;
+		const uint8_t *scales = group;
+		vf scale, min;
 		vi sum[8];
 
+		if (kind == PACK_Q8_0) { /* scales of two, vectors of the first, of the second */
+			scales = tile + (size_t)g / 2 * 1088 + (size_t)g % 2 * 32;
+			group = tile + (size_t)g / 2 * 1088 + (size_t)g % 2 * 512;
+		}
+		scale = v_load_f16((const uint16_t *)scales);
 #pragma GCC unroll 8
 		for (int m = 0; m < rows; m++)
 			sum[m] = kind == PACK_Q8_0 ? vi_start_q8(x->sum[at + m]) : vi_set1(0);
-		int8_group(kind, group + scales_bytes, x->q + at * PACK_INPUTS, rows, sum);
+		int8_group(kind, group + 64, x->q + at * PACK_INPUTS, rows, sum);
 		if (kind != PACK_Q8_0)
-			min = v_load_f16((const uint16_t *)group + PACK_ROWS);
+			min = v_load_f16((const uint16_t *)scales + PACK_ROWS);
 #pragma GCC unroll 8
 		for (int m = 0; m < rows; m++) {
 			y[m] = v_fma(v_from_int(sum[m]), v_mul(scale, v_set1(x->scale[at + m])),
@@ -98,7 +103,7 @@ TEMPLATE void int8_tile(enum pack_kind kind, const uint8_t *group, const struct 
 			if (kind != PACK_Q8_0)
 				y[m] = v_fma(min, v_set1(x->scaled[at + m]), y[m]);
 		}
-		group += group_bytes;
+		group += kind == PACK_Q4_1 ? 320 : 576;
 		at += ACTIVATION_BLOCK;
 	}
 }

@@ -9,6 +9,7 @@
  */
 #include "executor_cpu.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,7 +195,7 @@ static int64_t available_bytes(void)
 	char line[128];
 
 	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "MemAvailable: %ld kB", &kib) == 1)
+		if (sscanf(line, "MemAvailable: %" SCNd64 " kB", &kib) == 1)
 			break;
 	if (f)
 		fclose(f);

@@ -246,8 +246,8 @@ static void attend(const struct forward *f, int32_t self, int32_t layer, int32_t
 
 /* ---- the step ---- */
 
-/* This thread's of n items, whatever they are. */
-#define FOR_EACH(i, n) for (int32_t i; (i = threads_take(f->threads)) < (n);)
+/* Each thread goes on taking rows, units or tiles until there are no more; the barrier behind
+ * starts the count anew. */
 
 /* Leaves the second half's output in y, to be added by whoever comes next to each row. */
 static void run_layer(const struct forward *f, int32_t self, int32_t layer)
@@ -259,19 +259,18 @@ static void run_layer(const struct forward *f, int32_t self, int32_t layer)
 
 	product(f, &l->qkv, &f->normed, n, f->qkv);
 	threads_barrier(f->threads);
-	FOR_EACH(row, n)
-	place_qkv(f, layer, row);
+	for (int32_t row; (row = threads_take(f->threads)) < n;)
+		place_qkv(f, layer, row);
 	threads_barrier(f->threads);
-	FOR_EACH(i, units)
-	attend(f, self, layer, i);
+	for (int32_t i; (i = threads_take(f->threads)) < units;)
+		attend(f, self, layer, i);
 	threads_barrier(f->threads);
-	FOR_EACH(row, n)
-	f->k->prepare_rows(&f->mixed_in, row, 1, f->mixed, f->width);
+	for (int32_t row; (row = threads_take(f->threads)) < n;)
+		f->k->prepare_rows(&f->mixed_in, row, 1, f->mixed, f->width);
 	threads_barrier(f->threads);
 	product(f, &l->out, &f->mixed_in, n, f->y);
 	threads_barrier(f->threads);
-	FOR_EACH(row, n)
-	{
+	for (int32_t row; (row = threads_take(f->threads)) < n;) {
 		add_half(f, row, l->out_bias, &l->attn_post_norm);
 		if (!f->c->parallel)
 			norm_into(f, self, &l->ffn_norm, f->x + (int64_t)row * f->c->d_model,
@@ -280,8 +279,8 @@ static void run_layer(const struct forward *f, int32_t self, int32_t layer)
 	threads_barrier(f->threads);
 	product(f, &l->gate_up, second, n, f->up);
 	threads_barrier(f->threads);
-	FOR_EACH(row, n)
-	activate(f, l, row);
+	for (int32_t row; (row = threads_take(f->threads)) < n;)
+		activate(f, l, row);
 	threads_barrier(f->threads);
 	product(f, &l->down, &f->inner, n, f->y);
 	threads_barrier(f->threads);
@@ -295,14 +294,13 @@ static void run_head(const struct forward *f, int32_t self)
 	for (int32_t from = 0, n; from < f->batch.n_emits; from += n) {
 		n = f->batch.n_emits - from < LOGIT_ROWS ? f->batch.n_emits - from : LOGIT_ROWS;
 		threads_barrier(f->threads);
-		FOR_EACH(i, n)
-		norm_into(f, self, &f->w->final_norm,
-			  f->x + (int64_t)f->batch.emit_row[from + i] * d, &f->last, i);
+		for (int32_t i; (i = threads_take(f->threads)) < n;)
+			norm_into(f, self, &f->w->final_norm,
+				  f->x + (int64_t)f->batch.emit_row[from + i] * d, &f->last, i);
 		threads_barrier(f->threads);
 		product(f, &f->w->head, &f->last, n, f->logits);
 		threads_barrier(f->threads);
-		FOR_EACH(i, n)
-		{
+		for (int32_t i; (i = threads_take(f->threads)) < n;) {
 			float *logits = f->logits + (int64_t)i * n_vocab;
 
 			if (f->w->head_bias)
@@ -318,8 +316,7 @@ static void run_step(struct threads *t, int32_t self, void *arg)
 	const struct forward *f = arg;
 	int32_t n = f->batch.n_rows, n_layers = f->c->n_layers;
 
-	FOR_EACH(row, n)
-	{
+	for (int32_t row; (row = threads_take(f->threads)) < n;) {
 		embed(f, self, row);
 		enter_layer(f, self, &f->w->layer[0], row);
 	}
@@ -328,8 +325,7 @@ static void run_step(struct threads *t, int32_t self, void *arg)
 		const struct layer_weights *l = &f->w->layer[i];
 
 		run_layer(f, self, i);
-		FOR_EACH(row, n)
-		{
+		for (int32_t row; (row = threads_take(f->threads)) < n;) {
 			add_half(f, row, l->down_bias, &l->ffn_post_norm);
 			if (i + 1 < n_layers)
 				enter_layer(f, self, l + 1, row);
@@ -501,8 +497,8 @@ int64_t forward_bytes(const struct model_config *c, int32_t max_tokens)
 	const unsigned both = ACTIVATIONS_FLOAT | ACTIVATIONS_INT8;
 	int64_t width = (int64_t)c->n_heads * c->head_dim;
 	int64_t kv_width = (int64_t)c->n_kv_heads * c->head_dim;
-	int64_t row = 2 * c->d_model + 2 * width + 2 * kv_width +
-		      (c->gated ? 2 : 1) * (int64_t)c->d_ff + 2 * c->n_rot;
+	int64_t row = 2 * (int64_t)c->d_model + 2 * width + 2 * kv_width +
+		      (c->gated ? 2 : 1) * (int64_t)c->d_ff + 2 * (int64_t)c->n_rot;
 
 	return (int64_t)sizeof(float) * (max_tokens * row + (int64_t)LOGIT_ROWS * c->n_vocab) +
 	       (int64_t)(activations_bytes(c->d_model, max_tokens, both) * (c->parallel ? 2 : 1) +

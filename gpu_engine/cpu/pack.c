@@ -14,12 +14,12 @@
 #include "base/check.h"
 
 static const struct pack_info kinds[PACK_COUNT] = {
-	[PACK_F32] = {"F32", 2048, ACTIVATIONS_FLOAT},
-	[PACK_F16] = {"F16", 1024, ACTIVATIONS_FLOAT},
-	[PACK_BF16] = {"BF16", 1024, ACTIVATIONS_FLOAT},
-	[PACK_Q8_0] = {"Q8_0", 544, ACTIVATIONS_INT8},
-	[PACK_Q8_1] = {"Q8_1", 576, ACTIVATIONS_INT8},
-	[PACK_Q4_1] = {"Q4_1", 320, ACTIVATIONS_INT8},
+	[PACK_F32] = {"F32", 4096, ACTIVATIONS_FLOAT},
+	[PACK_F16] = {"F16", 2048, ACTIVATIONS_FLOAT},
+	[PACK_BF16] = {"BF16", 2048, ACTIVATIONS_FLOAT},
+	[PACK_Q8_0] = {"Q8_0", 1088, ACTIVATIONS_INT8},
+	[PACK_Q8_1] = {"Q8_1", 1152, ACTIVATIONS_INT8},
+	[PACK_Q4_1] = {"Q4_1", 640, ACTIVATIONS_INT8},
 };
 
 #define SCALES_BYTES (PACK_ROWS * 2) /* of a group: a half a row */
@@ -217,6 +217,16 @@ enum pack_kind pack_kind_of(enum dtype t)
 	return formats[t].kind;
 }
 
+/* An odd last group of pairs has a partner that nobody reads. */
+size_t pack_tile_bytes(enum pack_kind kind, int32_t n_groups)
+{
+	size_t pair_bytes = (size_t)kinds[kind].pair_bytes;
+
+	if (kind == PACK_Q8_0)
+		n_groups += n_groups % 2;
+	return (size_t)n_groups * pair_bytes / 2;
+}
+
 static void lay_out_part(struct packed *p, const struct matrix *m, const struct matrix_part *part)
 {
 	*p = (struct packed){
@@ -226,14 +236,12 @@ static void lay_out_part(struct packed *p, const struct matrix *m, const struct 
 		.n_tiles = (int32_t)((part->rows + PACK_ROWS - 1) / PACK_ROWS),
 		.n_groups = (m->n_in + PACK_INPUTS - 1) / PACK_INPUTS,
 	};
-	p->tile_bytes = (size_t)p->n_groups * (size_t)kinds[p->kind].group_bytes;
+	p->tile_bytes = pack_tile_bytes(p->kind, p->n_groups);
 }
 
 static size_t part_bytes(const struct packed *p)
 {
-	size_t bytes = (size_t)p->n_tiles * p->tile_bytes;
-
-	return (bytes + PACK_ALIGN - 1) / PACK_ALIGN * PACK_ALIGN;
+	return (size_t)p->n_tiles * p->tile_bytes;
 }
 
 size_t packed_bytes(const struct matrix *m)
@@ -266,20 +274,37 @@ void packed_init(struct packed_matrix *p, const struct matrix *m, void *memory)
 	}
 }
 
-/* Where row r's numbers of a group begin: its bytes of four inputs, every VECTOR_BYTES. */
-static uint8_t *quants_of(enum pack_kind kind, uint8_t *group, int32_t r)
+/* Where row r's scale of a group stands (its min SCALES_BYTES behind), and where its numbers begin:
+ * bytes of four inputs, every VECTOR_BYTES. */
+static void find_group(enum pack_kind kind, uint8_t *tile, int32_t group, int32_t r,
+		       uint8_t **scales, uint8_t **quants)
 {
-	return group + (kind == PACK_Q8_0 ? 1 : 2) * SCALES_BYTES + r * 4;
+	size_t pair_bytes = (size_t)kinds[kind].pair_bytes;
+	size_t second = (size_t)group % 2;
+
+	if (kind == PACK_Q8_0) {
+		uint8_t *pair = tile + (size_t)group / 2 * pair_bytes;
+
+		*scales = pair + second * SCALES_BYTES;
+		*quants = pair + 2 * SCALES_BYTES + second * (PACK_ROWS * PACK_INPUTS);
+	} else {
+		*scales = tile + (size_t)group * pair_bytes / 2;
+		*quants = *scales + 2 * SCALES_BYTES;
+	}
+	*scales += (size_t)r * 2;
+	*quants += (size_t)r * 4;
 }
 
-static void write_block(enum pack_kind kind, uint8_t *group, int32_t r, const struct block *b)
+static void write_block(enum pack_kind kind, uint8_t *tile, int32_t group, int32_t r,
+			const struct block *b)
 {
 	uint16_t scale = to_half(b->scale), min = to_half(b->min);
-	uint8_t *to = quants_of(kind, group, r);
+	uint8_t *scales, *to;
 
-	memcpy(group + r * 2, &scale, sizeof(scale));
+	find_group(kind, tile, group, r, &scales, &to);
+	memcpy(scales, &scale, sizeof(scale));
 	if (kind != PACK_Q8_0)
-		memcpy(group + SCALES_BYTES + r * 2, &min, sizeof(min));
+		memcpy(scales + SCALES_BYTES, &min, sizeof(min));
 	if (kind != PACK_Q4_1) {
 		for (int j = 0; j < PACK_INPUTS; j += 4)
 			memcpy(to + (size_t)j / 4 * VECTOR_BYTES, b->q + j, 4);
@@ -298,7 +323,7 @@ static void fill_quantised(const struct packed *p, const struct matrix_part *par
 	const uint8_t *from = part->t->data;
 	uint8_t *to = p->data + (size_t)tile * p->tile_bytes;
 
-	for (int32_t g = 0; g < p->n_groups; g++, to += kinds[p->kind].group_bytes) {
+	for (int32_t g = 0; g < p->n_groups; g++) {
 		for (int32_t r = 0; r < PACK_ROWS; r++) {
 			int64_t row = (int64_t)tile * PACK_ROWS + r;
 			struct block b = {.scale = 0};
@@ -307,14 +332,14 @@ static void fill_quantised(const struct packed *p, const struct matrix_part *par
 				row = matrix_part_row(part, row);
 				format->read(from + (size_t)row * row_bytes, g, &b);
 			}
-			write_block(p->kind, to, r, &b);
+			write_block(p->kind, to, g, r, &b);
 		}
 	}
 }
 
 static void fill_plain(const struct packed *p, const struct matrix_part *part, int32_t tile)
 {
-	size_t width = (size_t)dtype_info(part->t->dtype)->block_bytes;
+	size_t width = part->t->dtype == DTYPE_F32 ? sizeof(uint32_t) : sizeof(uint16_t);
 	size_t per_row = part->transposed ? 1 : (size_t)p->n_in; /* elements to the next row ... */
 	size_t per_in = part->transposed ? (size_t)part->t->dim[0] : 1; /* ... and input */
 	const uint8_t *from = part->t->data;
@@ -327,9 +352,16 @@ static void fill_plain(const struct packed *p, const struct matrix_part *part, i
 		if (row >= p->n_out)
 			break;
 		row = matrix_part_row(part, row);
-		for (int32_t k = 0; k < p->n_in; k++)
-			memcpy(to + ((size_t)k * PACK_ROWS + (size_t)r) * width,
-			       from + ((size_t)row * per_row + (size_t)k * per_in) * width, width);
+		for (int32_t k = 0; k < p->n_in; k++) {
+			uint8_t *at = to + ((size_t)k * PACK_ROWS + (size_t)r) * width;
+			const uint8_t *w =
+				from + ((size_t)row * per_row + (size_t)k * per_in) * width;
+
+			if (width == sizeof(uint32_t))
+				memcpy(at, w, sizeof(uint32_t));
+			else
+				memcpy(at, w, sizeof(uint16_t));
+		}
 	}
 }
 
@@ -350,10 +382,14 @@ void packed_fill(const struct packed_matrix *p, const struct matrix *m, int32_t 
 	CHECK(n_tiles <= 0);
 }
 
-static void read_group(const struct packed *p, uint8_t *group, int32_t r, float *w)
+static void read_group(const struct packed *p, uint8_t *tile, int32_t group, int32_t r, float *w)
 {
-	const uint8_t *q = quants_of(p->kind, group, r);
-	float scale = half_at(group + r * 2), min = half_at(group + SCALES_BYTES + r * 2);
+	uint8_t *scales, *q;
+	float scale, min;
+
+	find_group(p->kind, tile, group, r, &scales, &q);
+	scale = half_at(scales);
+	min = p->kind == PACK_Q8_0 ? 0 : half_at(scales + SCALES_BYTES);
 
 	for (int32_t j = 0; j < PACK_INPUTS; j++) {
 		size_t vector = (size_t)j / (p->kind == PACK_Q4_1 ? 8 : 4);
@@ -397,6 +433,6 @@ void packed_read_row(const struct packed_matrix *p, int32_t row, float *out)
 			out[k] = read_plain(part->kind, tile, (size_t)k * PACK_ROWS + (size_t)r);
 		return;
 	}
-	for (int32_t g = 0; g < part->n_groups; g++, tile += kinds[part->kind].group_bytes)
-		read_group(part, tile, r, out + (size_t)g * PACK_INPUTS);
+	for (int32_t g = 0; g < part->n_groups; g++)
+		read_group(part, tile, g, r, out + (size_t)g * PACK_INPUTS);
 }

@@ -88,18 +88,13 @@ static double measure_roof(struct threads *t, struct roof *roof)
 	return ROOF_BYTES / best_s;
 }
 
-static size_t tile_bytes(enum pack_kind kind, int32_t n_in)
-{
-	return (size_t)pack_info(kind)->group_bytes * (size_t)(n_in / PACK_INPUTS);
-}
-
 static size_t step_bytes(enum pack_kind kind)
 {
 	size_t bytes = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
-		bytes += tile_bytes(kind, shapes[i].n_in) * (size_t)shapes[i].n_out / PACK_ROWS *
-			 (size_t)shapes[i].times;
+		bytes += pack_tile_bytes(kind, shapes[i].n_in / PACK_INPUTS) *
+			 (size_t)shapes[i].n_out / PACK_ROWS * (size_t)shapes[i].times;
 	return bytes;
 }
 
@@ -120,7 +115,8 @@ static void make_matrices(struct step *s, enum pack_kind kind, uint8_t *memory)
 				.n_out = shape->n_out,
 				.n_tiles = shape->n_out / PACK_ROWS,
 				.n_groups = shape->n_in / PACK_INPUTS,
-				.tile_bytes = tile_bytes(kind, shape->n_in),
+				.tile_bytes = pack_tile_bytes(kind, shape->n_in / PACK_INPUTS),
+
 				.data = memory,
 			};
 

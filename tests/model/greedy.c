@@ -54,9 +54,11 @@ static void generate(const struct model *m, const struct model_file *f, int32_t 
 	while (n < MAX_PROMPTS && getline(&line, &cap, stdin) > 0) {
 		int32_t n_prompt = read_ids(line, ids, &rest);
 
-		if (n_prompt > 0)
-			cpu_engine_ask(&g, genreq_new((uint64_t)n, NULL, ids, n_prompt, n_tokens),
-				       &answer[n++]);
+		if (n_prompt == 0)
+			continue;
+		cpu_engine_ask(&g, genreq_new((uint64_t)n, NULL, ids, n_prompt, n_tokens),
+			       &answer[n]);
+		n++;
 	}
 	cpu_engine_wait(&g);
 	for (int i = 0; i < n; i++) {

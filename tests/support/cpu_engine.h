@@ -29,7 +29,7 @@ struct cpu_engine_opts {
 	int32_t max_tokens;		/* a step: 512 */
 	int32_t max_seqs;		/* 64 */
 	bool no_prefix_caching;
-	int32_t pages;		/* the executor's own count; num_blocks */
+	int32_t pages; /* the executor's own count; num_blocks */
 	const int32_t *end_ids;
 	int32_t n_end_ids;
 };
