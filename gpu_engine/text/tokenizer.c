@@ -65,7 +65,8 @@ static void put_word(void *arg, const char *s, size_t n)
 		spm_encode(t->spm, s, n, to->out);
 	else
 		byte_bpe_encode(t->byte_bpe, s, n, to->out);
-	word_cache_put(t->cache, s, n, to->out->id + before, to->out->n - before);
+	if (to->out->n > before) /* a word can be nothing: bytes that are no piece */
+		word_cache_put(t->cache, s, n, to->out->id + before, to->out->n - before);
 }
 
 static void put_blanks(struct buf *b, const char *s, size_t n)

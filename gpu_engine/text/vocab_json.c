@@ -317,7 +317,7 @@ static enum rc read_merges(struct vocab *v, const cJSON *t, struct err *e)
 
 		if (cJSON_IsString(m))
 			rc = vocab_put_merge_text(v, i, view(m), "model.merges", e);
-		else if (cJSON_IsString(left) && cJSON_IsString(right) && !right->next)
+		else if (cJSON_IsString(left) && right && cJSON_IsString(right) && !right->next)
 			rc = vocab_put_merge(v, i, view(left), view(right), "model.merges", e);
 		else
 			rc = err_set(e, RC_INPUT, "model.merges[%d]: want two pieces", i);

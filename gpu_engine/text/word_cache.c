@@ -97,8 +97,7 @@ void word_cache_put(struct word_cache *c, const char *word, size_t len, const in
 	s = (struct slot *)find(c, hash, word, len);
 	*s = (struct slot){hash, c->n_bytes, c->n_ids, (uint16_t)len, (uint16_t)n};
 	memcpy(c->bytes + c->n_bytes, word, len);
-	if (n > 0)
-		memcpy(c->id + c->n_ids, id, (size_t)n * sizeof(*id));
+	memcpy(c->id + c->n_ids, id, (size_t)n * sizeof(*id));
 	c->n_bytes += (uint32_t)len;
 	c->n_ids += (uint32_t)n;
 	c->n_words++;

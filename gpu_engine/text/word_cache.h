@@ -18,7 +18,7 @@ void word_cache_free(struct word_cache *c);
 /* The ids of a word, valid until the next put; NULL if it is not known. */
 const int32_t *word_cache_get(const struct word_cache *c, const char *word, size_t len, int32_t *n);
 
-/* A word that is not in it. One too long to be kept is passed over. */
+/* A word that is not in it, n > 0. One too long to be kept is passed over. */
 void word_cache_put(struct word_cache *c, const char *word, size_t len, const int32_t *id,
 		    int32_t n);
 
