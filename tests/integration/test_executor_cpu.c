@@ -84,6 +84,11 @@ static void ask_alone(const struct tiny_model *t, const char *isa, struct answer
 	}
 }
 
+static bool same_logprob(const struct token_logprob *a, const struct token_logprob *b)
+{
+	return a->token == b->token && a->logprob == b->logprob && a->rank == b->rank;
+}
+
 static void expect_same(const char *what, int i, const struct answer *got,
 			const struct answer *want)
 {
@@ -94,7 +99,7 @@ static void expect_same(const char *what, int i, const struct answer *got,
 				 got->token[k], want->token[k]);
 	assert_int_equal(got->n_logprobs, want->n_logprobs);
 	for (int32_t k = 0; k < want->n_logprobs; k++)
-		if (memcmp(&got->logprob[k], &want->logprob[k], sizeof(*want->logprob)) != 0)
+		if (!same_logprob(&got->logprob[k], &want->logprob[k]))
 			fail_msg("%s: question %d: logprob %d is %.9g of %d, alone it was %.9g of "
 				 "%d",
 				 what, i, k, (double)got->logprob[k].logprob, got->logprob[k].token,
@@ -115,7 +120,7 @@ static void ask_together(const char *what, const struct tiny_model *t,
 		for (int k = 0; k < copies * N_QUESTIONS; k++)
 			cpu_engine_ask(&g,
 				       question(t->model, k % N_QUESTIONS,
-						(uint64_t)(round * 1000 + k + 1)),
+						(uint64_t)round * 1000 + (uint64_t)k + 1),
 				       &got[k]);
 		cpu_engine_wait(&g);
 		for (int k = 0; k < copies * N_QUESTIONS; k++) {

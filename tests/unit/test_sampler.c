@@ -309,7 +309,7 @@ static void test_logprobs(void **state)
 
 	(void)state;
 	for (int i = 0; i < 5; i++)
-		sum += exp(logits[i]);
+		sum += exp((double)logits[i]);
 	for (int32_t n = 0; n <= 7; n++) {
 		static const int32_t order[] = {1, 3, 2, 0, 4};
 		struct genreq *r = request(prompt, 1, 0);
