@@ -137,7 +137,7 @@ int64_t attention_scratch_floats(int32_t rows, int32_t head_dim)
 {
 	int64_t dim = (head_dim + INT64_C(15)) / 16 * 16;
 
-	return 2 * 16 * dim + rows * (2 * 16 + dim + 1);
+	return 32 * dim + rows * (32 + dim + 1);
 }
 
 void matmul(const struct kernels *k, const struct packed_matrix *w, int32_t tile, int32_t n_tiles,

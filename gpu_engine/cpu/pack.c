@@ -22,8 +22,8 @@ static const struct pack_info kinds[PACK_COUNT] = {
 	[PACK_Q4_1] = {"Q4_1", 640, ACTIVATIONS_INT8},
 };
 
-#define SCALES_BYTES (PACK_ROWS * 2) /* of a group: a half a row */
-#define VECTOR_BYTES (PACK_ROWS * 4) /* four inputs of all rows */
+#define SCALES_BYTES (PACK_ROWS * sizeof(uint16_t)) /* of a group: a half a row */
+#define VECTOR_BYTES (PACK_ROWS * sizeof(uint32_t)) /* four inputs of all rows */
 
 #define SUPER	  256 /* elements of a K-quant's block */
 #define HALF_MAX  65504.0f
