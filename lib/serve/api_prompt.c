@@ -22,14 +22,17 @@ static struct api_prompt *add_prompt(struct api_request *q)
 	return &q->prompt[q->n_prompts++];
 }
 
+/* said: the part of text that was said last. */
 static void add_text(const struct api_terms *terms, struct api_request *q, const char *text,
-		     size_t len)
+		     size_t len, const char *said, size_t said_len)
 {
 	struct api_prompt *p = add_prompt(q);
 
 	terms->codec->encode(terms->codec, text, len, &p->tokens);
 	if (q->keep_text)
 		p->text = xstrndup(text, len);
+	if (terms->keep_said)
+		p->said = xstrndup(said, said_len);
 }
 
 /* ---- chat ---- */
@@ -126,15 +129,20 @@ static void write_chatml(const struct conversation *c, struct buf *out)
 static void add_conversation(const struct api_terms *terms, struct api_request *q,
 			     const struct conversation *c)
 {
+	const struct chat_message *last = &c->m[c->n - 1];
 	struct buf text;
 
 	if (terms->codec->chat) {
-		terms->codec->chat(terms->codec, c->m, c->n, &add_prompt(q)->tokens);
+		struct api_prompt *p = add_prompt(q);
+
+		terms->codec->chat(terms->codec, c->m, c->n, &p->tokens);
+		if (terms->keep_said)
+			p->said = xstrndup(last->text, last->len);
 		return;
 	}
 	buf_init(&text, MAX_PROMPT_BYTES);
 	write_chatml(c, &text);
-	add_text(terms, q, buf_head(&text), buf_size(&text));
+	add_text(terms, q, buf_head(&text), buf_size(&text), last->text, last->len);
 	buf_release(&text);
 }
 
@@ -164,6 +172,11 @@ bool api_read_messages(const cJSON *body, const struct api_terms *terms, struct 
 }
 
 /* ---- completions ---- */
+
+static void add_whole(const struct api_terms *terms, struct api_request *q, const char *text)
+{
+	add_text(terms, q, text, strlen(text), text, strlen(text));
+}
 
 /* What an echo of a prompt of ids says. */
 static bool decode_prompt(struct api_prompt *p, const struct api_terms *terms, struct api_error *e)
@@ -219,7 +232,7 @@ bool api_read_prompts(const cJSON *body, const char *key, const struct api_terms
 	if (!prompt || cJSON_IsNull(prompt))
 		return wrong_form(e, key);
 	if (cJSON_IsString(prompt)) {
-		add_text(terms, q, prompt->valuestring, strlen(prompt->valuestring));
+		add_whole(terms, q, prompt->valuestring);
 		return true;
 	}
 	if (terms->reading & READ_NO_IDS && cJSON_IsArray(prompt))
@@ -237,7 +250,7 @@ bool api_read_prompts(const cJSON *body, const char *key, const struct api_terms
 		if (v->type != first->type)
 			return wrong_form(e, key);
 		if (cJSON_IsString(v))
-			add_text(terms, q, v->valuestring, strlen(v->valuestring));
+			add_whole(terms, q, v->valuestring);
 		else if (!cJSON_IsArray(v) || !v->child)
 			return wrong_form(e, key);
 		else if (!add_ids(v, key, terms, q, e))
