@@ -107,6 +107,32 @@ const struct cost_type cost_constant = {
 
 const struct cost_type *const cost_types[] = {&cost_affine, &cost_phases, &cost_constant, NULL};
 
+/* Rounded up: the fullest part is what the others wait for. */
+static int64_t share(int64_t n, int32_t parts)
+{
+	return (n + parts - 1) / parts;
+}
+
+static int64_t linked_step_ps(const struct cost *c, const struct step_plan *p)
+{
+	int32_t seqs = p->n_items > 0 ? p->n_items : 1;
+	int32_t parts = c->links.stages < seqs ? c->links.stages : seqs;
+	struct step_plan part = *p;
+	int64_t ps;
+
+	part.prefill_tokens = share(p->prefill_tokens, parts);
+	part.decode_seqs = share(p->decode_seqs, parts);
+	part.decode_kv_tokens = share(p->decode_kv_tokens, parts);
+	part.prefill_attention = p->prefill_attention / parts;
+	ps = add_product(c->type->step_ps(c, &part), 1, c->links.part_ps);
+	return add_product(ps, part.prefill_tokens + part.decode_seqs, c->links.token_ps);
+}
+
+int64_t cost_step_ps(const struct cost *c, const struct step_plan *p)
+{
+	return c->links.stages > 0 ? linked_step_ps(c, p) : c->type->step_ps(c, p);
+}
+
 int64_t cost_noise_apply(const struct cost_noise *n, struct rng *r, int64_t step_ps)
 {
 	if (n->jitter_cv > 0) {

@@ -9,6 +9,8 @@
  *     phases    p if the step prefills anything, plus q if it decodes anything
  *     constant  prefill_ms if the step prefills anything, and per_token_ms in any case: a request
  *               of n tokens takes prefill_ms + n * per_token_ms
+ *
+ * What a formula does not know is added to it: struct cost_links.
  */
 #ifndef FAKEENGINE_COST_H
 #define FAKEENGINE_COST_H
@@ -37,10 +39,19 @@ struct cost_field {
 
 struct cost_type;
 
+/* Several cards (hardware.h). With s stages a batch goes round in min(s, its sequences) parts, each
+ * with its share of P, D, K and Q, and a step takes as long as the formula says of one part, plus
+ * part_ps, plus token_ps for each of its tokens. All zero: one card, or nothing to add. */
+struct cost_links {
+	int64_t part_ps, token_ps;
+	int32_t stages;
+};
+
 struct cost {
 	const struct cost_type *type;
 	int64_t coef[COST_MAX_FIELDS]; /* in the order of type->fields; picoseconds or tokens; >= 0
 					*/
+	struct cost_links links;
 };
 
 struct cost_type {
@@ -65,10 +76,7 @@ extern const struct cost_type cost_affine, cost_phases, cost_constant;
 extern const struct cost_type *const cost_types[]; /* NULL-terminated */
 
 /* Cut at INT64_MAX picoseconds (106 days) rather than wrapped. */
-static inline int64_t cost_step_ps(const struct cost *c, const struct step_plan *p)
-{
-	return c->type->step_ps(c, p);
-}
+int64_t cost_step_ps(const struct cost *c, const struct step_plan *p);
 
 /* Nearest nanosecond; ps >= 0. */
 static inline int64_t ps_to_ns(int64_t ps)

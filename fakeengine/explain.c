@@ -48,9 +48,8 @@ void memory_need(const struct profile_model *m, const struct profile_card *c,
 	 */
 	double overhead_per_card = 0.8 * GB;
 
-	out->weights_bytes = m->params * m->weight_bits / 8;
-	out->kv_bytes_per_token =
-		2.0 * (double)m->layers * (double)m->kv_heads * (double)m->head_dim * 2;
+	out->weights_bytes = hardware_weight_bytes(m);
+	out->kv_bytes_per_token = hardware_kv_bytes_per_token(m);
 	out->one_sequence_bytes = out->kv_bytes_per_token * EXPLAIN_SEQUENCE_TOKENS;
 	out->overhead_bytes = overhead_per_card * (double)(c->count ? c->count : 1);
 	out->least_bytes = out->weights_bytes + out->one_sequence_bytes + out->overhead_bytes;
@@ -144,8 +143,19 @@ static void explain_cost(struct buf *b, const struct profile *p)
 {
 	char t[32];
 
-	buf_printf(b, "\nTime of a step (given): %s\n", p->cost.type->name);
+	bool derived = p->analytic.bandwidth_share > 0;
+
+	buf_printf(b, "\nTime of a step (%s): %s\n",
+		   derived ? "derived from model and card: a what-if, nothing was measured"
+			   : "given",
+		   p->cost.type->name);
 	buf_printf(b, "  = %s\n", p->cost.type->formula);
+	if (derived)
+		buf_printf(b,
+			   "  assumed: %g of the card's bandwidth and %g of its FLOP/s are "
+			   "reached, the host takes %s a step\n",
+			   p->analytic.bandwidth_share, p->analytic.flops_share,
+			   time_text(t, (double)p->analytic.host_ps / (double)PS_PER_NS));
 	buf_puts(b, "  P prompt tokens computed, D sequences decoding, K tokens of their contexts, "
 		    "Q attention pairs of P\n");
 	for (size_t i = 0; p->cost.type->fields[i].key; i++) {
@@ -170,6 +180,41 @@ static void explain_cost(struct buf *b, const struct profile *p)
 			   1 / p->noise.stalls_per_step);
 }
 
+/* What is added to the formula, and what it is made of. */
+static void explain_links(struct buf *b, const struct profile *p)
+{
+	const struct profile_parallel *l = &p->parallel;
+	char t[32];
+
+	if (l->tensor == 0)
+		return;
+	buf_printf(
+		b,
+		"\nSeveral cards: tensor %lld x pipeline %lld (given), links of %.0f GB/s and %s "
+		"(given)\n",
+		(long long)l->tensor, (long long)l->pipeline, l->bandwidth_bytes_per_s / GB,
+		time_text(t, (double)l->latency_ps / (double)PS_PER_NS));
+	if (l->pipeline > 1)
+		buf_printf(
+			b,
+			"  the batch goes round in as many parts as stages, or sequences if there "
+			"are fewer; a step\n  takes as long as the formula says of one part, "
+			"and\n");
+	buf_printf(
+		b,
+		"  %-20s %12s  (derived: the latency of %lld all-reduces, 2 a layer, and of %lld "
+		"hops)\n",
+		"links, a part", time_text(t, (double)p->cost.links.part_ps / (double)PS_PER_NS),
+		(long long)(l->tensor > 1 ? 2 * p->model.layers : 0),
+		(long long)(l->pipeline > 1 ? l->pipeline : 0));
+	buf_printf(b,
+		   "  %-20s %12s  (derived: hidden x %d bytes, 2 (t - 1)/t of it an all-reduce, "
+		   "once a hop)\n",
+		   "links, a token",
+		   time_text(t, (double)p->cost.links.token_ps / (double)PS_PER_NS),
+		   HARDWARE_VALUE_BYTES);
+}
+
 static void explain_bound(struct buf *b, const char *what, int64_t given_ps, double bound_ns,
 			  const char *bound)
 {
@@ -188,8 +233,9 @@ static void explain_bound(struct buf *b, const char *what, int64_t given_ps, dou
  * the weights. */
 static void explain_physics(struct buf *b, const struct profile *p)
 {
-	double bandwidth = p->card.bandwidth_bytes_per_s * (double)p->card.count;
-	double flops = p->card.flops_per_s * (double)p->card.count;
+	double cards = (double)hardware_cards_at_once(&p->card, &p->parallel);
+	double bandwidth = p->card.bandwidth_bytes_per_s * cards;
+	double flops = p->card.flops_per_s * cards;
 	struct memory_need need;
 
 	if (p->cost.type != &cost_affine || p->model.params == 0 || p->card.count == 0)
@@ -358,6 +404,7 @@ bool explain(struct buf *b, const struct profile *p, int32_t prompt, int32_t out
 	explain_wire(b, p);
 	explain_knobs(b, p);
 	explain_cost(b, p);
+	explain_links(b, p);
 	explain_physics(b, p);
 	explain_memory(b, p);
 	explain_load(b, p, prompt, output);

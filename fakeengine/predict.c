@@ -165,6 +165,7 @@ static double step_ns(const struct profile *p, double prompts, int32_t prompt, i
 		      double context)
 {
 	const struct step_plan load = {
+		.n_items = (int32_t)ceil(prompts) + seqs,
 		.prefill_tokens = llround(prompts * prompt),
 		.decode_seqs = seqs,
 		.decode_kv_tokens = llround(seqs * context),

@@ -15,25 +15,9 @@
 #include "base/err.h"
 #include "cost.h"
 #include "fault.h"
+#include "hardware.h"
 #include "serve/sched.h"
 #include "serve/wire.h"
-
-/* What a model weighs. Only to reason with (explain): no time is computed from it. Absent: params
- * 0. */
-struct profile_model {
-	char *name; /* the served name */
-	double params;
-	int64_t layers, hidden, kv_heads, head_dim, vocab; /* hidden, vocab: 0 = not said */
-	double weight_bits;
-};
-
-/* What it runs on. Only to reason with. Absent: count 0. */
-struct profile_card {
-	char *name;
-	int64_t count;
-	int64_t memory_bytes;			   /* one card's */
-	double bandwidth_bytes_per_s, flops_per_s; /* one card's */
-};
 
 /* How long an answer is. */
 struct profile_output {
@@ -55,6 +39,8 @@ struct profile {
 	char *name, *engine, *description, *source;
 	struct profile_model model;
 	struct profile_card card;
+	struct profile_parallel parallel;
+	struct profile_analytic analytic; /* where the formula is derived from */
 	const struct sched_type *policy;
 	double knobs[SCHED_MAX_KNOBS];
 	struct cost cost;

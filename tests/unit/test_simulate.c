@@ -227,7 +227,8 @@ static void set_knob(struct sim_setup *s, const char *name, double value)
 
 /* ---- closed forms ---- */
 
-static const struct cost seed_cost = {&cost_constant, {80 * PS_PER_MS, 4 * PS_PER_MS}};
+static const struct cost seed_cost = {.type = &cost_constant,
+				      .coef = {80 * PS_PER_MS, 4 * PS_PER_MS}};
 
 static void test_static_is_the_closed_form(void **state)
 {
@@ -257,19 +258,19 @@ static void test_static_is_the_closed_form(void **state)
 	crowd_free(c);
 }
 
-static const struct cost affine = {&cost_affine,
-				   {[AFFINE_STEP] = 8 * PS_PER_MS,
-				    [AFFINE_PREFILL_TOKEN] = 41000123,
-				    [AFFINE_DECODE_SEQ] = 12000777,
-				    [AFFINE_KV_TOKEN] = 30011}};
+static const struct cost affine = {.type = &cost_affine,
+				   .coef = {[AFFINE_STEP] = 8 * PS_PER_MS,
+					    [AFFINE_PREFILL_TOKEN] = 41000123,
+					    [AFFINE_DECODE_SEQ] = 12000777,
+					    [AFFINE_KV_TOKEN] = 30011}};
 
 /* Two requests by hand: the second one's prompt shares a step with the first one's token. */
 static void test_two_requests_by_hand(void **state)
 {
-	static const struct cost plain = {&cost_affine,
-					  {[AFFINE_STEP] = 10 * PS_PER_MS,
-					   [AFFINE_PREFILL_TOKEN] = PS_PER_MS / 10,
-					   [AFFINE_DECODE_SEQ] = PS_PER_MS}};
+	static const struct cost plain = {.type = &cost_affine,
+					  .coef = {[AFFINE_STEP] = 10 * PS_PER_MS,
+						   [AFFINE_PREFILL_TOKEN] = PS_PER_MS / 10,
+						   [AFFINE_DECODE_SEQ] = PS_PER_MS}};
 	struct sim_setup s = setup_of(&sched_vllm_v1, &plain);
 	struct crowd *c = xcalloc(1, sizeof(*c));
 	/* 0: prompt of 100, 20 ms. 20: a token, 11 ms. 31: a token and a prompt of 50, 16 ms. 47:
@@ -295,7 +296,8 @@ static void test_two_requests_by_hand(void **state)
  * came finds the next one planned. */
 static void test_order_within_an_instant(void **state)
 {
-	static const struct cost ten_ms = {&cost_affine, {[AFFINE_STEP] = 10 * PS_PER_MS}};
+	static const struct cost ten_ms = {.type = &cost_affine,
+					   .coef = {[AFFINE_STEP] = 10 * PS_PER_MS}};
 	struct sim_setup s = setup_of(&sched_vllm_v1, &ten_ms);
 	struct crowd *c = xcalloc(1, sizeof(*c));
 

@@ -1,0 +1,18 @@
+/*
+ * The sections of a profile that describe what an engine has beyond a policy and a formula: several
+ * cards, a formula from numbers of hardware. Read by profile.c, after the sections that they build
+ * on; all return RC_INPUT with the place.
+ */
+#ifndef FAKEENGINE_PROFILE_FEATURES_H
+#define FAKEENGINE_PROFILE_FEATURES_H
+
+#include "base/yamlx.h"
+#include "profile.h"
+
+/* `parallel`: after model and card. */
+enum rc read_parallel(struct profile *p, const struct ynode *map, struct err *e);
+
+/* `cost.analytic`: after model, card and parallel. */
+enum rc read_analytic(struct profile *p, const struct ynode *map, struct err *e);
+
+#endif
