@@ -1,16 +1,17 @@
 /*
- * How long a step takes: a formula over the batch in numbers (the fields P, D, K, Q of struct
+ * How long a step takes: a formula over the batch in numbers (the fields P, D, K, Q, V of struct
  * step_plan), in integer picoseconds. Integers, so that a sum of many steps is exact in any order;
  * a time is rounded to nanoseconds only where it leaves the model. Pure.
  *
  * Three formulas, rows of cost_types[]:
  *
- *     affine    a + b P + c D + d K + b2 max(0, P + D - knee) + e Q: a real engine
+ *     affine    a + b P' + c D + d K + b2 max(0, P' + D - knee) + e Q: a real engine; a token that
+ *               is verified is computed like one of a prompt, so P' = P + V
  *     phases    p if the step prefills anything, plus q if it decodes anything
  *     constant  prefill_ms if the step prefills anything, and per_token_ms in any case: a request
  *               of n tokens takes prefill_ms + n * per_token_ms
  *
- * What a formula does not know is added to it: struct cost_links.
+ * What a formula does not know is added to it: struct cost_links, struct cost_draft.
  */
 #ifndef FAKEENGINE_COST_H
 #define FAKEENGINE_COST_H
@@ -47,11 +48,18 @@ struct cost_links {
 	int32_t stages;
 };
 
+/* Drafting what a step verifies: the drafter passes over the batch once for each place of the
+ * longest draft. */
+struct cost_draft {
+	int64_t pass_ps, token_ps;
+};
+
 struct cost {
 	const struct cost_type *type;
 	int64_t coef[COST_MAX_FIELDS]; /* in the order of type->fields; picoseconds or tokens; >= 0
 					*/
 	struct cost_links links;
+	struct cost_draft draft;
 };
 
 struct cost_type {

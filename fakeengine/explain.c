@@ -215,6 +215,30 @@ static void explain_links(struct buf *b, const struct profile *p)
 		   HARDWARE_VALUE_BYTES);
 }
 
+static void explain_speculation(struct buf *b, const struct profile *p)
+{
+	int i = sched_knob(p->policy, "num_speculative_tokens");
+	int32_t n = i < 0 ? 0 : (int32_t)p->knobs[i];
+	char t[32];
+
+	if (n == 0)
+		return;
+	buf_printf(b,
+		   "\nSpeculation: %d tokens are drafted a step, and verified like prompt tokens "
+		   "(V counts as P)\n",
+		   n);
+	buf_puts(b, "  right (given)       ");
+	for (int32_t k = 0; k < n; k++)
+		buf_printf(b, " %g", p->drafter.acceptance[k]);
+	buf_puts(b, "  each if those before it are\n");
+	buf_printf(b, "  %-20s %12.3f  tokens of a sequence (derived: 1 + a1 + a1 a2 + ...)\n",
+		   "a step yields", drafter_tokens_per_step(&p->drafter, n));
+	buf_printf(b, "  %-20s %12s  for each place of the draft (given)\n", "draft_pass",
+		   time_text(t, (double)p->cost.draft.pass_ps / (double)PS_PER_NS));
+	buf_printf(b, "  %-20s %12s  each drafted token (given)\n", "per_draft_token",
+		   time_text(t, (double)p->cost.draft.token_ps / (double)PS_PER_NS));
+}
+
 static void explain_bound(struct buf *b, const char *what, int64_t given_ps, double bound_ns,
 			  const char *bound)
 {
@@ -303,6 +327,10 @@ static const char honesty[] =
 	"preemption,\n"
 	"  prefix hits, unequal lengths, prompts longer than a step takes, turning away.\n";
 
+static const char with_drafts[] =
+	"  With drafts Td and Tm verify them, too, N - 1 tokens take (N - 1)/Y steps, Y being what "
+	"one\n  yields, and TPOT is the mean step over Y.\n";
+
 static const char spread_out[] =
 	"  Users are taken to be spread out; those who start together and ask for equally long\n"
 	"  answers stay together, and their TTFT is that of a step with all their prompts.\n";
@@ -332,6 +360,8 @@ static void explain_load(struct buf *b, const struct profile *p, int32_t prompt,
 	/* d is that of most users */
 	buf_puts(b, closed_form);
 	buf_puts(b, company_form[d.company]);
+	if (d.yield > 1)
+		buf_puts(b, with_drafts);
 	buf_puts(b, honesty);
 	if (d.company == BESIDE || d.company == INSTEAD)
 		buf_puts(b, spread_out);
@@ -405,6 +435,7 @@ bool explain(struct buf *b, const struct profile *p, int32_t prompt, int32_t out
 	explain_knobs(b, p);
 	explain_cost(b, p);
 	explain_links(b, p);
+	explain_speculation(b, p);
 	explain_physics(b, p);
 	explain_memory(b, p);
 	explain_load(b, p, prompt, output);

@@ -74,6 +74,7 @@ static int serve(const struct options *o, const struct profile *p, struct truth_
 		.noise = p->noise,
 		.seed = o->seed,
 		.timers = {loop_timer_set, loop_timer_cancel, loop},
+		.drafter = &p->drafter,
 	};
 	struct serve_config c = {
 		.loop = loop,

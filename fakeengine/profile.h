@@ -14,6 +14,7 @@
 #include "base/embedded.h"
 #include "base/err.h"
 #include "cost.h"
+#include "drafter.h"
 #include "fault.h"
 #include "hardware.h"
 #include "serve/sched.h"
@@ -45,6 +46,7 @@ struct profile {
 	double knobs[SCHED_MAX_KNOBS];
 	struct cost cost;
 	struct cost_noise noise;
+	struct drafter drafter;
 	int64_t ingest_ns, egress_ns;
 	struct profile_output output;
 	struct profile_published published;

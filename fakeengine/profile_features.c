@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 
+#include "base/check.h"
 #include "profile_fields.h"
 
 #define MAX_DEGREE 1024
@@ -80,5 +81,83 @@ enum rc read_analytic(struct profile *p, const struct ynode *map, struct err *e)
 				 "card.count is %lld: `parallel` says how they share the model",
 				 (long long)p->card.count);
 	hardware_cost(&p->cost, &p->model, &p->card, &p->parallel, &p->analytic);
+	return RC_OK;
+}
+
+/* ---- speculation ---- */
+
+/* The value of a knob that not every policy has. */
+static double knob_value(const struct profile *p, const char *name)
+{
+	int i = sched_knob(p->policy, name);
+
+	return i < 0 ? 0 : p->knobs[i];
+}
+
+/* The section has an effect only with the knob; one that is written and 0 turns it off, as a sweep
+ * does. */
+static enum rc need_knob(const struct profile *p, const struct ynode *section, const char *knob,
+			 struct err *e)
+{
+	if (sched_knob(p->policy, knob) < 0)
+		return ynode_err(section, e, "policy %s knows nothing of it", p->policy->name);
+	if (!ynode_get(ynode_get(section->parent, "scheduler"), knob))
+		return ynode_err(section, e, "has no effect without scheduler.%s", knob);
+	return RC_OK;
+}
+
+/* A probability for each place, or one for all. */
+static enum rc read_acceptance(struct drafter *d, const struct ynode *n, int32_t places,
+			       struct err *e)
+{
+	bool each = n->kind == YNODE_SEQ;
+	enum rc rc = RC_OK;
+
+	if (each && (n->n < (size_t)places || n->n > SCHED_MAX_DRAFT))
+		return ynode_err(n, e,
+				 "%zu probabilities, want one for each of %d drafted tokens (at "
+				 "most %d), or one number for all",
+				 n->n, places, SCHED_MAX_DRAFT);
+	for (size_t i = 0; rc == RC_OK && i < (each ? n->n : SCHED_MAX_DRAFT); i++)
+		rc = ynode_num(each ? n->child[i] : n, 0, 1, &d->acceptance[i], e);
+	return rc;
+}
+
+enum rc read_speculation(struct profile *p, const struct ynode *map, struct err *e)
+{
+	static const struct field fields[] = {
+		{"draft_pass", F_PS, false, offsetof(struct cost_draft, pass_ps), 0, 0},
+		{"per_draft_token", F_PS, false, offsetof(struct cost_draft, token_ps), 0, 0},
+		{0},
+	};
+	static const char *const others[] = {"acceptance", NULL};
+	const char *knob = "num_speculative_tokens";
+	const struct ynode *n;
+	enum rc rc = read_section(fields, others, map, &p->cost.draft, e);
+
+	if (rc == RC_OK)
+		rc = need_knob(p, map, knob, e);
+	if (rc)
+		return rc;
+	n = ynode_get(map, "acceptance");
+	if (!n)
+		return ynode_err(map, e, "key \"acceptance\" is missing");
+	return read_acceptance(&p->drafter, n, (int32_t)knob_value(p, knob), e);
+}
+
+enum rc check_features(const struct profile *p, const struct ynode *root, struct err *e)
+{
+	static const struct {
+		const char *knob, *section, *says;
+	} pair[] = {
+		{"num_speculative_tokens", "speculation", "how many of them are right"},
+	};
+	const struct ynode *scheduler = ynode_get(root, "scheduler");
+
+	for (size_t i = 0; i < ARRAY_LEN(pair); i++)
+		if (knob_value(p, pair[i].knob) > 0 && !ynode_get(root, pair[i].section))
+			return ynode_err(ynode_get(scheduler, pair[i].knob), e,
+					 "a section `%s` is to say %s", pair[i].section,
+					 pair[i].says);
 	return RC_OK;
 }

@@ -1,7 +1,7 @@
 /*
  * The sections of a profile that describe what an engine has beyond a policy and a formula: several
- * cards, a formula from numbers of hardware. Read by profile.c, after the sections that they build
- * on; all return RC_INPUT with the place.
+ * cards, a formula from numbers of hardware, speculation. Read by profile.c, after the sections
+ * that they build on; all return RC_INPUT with the place.
  */
 #ifndef FAKEENGINE_PROFILE_FEATURES_H
 #define FAKEENGINE_PROFILE_FEATURES_H
@@ -14,5 +14,11 @@ enum rc read_parallel(struct profile *p, const struct ynode *map, struct err *e)
 
 /* `cost.analytic`: after model, card and parallel. */
 enum rc read_analytic(struct profile *p, const struct ynode *map, struct err *e);
+
+/* `speculation`: after scheduler and cost. */
+enum rc read_speculation(struct profile *p, const struct ynode *map, struct err *e);
+
+/* A knob that is nothing without a section that is not there. */
+enum rc check_features(const struct profile *p, const struct ynode *root, struct err *e);
 
 #endif

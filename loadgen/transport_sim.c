@@ -380,6 +380,7 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 		.seed = ENGINE_SEED,
 		.ingest_ns = g->profile.ingest_ns,
 		.egress_ns = g->profile.egress_ns,
+		.drafter = &g->profile.drafter,
 	};
 	memcpy(setup.knobs, g->profile.knobs, sizeof(setup.knobs));
 	rc = sim_new(&g->sim, loop, &setup, &sink, e);

@@ -25,6 +25,7 @@ struct choice {
 	int32_t *tokens;   /* all the ids, where they are needed again; from the end on */
 	const char *echo;  /* still to be put before the first token, or NULL */
 	bool has_role;	   /* its role event has left */
+	bool holds;	   /* tokens of one step: what they show waits for the last of them */
 	int32_t cached_tokens;
 	double prefill_s, decode_s; /* so far */
 };

@@ -94,7 +94,7 @@ static void fail_exchange(struct answer *w, const char *why)
 	answer_fail(w, why);
 }
 
-static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
+static void on_token(struct genreq *r, int32_t token, int64_t due_ns, bool more)
 {
 	struct choice *c = r->owner;
 	struct answer *w = c->answer;
@@ -109,8 +109,9 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 	if (c->ended || !w->x)
 		return;
 	buf_clear(bytes);
-	buf_clear(shown);
-	if (c->echo)
+	if (!c->holds)
+		buf_clear(shown);
+	if (c->echo && !c->holds)
 		CHECK(buf_puts(shown, c->echo));
 	if (!is_end_mark)
 		CHECK(codec->decode(codec, token, c->n_tokens, bytes));
@@ -125,7 +126,9 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 		text_stream_end(&c->text, shown);
 		end_choice(c, r->finish, -1);
 	}
-	show(c, shown);
+	c->holds = more && !c->ended;
+	if (!c->holds)
+		show(c, shown);
 }
 
 static void on_done(struct genreq *r)

@@ -155,6 +155,28 @@ static void show_cache(const struct engine_stats *s, const char *labels, struct 
 		   v->block_size, v->usable_blocks + 1);
 }
 
+/* Only where it guesses at all. */
+static void show_speculation(const struct engine_stats *s, const char *labels, struct buf *b)
+{
+	static const struct gauge_row rows[] = {
+		{"vllm:spec_decode_num_drafts_total", "counter", "Drafts that were verified.",
+		 AT(sched.drafts), true},
+		{"vllm:spec_decode_num_draft_tokens_total", "counter", "Tokens in them.",
+		 AT(sched.draft_tokens), true},
+		{"vllm:spec_decode_num_accepted_tokens_total", "counter",
+		 "Those of them that were right.", AT(sched.accepted_tokens), true},
+	};
+	const char *name = "vllm:spec_decode_num_accepted_tokens_per_pos_total";
+
+	if (s->sched.max_draft == 0)
+		return;
+	show_rows(s, rows, ARRAY_LEN(rows), labels, b);
+	prom_family(b, name, "counter", "... by their place in the draft, from 0.");
+	for (int32_t k = 0; k < s->sched.max_draft; k++)
+		buf_printf(b, "%s{%s,position=\"%d\"} %lld.0\n", name, labels, k,
+			   (long long)s->sched.accepted_at[k]);
+}
+
 static void show_finished(const struct engine_stats *s, const char *model, struct buf *b)
 {
 	static const enum genreq_finish order[] = {FINISH_STOP, FINISH_LENGTH, FINISH_ABORT,
@@ -185,6 +207,7 @@ void engine_stats_show(const struct engine_stats *s, const char *model_name, str
 	show_rows(s, gauges, ARRAY_LEN(gauges), buf_cstr(&labels), b);
 	show_cache(s, buf_cstr(&labels), b);
 	show_rows(s, counters, ARRAY_LEN(counters), buf_cstr(&labels), b);
+	show_speculation(s, buf_cstr(&labels), b);
 	show_finished(s, buf_cstr(&model), b);
 	for (size_t i = 0; i < ARRAY_LEN(hists); i++) {
 		prom_family(b, hists[i].name, "histogram", hists[i].help);

@@ -45,6 +45,7 @@ struct sched_slot {
 	int32_t n_hashes, cap_hashes;
 	struct radix_node *prefix; /* tokenpool.h: where the locked prefix ends; or NULL */
 	int32_t n_prefix;	   /* its tokens, among n_blocks */
+	int32_t n_draft;	   /* tokens drafted for its next step */
 	int32_t preemptions;
 	bool in_step;		    /* part of a step that is being computed */
 	struct genreq *prev, *next; /* the policy's list */

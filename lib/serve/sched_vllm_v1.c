@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/die.h"
@@ -27,6 +28,7 @@ enum {
 	SCHEDULER_RESERVE_FULL_ISL,
 	WATERMARK,
 	POLICY,
+	NUM_SPECULATIVE_TOKENS,
 };
 
 static const char *const policies[] = {"fcfs", "priority", NULL};
@@ -68,12 +70,15 @@ static const struct knob knobs[] = {
 		       "share of the blocks that admission leaves free while others run"},
 	[POLICY] = {"scheduling_policy", KNOB_CHOICE, 0, 0, 1, policies,
 		    "fcfs, or priority: lower numbers run first and preempt higher ones"},
+	[NUM_SPECULATIVE_TOKENS] =
+		{"num_speculative_tokens", KNOB_INT, 0, 0, SCHED_MAX_DRAFT, NULL,
+		 "tokens drafted for each request that decodes, in every step; 0 = none"},
 	{.name = NULL},
 };
 
 struct sched {
 	int32_t max_seqs, max_tokens, max_model_len, long_prefill_tokens, watermark_blocks,
-		block_size;
+		block_size, max_draft;
 	bool prefix_caching, chunked_prefill, reserve_full, by_priority;
 	int32_t eos_token;
 
@@ -84,6 +89,8 @@ struct sched {
 	int64_t last_end_ns; /* INT64_MIN before the first step */
 
 	int64_t steps, preemptions, prefix_queries_tokens, prefix_hits_tokens;
+
+	int64_t drafts, draft_tokens, accepted_tokens, accepted_at[SCHED_MAX_DRAFT];
 
 	int32_t *change; /* scratch of repeat() */
 	int32_t cap_changes;
@@ -135,6 +142,7 @@ static enum rc vllm_open(struct sched **out, const double *values, int32_t eos_t
 		.long_prefill_tokens = (int32_t)values[LONG_PREFILL_TOKEN_THRESHOLD],
 		.watermark_blocks = (int32_t)(values[WATERMARK] * num_blocks),
 		.block_size = block_size,
+		.max_draft = (int32_t)values[NUM_SPECULATIVE_TOKENS],
 		.prefix_caching = values[ENABLE_PREFIX_CACHING] != 0,
 		.chunked_prefill = values[ENABLE_CHUNKED_PREFILL] != 0,
 		.reserve_full = values[SCHEDULER_RESERVE_FULL_ISL] != 0,
@@ -194,7 +202,7 @@ static void leave_running(struct sched *s, struct genreq *r)
 {
 	reqlist_remove(&s->running, r);
 	kvpool_release(s->pool, r);
-	r->slot.computed = 0;
+	r->slot.computed = r->slot.n_draft = 0;
 }
 
 /* Who runs holds blocks, who waits holds none. (Not by state: the caller may have ended the request
@@ -215,13 +223,21 @@ static int32_t min_tokens(int32_t a, int32_t b)
 	return a < b ? a : b;
 }
 
-/* The tokens r lacks, as far as one request may have them in one step. The context needs no look:
- * check() and commit() keep n_tokens below it. */
+/* The tokens r lacks, and those drafted behind them, as far as one request may have them in one
+ * step. Only drafts can reach beyond the context: check() and commit() keep n_tokens below it. */
 static int32_t lacks(const struct sched *s, const struct genreq *r, int32_t computed)
 {
-	int32_t n = r->n_tokens - computed;
+	int32_t n = r->n_tokens + r->slot.n_draft - computed;
 
-	return s->long_prefill_tokens ? min_tokens(n, s->long_prefill_tokens) : n;
+	if (s->long_prefill_tokens)
+		n = min_tokens(n, s->long_prefill_tokens);
+	return min_tokens(n, s->max_model_len - 1 - computed);
+}
+
+/* Positions to have blocks for when so many are computed: the drafter writes ahead of them. */
+static int32_t with_lookahead(const struct sched *s, int32_t tokens)
+{
+	return min_tokens(tokens + s->max_draft, s->max_model_len);
 }
 
 /* Its blocks that this step fills are named now: a request admitted later in the same step may
@@ -229,8 +245,12 @@ static int32_t lacks(const struct sched *s, const struct genreq *r, int32_t comp
 static void schedule(struct sched *s, struct step_plan *p, struct genreq *r, int32_t computed,
 		     int32_t n)
 {
-	kvpool_cache_full(s->pool, r, computed + n);
-	step_plan_add(p, r, computed, n);
+	int32_t known = min_tokens(n, r->n_tokens - computed);
+
+	kvpool_cache_full(s->pool, r, computed + known);
+	step_plan_add(p, r, computed, known);
+	if (n > known)
+		step_plan_verify(p, n - known);
 	r->slot.in_step = true;
 	if (r->ready_ns > p->start_ns)
 		p->start_ns = r->ready_ns;
@@ -271,7 +291,7 @@ static void advance_running(struct sched *s, struct step_plan *p, int32_t *budge
 	for (struct genreq *r = s->running.head; r && *budget > 0; r = r->slot.next) {
 		int32_t n = min_tokens(lacks(s, r, r->slot.computed), *budget);
 
-		while (!kvpool_grow(s->pool, r, r->slot.computed + n)) {
+		while (!kvpool_grow(s->pool, r, with_lookahead(s, r->slot.computed + n))) {
 			struct genreq *victim = pick_victim(s);
 
 			preempt(s, p, victim, budget);
@@ -309,7 +329,8 @@ static void admit_waiting(struct sched *s, struct step_plan *p, int32_t *budget)
 		if (n > *budget && !s->chunked_prefill)
 			break;
 		n = min_tokens(n, *budget);
-		if (!kvpool_admit(s->pool, r, hit, hit + n, s->reserve_full ? r->n_tokens : 0,
+		if (!kvpool_admit(s->pool, r, hit, with_lookahead(s, hit + n),
+				  s->reserve_full ? r->n_tokens : 0,
 				  s->running.n ? s->watermark_blocks : 0))
 			break;
 		begin(s, r, hit);
@@ -352,12 +373,33 @@ static bool vllm_plan(struct sched *s, struct step_plan *p)
 	return true;
 }
 
+/* True if r ends with one of the tokens that its item yields. */
+static bool take_tokens(struct sched *s, struct step_item *it, const int32_t *token, int64_t end_ns)
+{
+	int32_t yielded = 1 + it->n_accepted;
+
+	s->drafts += it->n_draft > 0;
+	s->draft_tokens += it->n_draft;
+	s->accepted_tokens += it->n_accepted;
+	for (int32_t k = 0; k < it->n_accepted; k++)
+		s->accepted_at[k]++;
+	it->req->slot.computed += it->n_accepted;
+	it->req->slot.n_draft = s->max_draft;
+	for (int32_t k = 0; k < yielded; k++) {
+		if (genreq_take_token(it->req, token[k], end_ns, s->eos_token, s->max_model_len)) {
+			it->n_accepted = k;
+			return true;
+		}
+	}
+	return false;
+}
+
 static void vllm_commit(struct sched *s, struct step_plan *p, const int32_t *token, int64_t end_ns)
 {
 	CHECK(s->in_flight);
 	s->in_flight = false;
 	for (int32_t i = 0; i < p->n_items; i++) {
-		const struct step_item *it = &p->item[i];
+		struct step_item *it = &p->item[i];
 		struct genreq *r = it->req;
 
 		r->slot.in_step = false;
@@ -365,8 +407,7 @@ static void vllm_commit(struct sched *s, struct step_plan *p, const int32_t *tok
 			continue;
 		r->slot.computed = it->computed + it->n_tokens;
 		r->ready_ns = end_ns;
-		if (it->emits &&
-		    genreq_take_token(r, token[i], end_ns, s->eos_token, s->max_model_len))
+		if (it->emits && take_tokens(s, it, step_tokens(p, token, i), end_ns))
 			leave_running(s, r);
 	}
 	if (token)
@@ -387,7 +428,7 @@ static int32_t vllm_horizon(const struct sched *s, const struct step_plan *p)
 	int32_t most;
 
 	if (p->prefill_tokens > 0 || p->n_items < s->running.n || p->n_preempted > 0 ||
-	    s->eos_token >= 0 || !admits_nobody(s))
+	    s->eos_token >= 0 || s->max_draft > 0 || !admits_nobody(s))
 		return 1;
 	/* In so many steps nobody needs more blocks than his share of the free ones. */
 	most = 1 + kvpool_free_blocks(s->pool) / p->n_items * s->block_size;
@@ -451,7 +492,12 @@ static void vllm_stats(const struct sched *s, struct sched_stats *out)
 		.prefix_queries_tokens = s->prefix_queries_tokens,
 		.prefix_hits_tokens = s->prefix_hits_tokens,
 		.steps = s->steps,
+		.max_draft = s->max_draft,
+		.drafts = s->drafts,
+		.draft_tokens = s->draft_tokens,
+		.accepted_tokens = s->accepted_tokens,
 	};
+	memcpy(out->accepted_at, s->accepted_at, sizeof(out->accepted_at));
 }
 
 const struct sched_type sched_vllm_v1 = {

@@ -96,14 +96,20 @@ static inline struct genreq *request(uint64_t id, int32_t n_prompt, int32_t shar
 	return r;
 }
 
-/* A step takes 10 ms; no two answers share a token. */
+/* A step takes 10 ms; no two answers share a token. Of a draft of d for request number n, which has
+ * t tokens, (n + t) mod (d + 1) are right. */
 static inline void commit(const struct policy *policy, struct sched *s, struct step_plan *p)
 {
-	int32_t token[64];
+	int32_t token[64 * (1 + SCHED_MAX_DRAFT)], each = 1 + p->max_draft;
 
 	assert_true(p->n_items <= 64);
-	for (int32_t i = 0; i < p->n_items; i++)
-		token[i] = token_of(p->item[i].req->id, p->item[i].req->n_tokens);
+	for (int32_t i = 0; i < p->n_items; i++) {
+		struct step_item *it = &p->item[i];
+
+		it->n_accepted = ((int32_t)it->req->id + it->req->n_tokens) % (it->n_draft + 1);
+		for (int32_t k = 0; k < each; k++)
+			token[i * each + k] = token_of(it->req->id, it->req->n_tokens + k);
+	}
 	policy->type->commit(s, p, token, p->start_ns + STEP_NS);
 }
 
@@ -135,9 +141,14 @@ static inline const char *describe(const struct policy *policy, const struct sch
 				   const struct step_plan *p, struct buf *b)
 {
 	buf_clear(b);
-	for (int32_t i = 0; i < p->n_items; i++)
-		buf_printf(b, "%s@%d+%d ", p->item[i].req->name, p->item[i].computed,
-			   p->item[i].n_tokens);
+	for (int32_t i = 0; i < p->n_items; i++) {
+		const struct step_item *it = &p->item[i];
+
+		buf_printf(b, "%s@%d+%d", it->req->name, it->computed, it->n_tokens);
+		if (it->n_draft > 0)
+			buf_printf(b, "~%d", it->n_draft);
+		buf_putc(b, ' ');
+	}
 	buf_printf(b, "| ");
 	for (int32_t i = 0; i < p->n_preempted; i++)
 		buf_printf(b, "%s ", p->preempted[i]->name);
@@ -397,7 +408,7 @@ struct crowd {
 static inline void check_plan(const struct crowd *c, const struct step_plan *p,
 			      const struct sched_stats *stats)
 {
-	int64_t prefill = 0, decode = 0, total = 0;
+	int64_t prefill = 0, decode = 0, total = 0, drafts = 0;
 
 	assert_true(stats->running <= c->max_seqs && p->n_items <= stats->running);
 	assert_true(stats->free_blocks >= 0 && stats->free_blocks <= stats->usable_blocks);
@@ -410,12 +421,14 @@ static inline void check_plan(const struct crowd *c, const struct step_plan *p,
 		assert_int_equal(it->computed, it->req->slot.computed);
 		assert_int_equal(it->emits, it->computed + it->n_tokens == it->req->n_tokens);
 		assert_true(c->counts_tokens || it->req->slot.n_blocks * stats->block_size >=
-							it->computed + it->n_tokens);
+							it->computed + it->n_tokens + it->n_draft);
 		assert_true(it->prefill || (it->n_tokens == 1 && it->emits));
-		total += it->n_tokens;
+		total += it->n_tokens + it->n_draft;
+		drafts += it->n_draft;
 		*(it->prefill ? &prefill : &decode) += it->n_tokens;
 	}
 	assert_true(total <= c->max_tokens);
+	assert_int_equal(drafts, p->draft_tokens);
 	assert_true(c->padded ? prefill <= p->prefill_tokens : prefill == p->prefill_tokens);
 	assert_true(c->padded ? decode <= p->decode_seqs : decode == p->decode_seqs);
 	if (c->check)

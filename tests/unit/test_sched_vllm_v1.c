@@ -259,6 +259,38 @@ static const struct golden goldens[] = {
 		.request = {{5, 9}},
 		.step = {"A@0+5 | - | 98", "A@5+1 | - | 98", "A@6+1 | - | 98"},
 	},
+	{
+		/*
+		 * Two guesses a step ("~2"), and room for two more ahead of them: step 0 computes 5
+		 * tokens, yields the 6th and has blocks for 7; step 1 computes position 5 and the
+		 * guesses at 6 and 7, and has blocks for 10. Of the guesses (number + tokens) mod 3
+		 * are right: of 6 tokens none, of 7 one (step 2 yields two), of 9 none, of 10 one,
+		 * but the sixth token of the answer is the last.
+		 */
+		.title = "speculation",
+		.set = {{"num_speculative_tokens", 2}},
+		.request = {{5, 6}},
+		.step = {"A@0+5 | - | 98", "A@5+1~2 | - | 97", "A@6+1~2 | - | 97",
+			 "A@8+1~2 | - | 96", "A@9+1~2 | - | 96"},
+	},
+	{
+		/*
+		 * Guesses count in the budget: of 4 tokens A takes 3, B has one left and no guess.
+		 * Blocks: for 4 tokens each, then for 7 and 5, then for 8 and 6.
+		 */
+		.title = "speculation within the budget",
+		.set = {{"num_speculative_tokens", 2}, {"max_num_batched_tokens", 4}},
+		.request = {{2, 4}, {2, 3}},
+		.step = {"A@0+2 B@0+2 | - | 98", "A@2+1~2 B@2+1 | - | 96",
+			 "A@3+1~2 B@3+1 | - | 96"},
+	},
+	{
+		/* No guess reaches the last place of the context, which is never computed. */
+		.title = "speculation up to max_model_len",
+		.set = {{"num_speculative_tokens", 2}, {"max_model_len", 8}},
+		.request = {{5, 9}},
+		.step = {"A@0+5 | - | 98", "A@5+1~1 | - | 98", "A@6+1 | - | 98"},
+	},
 };
 
 static void hand_worked_schedules(void **state)
@@ -486,6 +518,8 @@ static void crowds_come_to_their_end(void **state)
 						 (double)rng_below(&g, 2)},
 						{"watermark", rng_below(&g, 2) ? 0.1 : 0},
 						{"scheduling_policy", (double)rng_below(&g, 2)},
+						{"num_speculative_tokens",
+						 rng_below(&g, 2) ? (double)rng_below(&g, 5) : 0},
 						{0}},
 				.max_prompt = 90,
 				.max_output = 30,
