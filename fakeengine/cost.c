@@ -135,10 +135,15 @@ int64_t cost_step_ps(const struct cost *c, const struct step_plan *p)
 {
 	int64_t ps = c->links.stages > 0 ? linked_step_ps(c, p) : c->type->step_ps(c, p);
 
-	if (p->max_draft == 0)
-		return ps;
-	ps = add_product(ps, p->max_draft, c->draft.pass_ps);
-	return add_product(ps, p->draft_tokens, c->draft.token_ps);
+	if (p->max_draft > 0) {
+		ps = add_product(ps, p->max_draft, c->draft.pass_ps);
+		ps = add_product(ps, p->draft_tokens, c->draft.token_ps);
+	}
+	if (p->loaded_tokens > 0) {
+		ps = add_product(ps, 1, c->load.latency_ps);
+		ps = add_product(ps, p->loaded_tokens, c->load.token_ps);
+	}
+	return ps;
 }
 
 int64_t cost_noise_apply(const struct cost_noise *n, struct rng *r, int64_t step_ps)

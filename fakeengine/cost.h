@@ -1,7 +1,7 @@
 /*
- * How long a step takes: a formula over the batch in numbers (the fields P, D, K, Q, V of struct
- * step_plan), in integer picoseconds. Integers, so that a sum of many steps is exact in any order;
- * a time is rounded to nanoseconds only where it leaves the model. Pure.
+ * How long a step takes: a formula over the batch in numbers (the fields P, D, K, Q, V, L of
+ * struct step_plan), in integer picoseconds. Integers, so that a sum of many steps is exact in any
+ * order; a time is rounded to nanoseconds only where it leaves the model. Pure.
  *
  * Three formulas, rows of cost_types[]:
  *
@@ -11,7 +11,8 @@
  *     constant  prefill_ms if the step prefills anything, and per_token_ms in any case: a request
  *               of n tokens takes prefill_ms + n * per_token_ms
  *
- * What a formula does not know is added to it: struct cost_links, struct cost_draft.
+ * What a formula does not know is added to it: struct cost_links, cost_draft,
+ * cost_load.
  */
 #ifndef FAKEENGINE_COST_H
 #define FAKEENGINE_COST_H
@@ -54,12 +55,19 @@ struct cost_draft {
 	int64_t pass_ps, token_ps;
 };
 
+/* Reading KV blocks back from the host, in the step that needs them: once, and for each token of
+ * theirs. Writing them there costs nothing: nobody waits for it. */
+struct cost_load {
+	int64_t latency_ps, token_ps;
+};
+
 struct cost {
 	const struct cost_type *type;
 	int64_t coef[COST_MAX_FIELDS]; /* in the order of type->fields; picoseconds or tokens; >= 0
 					*/
 	struct cost_links links;
 	struct cost_draft draft;
+	struct cost_load load;
 };
 
 struct cost_type {

@@ -239,6 +239,27 @@ static void explain_speculation(struct buf *b, const struct profile *p)
 		   time_text(t, (double)p->cost.draft.token_ps / (double)PS_PER_NS));
 }
 
+static void explain_offload(struct buf *b, const struct profile *p)
+{
+	int i = sched_knob(p->policy, "num_cpu_blocks");
+	double blocks = i < 0 ? 0 : p->knobs[i], tokens;
+	char t[32];
+
+	if (blocks == 0)
+		return;
+	tokens = blocks * p->knobs[sched_knob(p->policy, "block_size")];
+	buf_printf(
+		b,
+		"\nOffload: %.0f blocks in the host's memory (given) = %.1f GB (derived), links of "
+		"%.0f GB/s a card\n",
+		blocks, tokens * hardware_kv_bytes_per_token(&p->model) / GB,
+		p->offload.bandwidth_bytes_per_s / GB);
+	buf_printf(b, "  %-20s %12s  a step that reads any back (given)\n", "latency",
+		   time_text(t, (double)p->cost.load.latency_ps / (double)PS_PER_NS));
+	buf_printf(b, "  %-20s %12s  each token read back (derived: its KV entries)\n", "a token",
+		   time_text(t, (double)p->cost.load.token_ps / (double)PS_PER_NS));
+}
+
 static void explain_bound(struct buf *b, const char *what, int64_t given_ps, double bound_ns,
 			  const char *bound)
 {
@@ -436,6 +457,7 @@ bool explain(struct buf *b, const struct profile *p, int32_t prompt, int32_t out
 	explain_cost(b, p);
 	explain_links(b, p);
 	explain_speculation(b, p);
+	explain_offload(b, p);
 	explain_physics(b, p);
 	explain_memory(b, p);
 	explain_load(b, p, prompt, output);

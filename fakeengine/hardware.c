@@ -33,6 +33,25 @@ int64_t hardware_cards_at_once(const struct profile_card *c, const struct profil
 	return c->count > 0 ? c->count : 1;
 }
 
+/* Cards with a part of a layer's KV entries of their own: with more cards than heads some have the
+ * same. */
+static double kv_cards(const struct profile_model *m, const struct profile_card *c,
+		       const struct profile_parallel *p)
+{
+	int64_t cards = hardware_cards_at_once(c, p);
+
+	return (double)(cards < m->kv_heads ? cards : m->kv_heads);
+}
+
+struct cost_load hardware_load(const struct profile_model *m, const struct profile_card *c,
+			       const struct profile_parallel *p, const struct profile_offload *o)
+{
+	double links = kv_cards(m, c, p) * (double)(p->pipeline > 0 ? p->pipeline : 1);
+
+	return (struct cost_load){o->latency_ps, picoseconds(hardware_kv_bytes_per_token(m) /
+							     (links * o->bandwidth_bytes_per_s))};
+}
+
 struct cost_links hardware_links(const struct profile_model *m, const struct profile_parallel *p)
 {
 	struct cost_links links = {.stages = (int32_t)p->pipeline};
@@ -55,13 +74,11 @@ struct cost_links hardware_links(const struct profile_model *m, const struct pro
 }
 
 /* A step reads the weights once and computes its tokens meanwhile: up to the knee they come free
- * with the weights. The KV heads are dealt out to the cards; with more cards than heads some have
- * the same. */
+ * with the weights. */
 void hardware_cost(struct cost *out, const struct profile_model *m, const struct profile_card *c,
 		   const struct profile_parallel *p, const struct profile_analytic *a)
 {
 	double cards = (double)hardware_cards_at_once(c, p);
-	double kv_cards = cards < (double)m->kv_heads ? cards : (double)m->kv_heads;
 	double bytes_per_s = c->bandwidth_bytes_per_s * a->bandwidth_share;
 	double flops = c->flops_per_s * a->flops_share * cards;
 	double weights_s = hardware_weight_bytes(m) / (bytes_per_s * cards);
@@ -71,7 +88,7 @@ void hardware_cost(struct cost *out, const struct profile_model *m, const struct
 	out->coef[AFFINE_STEP] = a->host_ps + picoseconds(weights_s);
 	out->coef[AFFINE_DECODE_SEQ] = a->decode_seq_ps;
 	out->coef[AFFINE_KV_TOKEN] =
-		picoseconds(hardware_kv_bytes_per_token(m) / (bytes_per_s * kv_cards));
+		picoseconds(hardware_kv_bytes_per_token(m) / (bytes_per_s * kv_cards(m, c, p)));
 	out->coef[AFFINE_KNEE_TOKENS] = (int64_t)(weights_s / token_s);
 	out->coef[AFFINE_OVER_KNEE] = picoseconds(token_s);
 	out->coef[AFFINE_PREFILL_ATTENTION] =

@@ -56,6 +56,16 @@ double hardware_kv_bytes_per_token(const struct profile_model *m);
 /* Cards that work on a token at the same time: the tensor degree, or all there are. At least 1. */
 int64_t hardware_cards_at_once(const struct profile_card *c, const struct profile_parallel *p);
 
+/* How the KV blocks that a card gives up go to the host's memory and come back. */
+struct profile_offload {
+	double bandwidth_bytes_per_s; /* of a card's link to the host, one direction */
+	int64_t latency_ps;
+};
+
+/* Each card reads its own part, all at the same time. */
+struct cost_load hardware_load(const struct profile_model *m, const struct profile_card *c,
+			       const struct profile_parallel *p, const struct profile_offload *o);
+
 /* What the links add to any formula. */
 struct cost_links hardware_links(const struct profile_model *m, const struct profile_parallel *p);
 

@@ -329,11 +329,17 @@ static enum rc read_profile(struct profile *p, const struct ynode *root, struct 
 		enum rc (*read)(struct profile *p, const struct ynode *n, struct err *e);
 		bool required;
 	} section[] = {
-		{"model", read_model, true},	    {"card", read_card, false},
-		{"parallel", read_parallel, false}, {"scheduler", read_scheduler, true},
-		{"cost", read_cost, true},	    {"speculation", read_speculation, false},
-		{"output", read_output, false},	    {"published", read_published, false},
-		{"wire", read_wire, false},	    {"faults", read_faults, false},
+		{"model", read_model, true},
+		{"card", read_card, false},
+		{"parallel", read_parallel, false},
+		{"scheduler", read_scheduler, true},
+		{"cost", read_cost, true},
+		{"speculation", read_speculation, false},
+		{"offload", read_offload, false},
+		{"output", read_output, false},
+		{"published", read_published, false},
+		{"wire", read_wire, false},
+		{"faults", read_faults, false},
 	};
 	const char *others[ARRAY_LEN(section) + 1] = {0};
 	enum rc rc;

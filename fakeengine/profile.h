@@ -41,6 +41,7 @@ struct profile {
 	struct profile_model model;
 	struct profile_card card;
 	struct profile_parallel parallel;
+	struct profile_offload offload;
 	struct profile_analytic analytic; /* where the formula is derived from */
 	const struct sched_type *policy;
 	double knobs[SCHED_MAX_KNOBS];

@@ -84,7 +84,7 @@ enum rc read_analytic(struct profile *p, const struct ynode *map, struct err *e)
 	return RC_OK;
 }
 
-/* ---- speculation ---- */
+/* ---- with a knob of the policy ---- */
 
 /* The value of a knob that not every policy has. */
 static double knob_value(const struct profile *p, const char *name)
@@ -145,12 +145,33 @@ enum rc read_speculation(struct profile *p, const struct ynode *map, struct err 
 	return read_acceptance(&p->drafter, n, (int32_t)knob_value(p, knob), e);
 }
 
+enum rc read_offload(struct profile *p, const struct ynode *map, struct err *e)
+{
+#define AT(member) offsetof(struct profile_offload, member)
+	static const struct field fields[] = {
+		{"bandwidth", F_BANDWIDTH, true, AT(bandwidth_bytes_per_s), 0, 0},
+		{"latency", F_PS, false, AT(latency_ps), 0, 0},
+		{0},
+	};
+#undef AT
+	enum rc rc = read_section(fields, NULL, map, &p->offload, e);
+
+	if (rc == RC_OK)
+		rc = need_knob(p, map, "num_cpu_blocks", e);
+	if (rc == RC_OK && p->model.params == 0)
+		return ynode_err(map, e, "how long a block takes follows from the model's numbers");
+	if (rc == RC_OK)
+		p->cost.load = hardware_load(&p->model, &p->card, &p->parallel, &p->offload);
+	return rc;
+}
+
 enum rc check_features(const struct profile *p, const struct ynode *root, struct err *e)
 {
 	static const struct {
 		const char *knob, *section, *says;
 	} pair[] = {
 		{"num_speculative_tokens", "speculation", "how many of them are right"},
+		{"num_cpu_blocks", "offload", "how fast they are read back"},
 	};
 	const struct ynode *scheduler = ynode_get(root, "scheduler");
 

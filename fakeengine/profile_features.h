@@ -18,6 +18,9 @@ enum rc read_analytic(struct profile *p, const struct ynode *map, struct err *e)
 /* `speculation`: after scheduler and cost. */
 enum rc read_speculation(struct profile *p, const struct ynode *map, struct err *e);
 
+/* `offload`: after model, card, parallel, scheduler and cost. */
+enum rc read_offload(struct profile *p, const struct ynode *map, struct err *e);
+
 /* A knob that is nothing without a section that is not there. */
 enum rc check_features(const struct profile *p, const struct ynode *root, struct err *e);
 

@@ -155,6 +155,20 @@ static void show_cache(const struct engine_stats *s, const char *labels, struct 
 		   v->block_size, v->usable_blocks + 1);
 }
 
+/* Only where there is a second cache. */
+static void show_offload(const struct engine_stats *s, const char *labels, struct buf *b)
+{
+	static const struct gauge_row rows[] = {
+		{"vllm:external_prefix_cache_queries_total", "counter",
+		 "Tokens looked up in the host's memory.", AT(sched.external_queries_tokens), true},
+		{"vllm:external_prefix_cache_hits_total", "counter",
+		 "Tokens found in the host's memory.", AT(sched.external_hits_tokens), true},
+	};
+
+	if (s->sched.host_blocks > 0)
+		show_rows(s, rows, ARRAY_LEN(rows), labels, b);
+}
+
 /* Only where it guesses at all. */
 static void show_speculation(const struct engine_stats *s, const char *labels, struct buf *b)
 {
@@ -207,6 +221,7 @@ void engine_stats_show(const struct engine_stats *s, const char *model_name, str
 	show_rows(s, gauges, ARRAY_LEN(gauges), buf_cstr(&labels), b);
 	show_cache(s, buf_cstr(&labels), b);
 	show_rows(s, counters, ARRAY_LEN(counters), buf_cstr(&labels), b);
+	show_offload(s, buf_cstr(&labels), b);
 	show_speculation(s, buf_cstr(&labels), b);
 	show_finished(s, buf_cstr(&model), b);
 	for (size_t i = 0; i < ARRAY_LEN(hists); i++) {

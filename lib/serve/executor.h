@@ -25,6 +25,7 @@ struct step_item {
 	int32_t n_draft;
 	int32_t n_accepted; /* the executor's: so many from the first on; commit() takes back what
 			       the end of the request cuts off */
+	int32_t n_loaded;   /* of the `computed` before it: read back from the host in this step */
 };
 
 struct step_plan {
@@ -42,6 +43,7 @@ struct step_plan {
 	int64_t decode_kv_tokens; /* K: sum of context lengths of the decoding sequences */
 	int64_t draft_tokens;	  /* V: sum of n_draft */
 	int32_t max_draft;	  /* the most of one item */
+	int64_t loaded_tokens;	  /* L: sum of n_loaded */
 	/* Q: sum of len * (computed + len/2) over prefill chunks, and drafts, which are computed
 	 * like such a chunk */
 	double prefill_attention;
@@ -52,6 +54,7 @@ void step_plan_release(struct step_plan *p);
 void step_plan_clear(struct step_plan *p); /* keeps the memory */
 void step_plan_add(struct step_plan *p, struct genreq *r, int32_t computed, int32_t n_tokens);
 void step_plan_verify(struct step_plan *p, int32_t n_draft); /* ... the last item, as well */
+void step_plan_load(struct step_plan *p, int32_t n_tokens);  /* ... for the last item */
 void step_plan_add_preempted(struct step_plan *p, struct genreq *r);
 
 /* The same batch n steps later, each item n tokens further: of a plan that only decodes. */

@@ -43,6 +43,11 @@ struct sched_stats {
 	int32_t max_requests;
 	int64_t preemptions;
 	int64_t prefix_queries_tokens, prefix_hits_tokens;
+
+	/* The host's memory as a second prefix cache (blocks: 0 when there is none): asked for what
+	 * the first one did not have. */
+	int32_t host_blocks;
+	int64_t external_queries_tokens, external_hits_tokens;
 	int64_t steps;
 
 	/* Speculation; max_draft 0 when there is none. An item with a draft counts once in drafts;

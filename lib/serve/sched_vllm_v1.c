@@ -29,6 +29,7 @@ enum {
 	WATERMARK,
 	POLICY,
 	NUM_SPECULATIVE_TOKENS,
+	NUM_CPU_BLOCKS,
 };
 
 static const char *const policies[] = {"fcfs", "priority", NULL};
@@ -73,12 +74,15 @@ static const struct knob knobs[] = {
 	[NUM_SPECULATIVE_TOKENS] =
 		{"num_speculative_tokens", KNOB_INT, 0, 0, SCHED_MAX_DRAFT, NULL,
 		 "tokens drafted for each request that decodes, in every step; 0 = none"},
+	[NUM_CPU_BLOCKS] = {"num_cpu_blocks", KNOB_INT, 0, 0, 1 << 24, NULL,
+			    "KV cache blocks in the host's memory, for what the card gives up; 0 = "
+			    "none"},
 	{.name = NULL},
 };
 
 struct sched {
 	int32_t max_seqs, max_tokens, max_model_len, long_prefill_tokens, watermark_blocks,
-		block_size, max_draft;
+		block_size, max_draft, host_blocks;
 	bool prefix_caching, chunked_prefill, reserve_full, by_priority;
 	int32_t eos_token;
 
@@ -89,6 +93,7 @@ struct sched {
 	int64_t last_end_ns; /* INT64_MIN before the first step */
 
 	int64_t steps, preemptions, prefix_queries_tokens, prefix_hits_tokens;
+	int64_t external_queries_tokens, external_hits_tokens;
 
 	int64_t drafts, draft_tokens, accepted_tokens, accepted_at[SCHED_MAX_DRAFT];
 
@@ -123,6 +128,11 @@ static enum rc check_knobs(const struct sched *s, int64_t capacity_tokens, struc
 			       "max_num_batched_tokens %d is less than max_model_len %d: without "
 			       "enable_chunked_prefill longer prompts could never run",
 			       s->max_tokens, s->max_model_len);
+	if (s->host_blocks > 0 && !s->prefix_caching)
+		return err_set(e, RC_INPUT,
+			       "num_cpu_blocks %d: without enable_prefix_caching nothing is looked "
+			       "up there",
+			       s->host_blocks);
 	if (s->long_prefill_tokens > s->max_model_len)
 		return err_set(e, RC_INPUT,
 			       "long_prefill_token_threshold %d is more than max_model_len %d",
@@ -143,6 +153,7 @@ static enum rc vllm_open(struct sched **out, const double *values, int32_t eos_t
 		.watermark_blocks = (int32_t)(values[WATERMARK] * num_blocks),
 		.block_size = block_size,
 		.max_draft = (int32_t)values[NUM_SPECULATIVE_TOKENS],
+		.host_blocks = (int32_t)values[NUM_CPU_BLOCKS],
 		.prefix_caching = values[ENABLE_PREFIX_CACHING] != 0,
 		.chunked_prefill = values[ENABLE_CHUNKED_PREFILL] != 0,
 		.reserve_full = values[SCHEDULER_RESERVE_FULL_ISL] != 0,
@@ -160,6 +171,8 @@ static enum rc vllm_open(struct sched **out, const double *values, int32_t eos_t
 	if (check_knobs(&s, capacity_tokens, e) != RC_OK)
 		return RC_INPUT;
 	s.pool = kvpool_new(num_blocks, block_size, s.prefix_caching);
+	if (s.host_blocks > 0)
+		kvpool_offload(s.pool, s.host_blocks);
 	waitq_init(&s.waiting, s.by_priority);
 	*out = xmalloc(sizeof(s));
 	**out = s;
@@ -303,14 +316,17 @@ static void advance_running(struct sched *s, struct step_plan *p, int32_t *budge
 	}
 }
 
-static void begin(struct sched *s, struct genreq *r, int32_t hit)
+/* hit: tokens found in the prefix cache, loaded: behind them, in the host's. */
+static void begin(struct sched *s, struct genreq *r, int32_t hit, int32_t loaded)
 {
 	waitq_remove(&s->waiting, r);
 	reqlist_push_back(&s->running, r);
-	r->slot.computed = hit;
+	r->slot.computed = hit + loaded;
 	if (r->slot.preemptions ==
 	    0) { /* what it finds again of its own says nothing about the workload */
-		r->cached_tokens = hit;
+		r->cached_tokens = hit + loaded;
+		s->external_queries_tokens += s->host_blocks > 0 ? r->n_tokens - hit : 0;
+		s->external_hits_tokens += loaded;
 		s->prefix_queries_tokens += r->n_tokens;
 		s->prefix_hits_tokens += hit;
 	}
@@ -324,17 +340,20 @@ static void admit_waiting(struct sched *s, struct step_plan *p, int32_t *budget)
 
 	while (*budget > 0 && s->running.n < s->max_seqs && (r = waitq_first(&s->waiting))) {
 		int32_t hit = kvpool_lookup(s->pool, r, r->n_tokens - 1);
-		int32_t n = lacks(s, r, hit);
+		int32_t loaded = kvpool_lookup_host(s->pool, r, hit, r->n_tokens - 1);
+		int32_t have = hit + loaded, n = lacks(s, r, have);
 
 		if (n > *budget && !s->chunked_prefill)
 			break;
 		n = min_tokens(n, *budget);
-		if (!kvpool_admit(s->pool, r, hit, with_lookahead(s, hit + n),
+		if (!kvpool_admit(s->pool, r, hit, with_lookahead(s, have + n),
 				  s->reserve_full ? r->n_tokens : 0,
 				  s->running.n ? s->watermark_blocks : 0))
 			break;
-		begin(s, r, hit);
-		schedule(s, p, r, hit, n);
+		begin(s, r, hit, loaded);
+		schedule(s, p, r, have, n);
+		if (loaded > 0)
+			step_plan_load(p, loaded);
 		*budget -= n;
 	}
 }
@@ -491,6 +510,9 @@ static void vllm_stats(const struct sched *s, struct sched_stats *out)
 		.preemptions = s->preemptions,
 		.prefix_queries_tokens = s->prefix_queries_tokens,
 		.prefix_hits_tokens = s->prefix_hits_tokens,
+		.host_blocks = s->host_blocks,
+		.external_queries_tokens = s->external_queries_tokens,
+		.external_hits_tokens = s->external_hits_tokens,
 		.steps = s->steps,
 		.max_draft = s->max_draft,
 		.drafts = s->drafts,

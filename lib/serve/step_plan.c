@@ -44,6 +44,7 @@ static void count(struct step_plan *p, const struct step_item *it, int64_t sign)
 		p->decode_seqs += sign;
 		p->decode_kv_tokens += sign * (it->computed + it->n_tokens);
 	}
+	p->loaded_tokens += sign * it->n_loaded;
 	p->draft_tokens += sign * it->n_draft;
 	p->prefill_attention +=
 		sign * (it->n_draft * (it->computed + it->n_tokens + it->n_draft / 2.0));
@@ -64,7 +65,7 @@ void step_plan_add(struct step_plan *p, struct genreq *r, int32_t computed, int3
 	it->n_tokens = n_tokens;
 	it->emits = computed + n_tokens == r->n_tokens;
 	it->prefill = r->state != GENREQ_DECODE;
-	it->n_draft = it->n_accepted = 0;
+	it->n_draft = it->n_accepted = it->n_loaded = 0;
 	count(p, it, 1);
 }
 
@@ -87,6 +88,16 @@ void step_plan_repeat(struct step_plan *p, int32_t n)
 		p->item[i].computed += n;
 	p->decode_kv_tokens += p->decode_seqs * n;
 	p->id += (uint64_t)n;
+}
+
+void step_plan_load(struct step_plan *p, int32_t n_tokens)
+{
+	struct step_item *it = &p->item[p->n_items - 1];
+
+	DCHECK(n_tokens <= it->computed);
+	count(p, it, -1);
+	it->n_loaded = n_tokens;
+	count(p, it, 1);
 }
 
 static int32_t most_drafted(const struct step_plan *p)

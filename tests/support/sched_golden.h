@@ -144,7 +144,10 @@ static inline const char *describe(const struct policy *policy, const struct sch
 	for (int32_t i = 0; i < p->n_items; i++) {
 		const struct step_item *it = &p->item[i];
 
-		buf_printf(b, "%s@%d+%d", it->req->name, it->computed, it->n_tokens);
+		buf_printf(b, "%s@%d", it->req->name, it->computed);
+		if (it->n_loaded > 0)
+			buf_printf(b, "^%d", it->n_loaded);
+		buf_printf(b, "+%d", it->n_tokens);
 		if (it->n_draft > 0)
 			buf_printf(b, "~%d", it->n_draft);
 		buf_putc(b, ' ');

@@ -291,6 +291,32 @@ static const struct golden goldens[] = {
 		.request = {{5, 9}},
 		.step = {"A@0+5 | - | 98", "A@5+1~1 | - | 98", "A@6+1 | - | 98"},
 	},
+	{
+		/*
+		 * 3 blocks, and 8 in the host's memory. A fills two and names them, B takes all
+		 * three, and A's two go to the host, the second first. C begins like A: its 8
+		 * tokens are read back ("^8") into blocks of its own, and the last is computed.
+		 */
+		.title = "offload: what was evicted comes back from the host",
+		.set = {{"num_gpu_blocks", 4}, {"num_cpu_blocks", 8}},
+		.request = {{9, 1, 8, 0}, {9, 1, 0, 1}, {9, 1, 8, 2, 0, 8}},
+		.step = {"A@0+9 | - | 0", "B@0+9 | - | 0", "C@8^8+1 | - | 0"},
+	},
+	{
+		/* The same with room for one: the last to come there is A's first block. */
+		.title = "offload: the host gives up the least recently used",
+		.set = {{"num_gpu_blocks", 4}, {"num_cpu_blocks", 1}},
+		.request = {{9, 1, 8, 0}, {9, 1, 0, 1}, {9, 1, 8, 2, 0, 4}},
+		.step = {"A@0+9 | - | 0", "B@0+9 | - | 0", "C@4^4+5 | - | 0"},
+	},
+	{
+		/* 4 blocks: B takes A's third, the fourth and A's second. C finds the first where
+		   it was and the second in the host's memory. */
+		.title = "offload: the rest of a prefix",
+		.set = {{"num_gpu_blocks", 5}, {"num_cpu_blocks", 8}},
+		.request = {{9, 1, 8, 0}, {9, 1, 0, 1}, {9, 1, 8, 2, 0, 8}},
+		.step = {"A@0+9 | - | 1", "B@0+9 | - | 1", "C@8^4+1 | - | 1"},
+	},
 };
 
 static void hand_worked_schedules(void **state)
@@ -455,6 +481,7 @@ static void settings_that_contradict_are_refused(void **state)
 		  {"max_model_len", 100}},
 		 "less than max_model_len 100"},
 		{{{"long_prefill_token_threshold", 401}}, "long_prefill_token_threshold 401"},
+		{{{"num_cpu_blocks", 9}, {"enable_prefix_caching", 0}}, "num_cpu_blocks 9"},
 		{{{"num_gpu_blocks", 1 << 24}, {"block_size", 1024}},
 		 "num_gpu_blocks * block_size"},
 	};
@@ -500,27 +527,32 @@ static void crowds_come_to_their_end(void **state)
 	for (uint64_t seed = 0; seed < 60; seed++) {
 		struct rng g;
 		int32_t max_seqs, budget;
+		bool caching;
 
 		rng_init(&g, seed, "crowd", 0);
+		caching = rng_below(&g, 2);
 		max_seqs = 1 + (int32_t)rng_below(&g, 12);
 		budget = max_seqs + (int32_t)rng_below(&g, 60);
 		run_crowd(
 			&(struct crowd){
 				.policy = &vllm,
-				.set =
-					(struct set[]){
-						{"num_gpu_blocks", 27 + (double)rng_below(&g, 40)},
-						{"max_model_len", 100},
-						{"max_num_seqs", max_seqs},
-						{"max_num_batched_tokens", budget},
-						{"enable_prefix_caching", (double)rng_below(&g, 2)},
-						{"scheduler_reserve_full_isl",
-						 (double)rng_below(&g, 2)},
-						{"watermark", rng_below(&g, 2) ? 0.1 : 0},
-						{"scheduling_policy", (double)rng_below(&g, 2)},
-						{"num_speculative_tokens",
-						 rng_below(&g, 2) ? (double)rng_below(&g, 5) : 0},
-						{0}},
+				.set = (struct set[]){{"num_gpu_blocks",
+						       27 + (double)rng_below(&g, 40)},
+						      {"max_model_len", 100},
+						      {"max_num_seqs", max_seqs},
+						      {"max_num_batched_tokens", budget},
+						      {"enable_prefix_caching", caching},
+						      {"num_cpu_blocks",
+						       caching ? (double)rng_below(&g, 60) : 0},
+						      {"scheduler_reserve_full_isl",
+						       (double)rng_below(&g, 2)},
+						      {"watermark", rng_below(&g, 2) ? 0.1 : 0},
+						      {"scheduling_policy",
+						       (double)rng_below(&g, 2)},
+						      {"num_speculative_tokens",
+						       rng_below(&g, 2) ? (double)rng_below(&g, 5)
+									: 0},
+						      {0}},
 				.max_prompt = 90,
 				.max_output = 30,
 				.max_shared = 40,

@@ -266,7 +266,9 @@ static const struct cost affine = {.type = &cost_affine,
 				   .coef = {[AFFINE_STEP] = 8 * PS_PER_MS,
 					    [AFFINE_PREFILL_TOKEN] = 41000123,
 					    [AFFINE_DECODE_SEQ] = 12000777,
-					    [AFFINE_KV_TOKEN] = 30011}};
+					    [AFFINE_KV_TOKEN] = 30011},
+				   .draft = {7000111, 50021},
+				   .load = {900 * 1000003, 2000007}};
 
 /* Two requests by hand: the second one's prompt shares a step with the first one's token. */
 static void test_two_requests_by_hand(void **state)
@@ -326,6 +328,7 @@ static struct crowd *random_crowd(struct rng *r, struct sim_setup *s, int *at_fi
 	bool shared = rng_below(r, 2), cancels = rng_below(r, 3) == 0;
 	int64_t at_ns = 0;
 	int block_size, blocks;
+	bool caching;
 
 	c->n = 1 + (int)rng_below(r, MAX_CROWD);
 	c->seed = rng_u64(r) >> 1;
@@ -354,7 +357,9 @@ static struct crowd *random_crowd(struct rng *r, struct sim_setup *s, int *at_fi
 	set_knob(s, "block_size", block_size);
 	blocks = 240 / block_size * (1 + (int)rng_below(r, 4));
 	set_knob(s, "num_gpu_blocks", 2 + blocks);
-	set_knob(s, "enable_prefix_caching", (double)rng_below(r, 2));
+	caching = rng_below(r, 2);
+	set_knob(s, "enable_prefix_caching", caching);
+	set_knob(s, "num_cpu_blocks", caching && rng_below(r, 2) ? blocks : 0);
 	set_knob(s, "scheduling_policy", (double)(rng_below(r, 4) == 0));
 	set_knob(s, "num_speculative_tokens", rng_below(r, 4) ? 0 : 1 + (double)rng_below(r, 5));
 	return c;
@@ -387,7 +392,7 @@ static void assert_same_rows(const struct crowd *a, const struct crowd *b)
 
 static void test_runs_are_the_same_steps(void **state)
 {
-	int64_t tokens = 0, in_runs = 0, preemptions = 0, hits = 0, cancelled = 0;
+	int64_t tokens = 0, in_runs = 0, preemptions = 0, hits = 0, cancelled = 0, loaded = 0;
 
 	(void)state;
 	for (uint64_t k = 0; k < 600; k++) {
@@ -409,13 +414,14 @@ static void test_runs_are_the_same_steps(void **state)
 		tokens += runs->stats.generation_tokens;
 		preemptions += runs->stats.sched.preemptions;
 		hits += runs->stats.sched.prefix_hits_tokens;
+		loaded += runs->stats.sched.external_hits_tokens;
 		for (int i = 0; i < runs->n; i++)
 			cancelled += runs->row[i].finish == FINISH_NONE;
 		crowd_free(runs);
 		crowd_free(steps);
 	}
 	assert_true(tokens > 100000 && in_runs > tokens / 5 && preemptions > 100 && hits > 1000 &&
-		    cancelled > 100);
+		    cancelled > 100 && loaded > 300);
 }
 
 /* ---- the second opinion ---- */
