@@ -143,6 +143,8 @@ int64_t cost_step_ps(const struct cost *c, const struct step_plan *p)
 		ps = add_product(ps, 1, c->load.latency_ps);
 		ps = add_product(ps, p->loaded_tokens, c->load.token_ps);
 	}
+	if (p->adapters)
+		ps = add_product(ps, __builtin_popcountll(p->adapters), c->adapter_ps);
 	return ps;
 }
 

@@ -12,7 +12,7 @@
  *               of n tokens takes prefill_ms + n * per_token_ms
  *
  * What a formula does not know is added to it: struct cost_links, cost_draft,
- * cost_load.
+ * cost_load, and adapter_ps.
  */
 #ifndef FAKEENGINE_COST_H
 #define FAKEENGINE_COST_H
@@ -68,6 +68,7 @@ struct cost {
 	struct cost_links links;
 	struct cost_draft draft;
 	struct cost_load load;
+	int64_t adapter_ps; /* each LoRA adapter used in a step */
 };
 
 struct cost_type {

@@ -260,6 +260,19 @@ static void explain_offload(struct buf *b, const struct profile *p)
 		   time_text(t, (double)p->cost.load.token_ps / (double)PS_PER_NS));
 }
 
+static void explain_adapters(struct buf *b, const struct profile *p)
+{
+	char t[32];
+
+	if (!p->models || !p->models[1])
+		return;
+	buf_puts(b, "\nLoRA adapters (given), asked for as model:");
+	for (int i = 1; p->models[i]; i++)
+		buf_printf(b, " %s", p->models[i]);
+	buf_printf(b, "\n  %-20s %12s  each that is used in a step (given)\n", "per_adapter",
+		   time_text(t, (double)p->cost.adapter_ps / (double)PS_PER_NS));
+}
+
 static void explain_bound(struct buf *b, const char *what, int64_t given_ps, double bound_ns,
 			  const char *bound)
 {
@@ -458,6 +471,7 @@ bool explain(struct buf *b, const struct profile *p, int32_t prompt, int32_t out
 	explain_links(b, p);
 	explain_speculation(b, p);
 	explain_offload(b, p);
+	explain_adapters(b, p);
 	explain_physics(b, p);
 	explain_memory(b, p);
 	explain_load(b, p, prompt, output);

@@ -329,17 +329,12 @@ static enum rc read_profile(struct profile *p, const struct ynode *root, struct 
 		enum rc (*read)(struct profile *p, const struct ynode *n, struct err *e);
 		bool required;
 	} section[] = {
-		{"model", read_model, true},
-		{"card", read_card, false},
-		{"parallel", read_parallel, false},
-		{"scheduler", read_scheduler, true},
-		{"cost", read_cost, true},
-		{"speculation", read_speculation, false},
-		{"offload", read_offload, false},
-		{"output", read_output, false},
-		{"published", read_published, false},
-		{"wire", read_wire, false},
-		{"faults", read_faults, false},
+		{"model", read_model, true},	    {"card", read_card, false},
+		{"parallel", read_parallel, false}, {"scheduler", read_scheduler, true},
+		{"cost", read_cost, true},	    {"speculation", read_speculation, false},
+		{"offload", read_offload, false},   {"lora", read_lora, false},
+		{"output", read_output, false},	    {"published", read_published, false},
+		{"wire", read_wire, false},	    {"faults", read_faults, false},
 	};
 	const char *others[ARRAY_LEN(section) + 1] = {0};
 	enum rc rc;
@@ -355,6 +350,8 @@ static enum rc read_profile(struct profile *p, const struct ynode *root, struct 
 		else if (section[i].required)
 			rc = ynode_err(root, e, "key \"%s\" is missing", section[i].key);
 	}
+	if (rc == RC_OK && !p->models)
+		p->models = served_names(p, NULL);
 	return rc ? rc : check_features(p, root, e);
 }
 
@@ -428,6 +425,9 @@ void profile_release(struct profile *p)
 	free(p->description);
 	free(p->source);
 	free(p->model.name);
+	for (size_t i = 0; p->models && p->models[i]; i++)
+		free(p->models[i]);
+	free(p->models);
 	free(p->card.name);
 	fault_list_release(&p->faults);
 	*p = (struct profile){0};

@@ -38,6 +38,7 @@ struct profile_published {
 
 struct profile {
 	char *name, *engine, *description, *source;
+	char **models; /* served names, NULL-terminated: model.name, then the adapters */
 	struct profile_model model;
 	struct profile_card card;
 	struct profile_parallel parallel;

@@ -5,8 +5,10 @@
 #include "profile_features.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "base/check.h"
+#include "base/die.h"
 #include "profile_fields.h"
 
 #define MAX_DEGREE 1024
@@ -165,6 +167,58 @@ enum rc read_offload(struct profile *p, const struct ynode *map, struct err *e)
 	return rc;
 }
 
+char **served_names(const struct profile *p, const struct ynode *adapters)
+{
+	size_t n = adapters ? adapters->n : 0;
+	char **names = xcalloc(n + 2, sizeof(char *));
+
+	names[0] = xstrdup(p->model.name);
+	for (size_t i = 0; i < n; i++)
+		names[i + 1] = xstrdup(adapters->child[i]->text);
+	return names;
+}
+
+/* Names that are all different, and not the model's. */
+static enum rc check_adapters(const struct profile *p, const struct ynode *list, struct err *e)
+{
+	const char *name, *other;
+	enum rc rc = RC_OK;
+
+	if (list->kind != YNODE_SEQ || list->n < 1 || list->n > SCHED_MAX_ADAPTERS)
+		return ynode_err(list, e, "want a list of 1 to %d names", SCHED_MAX_ADAPTERS);
+	for (size_t i = 0; rc == RC_OK && i < list->n; i++) {
+		rc = ynode_str(list->child[i], &name, e);
+		if (rc == RC_OK && (*name == '\0' || strcmp(name, p->model.name) == 0))
+			rc = ynode_err(list->child[i], e, "\"%s\" is no name for an adapter", name);
+		for (size_t k = 0; rc == RC_OK && k < i; k++)
+			if (ynode_str(list->child[k], &other, e) == RC_OK &&
+			    strcmp(name, other) == 0)
+				rc = ynode_err(list->child[i], e, "\"%s\" is there twice", name);
+	}
+	return rc;
+}
+
+enum rc read_lora(struct profile *p, const struct ynode *map, struct err *e)
+{
+	static const struct field fields[] = {
+		{"per_adapter", F_PS, false, offsetof(struct cost, adapter_ps), 0, 0},
+		{0},
+	};
+	static const char *const others[] = {"adapters", NULL};
+	const struct ynode *list = ynode_get(map, "adapters");
+	enum rc rc = read_section(fields, others, map, &p->cost, e);
+
+	if (rc == RC_OK)
+		rc = need_knob(p, map, "max_loras", e);
+	if (rc == RC_OK && !list)
+		return ynode_err(map, e, "key \"adapters\" is missing");
+	if (rc == RC_OK)
+		rc = check_adapters(p, list, e);
+	if (rc == RC_OK)
+		p->models = served_names(p, knob_value(p, "max_loras") > 0 ? list : NULL);
+	return rc;
+}
+
 enum rc check_features(const struct profile *p, const struct ynode *root, struct err *e)
 {
 	static const struct {
@@ -172,6 +226,7 @@ enum rc check_features(const struct profile *p, const struct ynode *root, struct
 	} pair[] = {
 		{"num_speculative_tokens", "speculation", "how many of them are right"},
 		{"num_cpu_blocks", "offload", "how fast they are read back"},
+		{"max_loras", "lora", "which adapters there are"},
 	};
 	const struct ynode *scheduler = ynode_get(root, "scheduler");
 

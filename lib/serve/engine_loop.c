@@ -464,6 +464,7 @@ enum rc engine_new(struct engine **out, struct evloop *loop, const struct engine
 	    (g->c.max_queue == 0 || at_start.max_requests < g->c.max_queue))
 		g->c.max_queue = at_start.max_requests;
 	engine_stats_init(&g->stats, g->max_len);
+	g->stats.adapters = c->adapters;
 	*out = g;
 	return RC_OK;
 }

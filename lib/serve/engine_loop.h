@@ -29,7 +29,8 @@ struct engine_config {
 	/* Requests in the engine; beyond it RC_LIMIT. A policy may take fewer (sched.h). 0 = no
 	 * limit but the policy's. */
 	int32_t max_queue;
-	struct truth_log *truth; /* or NULL */
+	struct truth_log *truth;     /* or NULL */
+	const char *const *adapters; /* their names, for engine_stats; or NULL */
 };
 
 /* Called on the loop thread. on_token comes in the order of the step's items, all of a step in one

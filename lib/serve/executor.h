@@ -44,6 +44,7 @@ struct step_plan {
 	int64_t draft_tokens;	  /* V: sum of n_draft */
 	int32_t max_draft;	  /* the most of one item */
 	int64_t loaded_tokens;	  /* L: sum of n_loaded */
+	uint64_t adapters;	  /* a bit for each that is used: number n is bit n - 1 */
 	/* Q: sum of len * (computed + len/2) over prefill chunks, and drafts, which are computed
 	 * like such a chunk */
 	double prefill_attention;

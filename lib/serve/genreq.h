@@ -58,6 +58,7 @@ struct genreq {
 	uint64_t id;	 /* ascending in order of arrival: the tie-break everywhere */
 	char *name;	 /* the client's X-Request-Id or one of ours; owned */
 	int priority;	 /* lower runs first, for policies that care */
+	int32_t adapter; /* LoRA: number of the one it wants, from 1; 0 = the model itself */
 	int32_t *tokens; /* prompt, then output; owned */
 	int32_t n_prompt, n_tokens, cap_tokens;
 	int32_t max_tokens; /* output tokens at most, > 0 */

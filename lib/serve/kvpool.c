@@ -78,6 +78,12 @@ static uint64_t block_name(uint64_t before, const int32_t *t, int32_t n)
 	return h ? h : 1;
 }
 
+/* Before the first block: an adapter's entries are no other's. */
+static uint64_t first_name(const struct genreq *r)
+{
+	return (uint64_t)r->adapter;
+}
+
 /* Continues r's hash chain to n blocks. Tokens only ever follow, so what is there stays right,
  * preempted or not. */
 static void extend_chain(const struct kvpool *p, struct genreq *r, int32_t n)
@@ -92,7 +98,7 @@ static void extend_chain(const struct kvpool *p, struct genreq *r, int32_t n)
 	}
 	for (; s->n_hashes < n; s->n_hashes++)
 		s->hash[s->n_hashes] =
-			block_name(s->n_hashes ? s->hash[s->n_hashes - 1] : 0,
+			block_name(s->n_hashes ? s->hash[s->n_hashes - 1] : first_name(r),
 				   r->tokens + (size_t)s->n_hashes * p->block_size, p->block_size);
 }
 

@@ -17,8 +17,9 @@
 #include "executor.h"
 #include "genreq.h"
 
-#define SCHED_MAX_KNOBS 24
-#define SCHED_MAX_DRAFT 16 /* tokens guessed ahead */
+#define SCHED_MAX_KNOBS	   24
+#define SCHED_MAX_DRAFT	   16 /* tokens guessed ahead */
+#define SCHED_MAX_ADAPTERS 64 /* a bit for each in step_plan.adapters */
 
 enum knob_kind { KNOB_INT, KNOB_BOOL, KNOB_REAL, KNOB_CHOICE };
 
@@ -49,6 +50,10 @@ struct sched_stats {
 	int32_t host_blocks;
 	int64_t external_queries_tokens, external_hits_tokens;
 	int64_t steps;
+
+	/* LoRA; max_loras 0 when no adapters are served. Bits as in step_plan.adapters. */
+	int32_t max_loras;
+	uint64_t running_adapters, waiting_adapters;
 
 	/* Speculation; max_draft 0 when there is none. An item with a draft counts once in drafts;
 	 * accepted_at[k]: the (k+1)-th guess was right. */

@@ -30,6 +30,7 @@ enum {
 	POLICY,
 	NUM_SPECULATIVE_TOKENS,
 	NUM_CPU_BLOCKS,
+	MAX_LORAS,
 };
 
 static const char *const policies[] = {"fcfs", "priority", NULL};
@@ -77,12 +78,14 @@ static const struct knob knobs[] = {
 	[NUM_CPU_BLOCKS] = {"num_cpu_blocks", KNOB_INT, 0, 0, 1 << 24, NULL,
 			    "KV cache blocks in the host's memory, for what the card gives up; 0 = "
 			    "none"},
+	[MAX_LORAS] = {"max_loras", KNOB_INT, 0, 0, SCHED_MAX_ADAPTERS, NULL,
+		       "LoRA adapters in a step at most; 0 = none are served"},
 	{.name = NULL},
 };
 
 struct sched {
 	int32_t max_seqs, max_tokens, max_model_len, long_prefill_tokens, watermark_blocks,
-		block_size, max_draft, host_blocks;
+		block_size, max_draft, host_blocks, max_loras;
 	bool prefix_caching, chunked_prefill, reserve_full, by_priority;
 	int32_t eos_token;
 
@@ -154,6 +157,7 @@ static enum rc vllm_open(struct sched **out, const double *values, int32_t eos_t
 		.block_size = block_size,
 		.max_draft = (int32_t)values[NUM_SPECULATIVE_TOKENS],
 		.host_blocks = (int32_t)values[NUM_CPU_BLOCKS],
+		.max_loras = (int32_t)values[MAX_LORAS],
 		.prefix_caching = values[ENABLE_PREFIX_CACHING] != 0,
 		.chunked_prefill = values[ENABLE_CHUNKED_PREFILL] != 0,
 		.reserve_full = values[SCHEDULER_RESERVE_FULL_ISL] != 0,
@@ -197,6 +201,8 @@ static enum rc vllm_check(const struct sched *s, const struct genreq *r, struct 
 {
 	if (r->n_prompt < 1)
 		return err_set(e, RC_INPUT, "the prompt is empty");
+	if (r->adapter && s->max_loras == 0)
+		return err_set(e, RC_INPUT, "no adapters are served (max_loras is 0)");
 	if (r->n_prompt >= s->max_model_len)
 		return err_set(
 			e, RC_INPUT,
@@ -332,29 +338,54 @@ static void begin(struct sched *s, struct genreq *r, int32_t hit, int32_t loaded
 	}
 }
 
-/* Those who wait, in their order; whoever does not fit holds up all behind him. The last token is
- * computed even if all of them are cached, because its output is what is wanted. */
+/* One adapter more would be too many. */
+static bool lacks_adapter(const struct sched *s, const struct step_plan *p, const struct genreq *r)
+{
+	return r->adapter && !(p->adapters >> (r->adapter - 1) & 1) &&
+	       __builtin_popcountll(p->adapters) >= s->max_loras;
+}
+
+/* False if there is no room for r. The last token is computed even if all of them are cached,
+ * because its output is what is wanted. */
+static bool admit(struct sched *s, struct step_plan *p, struct genreq *r, int32_t *budget)
+{
+	int32_t hit = kvpool_lookup(s->pool, r, r->n_tokens - 1);
+	int32_t loaded = kvpool_lookup_host(s->pool, r, hit, r->n_tokens - 1);
+	int32_t have = hit + loaded, n = lacks(s, r, have);
+
+	if (n > *budget && !s->chunked_prefill)
+		return false;
+	n = min_tokens(n, *budget);
+	if (!kvpool_admit(s->pool, r, hit, with_lookahead(s, have + n),
+			  s->reserve_full ? r->n_tokens : 0,
+			  s->running.n ? s->watermark_blocks : 0))
+		return false;
+	begin(s, r, hit, loaded);
+	schedule(s, p, r, have, n);
+	if (loaded > 0)
+		step_plan_load(p, loaded);
+	*budget -= n;
+	return true;
+}
+
+/* Those who wait, in their order; whoever does not fit holds up all behind him, but for those who
+ * lack an adapter: they are passed over and keep their place. */
 static void admit_waiting(struct sched *s, struct step_plan *p, int32_t *budget)
 {
+	struct reqlist passed_over = {0};
 	struct genreq *r;
 
 	while (*budget > 0 && s->running.n < s->max_seqs && (r = waitq_first(&s->waiting))) {
-		int32_t hit = kvpool_lookup(s->pool, r, r->n_tokens - 1);
-		int32_t loaded = kvpool_lookup_host(s->pool, r, hit, r->n_tokens - 1);
-		int32_t have = hit + loaded, n = lacks(s, r, have);
-
-		if (n > *budget && !s->chunked_prefill)
+		if (lacks_adapter(s, p, r)) {
+			waitq_remove(&s->waiting, r);
+			reqlist_push_back(&passed_over, r);
+		} else if (!admit(s, p, r, budget)) {
 			break;
-		n = min_tokens(n, *budget);
-		if (!kvpool_admit(s->pool, r, hit, with_lookahead(s, have + n),
-				  s->reserve_full ? r->n_tokens : 0,
-				  s->running.n ? s->watermark_blocks : 0))
-			break;
-		begin(s, r, hit, loaded);
-		schedule(s, p, r, have, n);
-		if (loaded > 0)
-			step_plan_load(p, loaded);
-		*budget -= n;
+		}
+	}
+	while ((r = passed_over.tail)) {
+		reqlist_remove(&passed_over, r);
+		waitq_put_back(&s->waiting, r);
 	}
 }
 
@@ -498,6 +529,24 @@ static void vllm_repeat(struct sched *s, struct step_plan *p, int32_t n, const i
 	s->steps += n;
 }
 
+static uint64_t adapters_of(const struct genreq *r)
+{
+	uint64_t bits = 0;
+
+	for (; r; r = r->slot.next)
+		bits |= r->adapter ? UINT64_C(1) << (r->adapter - 1) : 0;
+	return bits;
+}
+
+static uint64_t waiting_adapters(const struct waitq *q)
+{
+	uint64_t bits = adapters_of(q->list.head);
+
+	for (int32_t i = 0; q->by_priority && i < q->n; i++)
+		bits |= q->heap[i]->adapter ? UINT64_C(1) << (q->heap[i]->adapter - 1) : 0;
+	return bits;
+}
+
 static void vllm_stats(const struct sched *s, struct sched_stats *out)
 {
 	*out = (struct sched_stats){
@@ -514,11 +563,16 @@ static void vllm_stats(const struct sched *s, struct sched_stats *out)
 		.external_queries_tokens = s->external_queries_tokens,
 		.external_hits_tokens = s->external_hits_tokens,
 		.steps = s->steps,
+		.max_loras = s->max_loras,
 		.max_draft = s->max_draft,
 		.drafts = s->drafts,
 		.draft_tokens = s->draft_tokens,
 		.accepted_tokens = s->accepted_tokens,
 	};
+	if (s->max_loras > 0) {
+		out->running_adapters = adapters_of(s->running.head);
+		out->waiting_adapters = waiting_adapters(&s->waiting);
+	}
 	memcpy(out->accepted_at, s->accepted_at, sizeof(out->accepted_at));
 }
 

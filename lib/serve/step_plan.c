@@ -50,6 +50,11 @@ static void count(struct step_plan *p, const struct step_item *it, int64_t sign)
 		sign * (it->n_draft * (it->computed + it->n_tokens + it->n_draft / 2.0));
 }
 
+static uint64_t adapter_bit(const struct genreq *r)
+{
+	return r->adapter ? UINT64_C(1) << (r->adapter - 1) : 0;
+}
+
 void step_plan_add(struct step_plan *p, struct genreq *r, int32_t computed, int32_t n_tokens)
 {
 	struct step_item *it;
@@ -66,6 +71,7 @@ void step_plan_add(struct step_plan *p, struct genreq *r, int32_t computed, int3
 	it->emits = computed + n_tokens == r->n_tokens;
 	it->prefill = r->state != GENREQ_DECODE;
 	it->n_draft = it->n_accepted = it->n_loaded = 0;
+	p->adapters |= adapter_bit(r);
 	count(p, it, 1);
 }
 
@@ -110,6 +116,15 @@ static int32_t most_drafted(const struct step_plan *p)
 	return most;
 }
 
+static uint64_t used_adapters(const struct step_plan *p)
+{
+	uint64_t used = 0;
+
+	for (int32_t i = 0; i < p->n_items; i++)
+		used |= adapter_bit(p->item[i].req);
+	return used;
+}
+
 int32_t step_plan_drop(struct step_plan *p, const struct genreq *r)
 {
 	for (int32_t i = 0; i < p->n_items; i++) {
@@ -122,6 +137,8 @@ int32_t step_plan_drop(struct step_plan *p, const struct genreq *r)
 		memmove(&p->item[i], &p->item[i + 1], (size_t)(p->n_items - i) * sizeof(*p->item));
 		if (p->max_draft > 0 && it.n_draft == p->max_draft)
 			p->max_draft = most_drafted(p);
+		if (r->adapter)
+			p->adapters = used_adapters(p);
 		return it.n_tokens + it.n_draft;
 	}
 	return 0;

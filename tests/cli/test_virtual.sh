@@ -101,6 +101,19 @@ expect 1 "grace" loadgen run virtual.yaml --clock virtual --out grace --target s
 [ "$(column grace/requests.csv outcome | sort | uniq -c | awk '{print $1, $2}' | paste -sd,)" = "2 cancelled,3 ok" ] ||
 	fail "grace: $(column grace/requests.csv outcome | sort | uniq -c)"
 
+# LoRA: each request names an adapter as its model, the same one over HTTP.
+scenario "targets: [{name: vLLM, profile: kind-vllm-a100, set: {scheduler.max_loras: 1, lora.adapters: '[sql, chat]', output.ends_after: 5}}]" >lora.yaml
+lora=(loadgen run lora.yaml --set 'load={closed: {concurrency: 2, requests: 8}}' --set 'workload.lora_modules=[sql, chat]')
+expect 0 "lora" "${lora[@]}" --clock virtual --out lora
+expect 0 "lora over HTTP" "${lora[@]}" --out lora_http --progress none
+for c in request_id lora_module outcome; do
+	diff <(column lora/requests.csv $c | sort) <(column lora_http/requests.csv $c | sort) || fail "lora: $c differs"
+done
+[ "$(column lora/requests.csv lora_module | sort -u | paste -sd,)" = 0,1 ] || fail "not both adapters were asked for"
+[ "$(column lora/points.csv ok | sum)" = 8 ] || fail "not all ok"
+expect 1 "another adapter" "${lora[@]}" --clock virtual --out nobody --set 'workload.lora_modules=[nobody]'
+column nobody/requests.csv error | grep -q 'The model `nobody` does not exist' || fail "an adapter that is not there answered"
+
 # A small run, row by row.
 scenario "targets: [{name: vLLM, profile: kind-vllm-a100, set: {cost.jitter_cv: 0, scheduler.max_num_seqs: 2}}]" >golden.yaml
 expect 0 "golden" loadgen run golden.yaml --clock virtual --out golden --set 'load={closed: {concurrency: 3, requests: 8}}'

@@ -29,7 +29,7 @@
 #define STEP_NS	     10000000
 #define MAX_REQUESTS 8
 #define MAX_STEPS    24
-#define MAX_SET	     10
+#define MAX_SET	     16
 #define CROWD	     200
 
 struct set {
@@ -132,6 +132,7 @@ struct golden {
 		int step;	/* comes before this step */
 		int priority;
 		int32_t cached;	 /* what it finds in the prefix cache when it is first admitted */
+		int32_t adapter; /* LoRA; 0 = none */
 	} request[MAX_REQUESTS]; /* A, B, C, ... */
 	const char *step[MAX_STEPS];
 	int32_t preemptions;
@@ -199,6 +200,7 @@ static inline void play(const struct policy *policy, const struct golden *g)
 		r[n] = request((uint64_t)n, g->request[n].prompt, g->request[n].shared,
 			       g->request[n].output);
 		r[n]->priority = g->request[n].priority;
+		r[n]->adapter = g->request[n].adapter;
 	}
 	play_steps(policy, g, s, r, n);
 	stats = stats_of(policy, s);
@@ -397,6 +399,8 @@ struct crowd {
 	int32_t max_len;    /* context: an answer ends there */
 	int32_t max_tokens; /* a step */
 	int32_t max_seqs;   /* at once */
+	int32_t adapters;   /* requests have one of so many, or none ... */
+	int32_t max_loras;  /* ... and a step so many of them at most */
 	bool counts_tokens; /* the policy counts KV tokens and hands out no blocks */
 	bool padded;	    /* its sums count padding, too */
 	bool may_fail;	    /* a request may end with FINISH_ERROR */
@@ -432,6 +436,7 @@ static inline void check_plan(const struct crowd *c, const struct step_plan *p,
 	}
 	assert_true(total <= c->max_tokens);
 	assert_int_equal(drafts, p->draft_tokens);
+	assert_true(__builtin_popcountll(p->adapters) <= c->max_loras);
 	assert_true(c->padded ? prefill <= p->prefill_tokens : prefill == p->prefill_tokens);
 	assert_true(c->padded ? decode <= p->decode_seqs : decode == p->decode_seqs);
 	if (c->check)
@@ -482,6 +487,8 @@ static inline void run_crowd(const struct crowd *c, struct rng *g)
 			       (int32_t)rng_below(g, (uint64_t)c->max_shared),
 			       1 + (int32_t)rng_below(g, (uint64_t)c->max_output));
 		r[i]->priority = (int)rng_below(g, 3);
+		if (c->adapters > 0)
+			r[i]->adapter = (int32_t)rng_below(g, 1 + (uint64_t)c->adapters);
 	}
 	for (int64_t steps = 0; gone < CROWD; steps++) {
 		assert_true(steps < 200000);

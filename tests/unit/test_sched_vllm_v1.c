@@ -317,6 +317,48 @@ static const struct golden goldens[] = {
 		.request = {{9, 1, 8, 0}, {9, 1, 0, 1}, {9, 1, 8, 2, 0, 8}},
 		.step = {"A@0+9 | - | 1", "B@0+9 | - | 1", "C@8^4+1 | - | 1"},
 	},
+	{
+		/*
+		 * One adapter at a time. A has the first. B wants the second and is passed over; C
+		 * wants none and D the first, so they come in. B waits for A's end, though there is
+		 * room for it.
+		 */
+		.title = "LoRA: passing over",
+		.set = {{"max_loras", 1}, {"max_num_seqs", 4}},
+		.request = {{.prompt = 4, .output = 2, .adapter = 1},
+			    {.prompt = 4, .output = 2, .adapter = 2},
+			    {.prompt = 4, .output = 1},
+			    {.prompt = 4, .output = 1, .adapter = 1}},
+		.step = {"A@0+4 C@0+4 D@0+4 | - | 97", "A@4+1 | - | 98", "B@0+4 | - | 99",
+			 "B@4+1 | - | 98"},
+	},
+	{
+		/* Whoever is passed over keeps his place: B before C, D with B, as it has the same.
+		 */
+		.title = "LoRA: the order of those who wait",
+		.set = {{"max_loras", 1}, {"max_num_seqs", 4}},
+		.request = {{.prompt = 4, .output = 1, .adapter = 1},
+			    {.prompt = 4, .output = 1, .adapter = 2},
+			    {.prompt = 4, .output = 1, .adapter = 3},
+			    {.prompt = 4, .output = 1, .adapter = 2}},
+		.step = {"A@0+4 | - | 99", "B@0+4 D@0+4 | - | 98", "C@0+4 | - | 99"},
+	},
+	{
+		/* By priority the least important of those passed over does not overtake. */
+		.title = "LoRA: by priority",
+		.set = {{"max_loras", 1}, {"max_num_seqs", 4}, {"scheduling_policy", 1}},
+		.request = {{.prompt = 4, .output = 1, .priority = 1, .adapter = 1},
+			    {.prompt = 4, .output = 1, .priority = 3, .adapter = 2},
+			    {.prompt = 4, .output = 1, .priority = 2, .adapter = 3}},
+		.step = {"A@0+4 | - | 99", "C@0+4 | - | 99", "B@0+4 | - | 99"},
+	},
+	{
+		/* The same 8 tokens under another adapter are not the same. */
+		.title = "LoRA: prefixes",
+		.set = {{"max_loras", 2}},
+		.request = {{9, 1, 8, 0, 0, 0, 1}, {9, 1, 8, 1, 0, 0, 2}, {9, 1, 8, 2, 0, 8, 1}},
+		.step = {"A@0+9 | - | 97", "B@0+9 | - | 97", "C@8+1 | - | 97"},
+	},
 };
 
 static void hand_worked_schedules(void **state)
@@ -526,11 +568,12 @@ static void crowds_come_to_their_end(void **state)
 	(void)state;
 	for (uint64_t seed = 0; seed < 60; seed++) {
 		struct rng g;
-		int32_t max_seqs, budget;
+		int32_t max_seqs, budget, loras;
 		bool caching;
 
 		rng_init(&g, seed, "crowd", 0);
 		caching = rng_below(&g, 2);
+		loras = (int32_t)rng_below(&g, 4);
 		max_seqs = 1 + (int32_t)rng_below(&g, 12);
 		budget = max_seqs + (int32_t)rng_below(&g, 60);
 		run_crowd(
@@ -549,6 +592,7 @@ static void crowds_come_to_their_end(void **state)
 						      {"watermark", rng_below(&g, 2) ? 0.1 : 0},
 						      {"scheduling_policy",
 						       (double)rng_below(&g, 2)},
+						      {"max_loras", loras},
 						      {"num_speculative_tokens",
 						       rng_below(&g, 2) ? (double)rng_below(&g, 5)
 									: 0},
@@ -558,6 +602,8 @@ static void crowds_come_to_their_end(void **state)
 				.max_shared = 40,
 				.max_len = 100,
 				.max_tokens = budget,
+				.adapters = 2 * loras,
+				.max_loras = loras,
 				.max_seqs = max_seqs},
 			&g);
 	}

@@ -31,6 +31,7 @@ struct row {
 	int64_t arrive_ns, cancel_ns; /* -1 = never */
 	int32_t prompt, shared, max_tokens, eos_after;
 	int priority;
+	int32_t adapter;
 	int64_t *t_ns;
 	int32_t n, cap;
 	int32_t n_tokens; /* ... were made, which with speculation are more than left */
@@ -135,6 +136,7 @@ static struct genreq *make_request(const struct crowd *c, struct row *w)
 	r->seed = c->seed + (uint64_t)id;
 	r->eos_after = w->eos_after;
 	r->priority = w->priority;
+	r->adapter = w->adapter;
 	return r;
 }
 
@@ -268,7 +270,8 @@ static const struct cost affine = {.type = &cost_affine,
 					    [AFFINE_DECODE_SEQ] = 12000777,
 					    [AFFINE_KV_TOKEN] = 30011},
 				   .draft = {7000111, 50021},
-				   .load = {900 * 1000003, 2000007}};
+				   .load = {900 * 1000003, 2000007},
+				   .adapter_ps = 300007001};
 
 /* Two requests by hand: the second one's prompt shares a step with the first one's token. */
 static void test_two_requests_by_hand(void **state)
@@ -327,6 +330,7 @@ static struct crowd *random_crowd(struct rng *r, struct sim_setup *s, int *at_fi
 	struct crowd *c = xcalloc(1, sizeof(*c));
 	bool shared = rng_below(r, 2), cancels = rng_below(r, 3) == 0;
 	int64_t at_ns = 0;
+	int32_t loras;
 	int block_size, blocks;
 	bool caching;
 
@@ -361,6 +365,12 @@ static struct crowd *random_crowd(struct rng *r, struct sim_setup *s, int *at_fi
 	set_knob(s, "enable_prefix_caching", caching);
 	set_knob(s, "num_cpu_blocks", caching && rng_below(r, 2) ? blocks : 0);
 	set_knob(s, "scheduling_policy", (double)(rng_below(r, 4) == 0));
+	loras = rng_below(r, 3) || sched_knob(s->policy, "max_loras") < 0
+			? 0
+			: 1 + (int32_t)rng_below(r, 3);
+	set_knob(s, "max_loras", loras);
+	for (int i = 0; loras > 0 && i < c->n; i++)
+		c->row[i].adapter = (int32_t)rng_below(r, 2 * (uint64_t)loras);
 	set_knob(s, "num_speculative_tokens", rng_below(r, 4) ? 0 : 1 + (double)rng_below(r, 5));
 	return c;
 }
@@ -477,8 +487,11 @@ static void compare_with_engine_loop(const struct sched_type *policy, uint64_t k
 
 	rng_init(&r, 12, "crowds", k);
 	simulated = random_crowd(&r, &s, &at_first);
-	if (!knobs_agree(&s))
+	if (!knobs_agree(&s)) {
 		sched_defaults(s.policy, s.knobs);
+		for (int i = 0; i < simulated->n; i++)
+			simulated->row[i].adapter = 0;
+	}
 	served = same_crowd(simulated);
 	crowd_simulate(simulated, &s, at_first);
 	crowd_engine_loop(served, &s, at_first);
