@@ -51,10 +51,11 @@ static READER(read_output_tokens)
 
 /* ---- prompts ---- */
 
-static enum rc read_list(char ***list, const struct ynode *n, const char *want, struct err *e)
+static enum rc read_list(char ***list, const struct ynode *n, const char *what, const char *example,
+			 struct err *e)
 {
 	if (n->kind != YNODE_SEQ || !n->n)
-		return ynode_err(n, e, "%s", want);
+		return ynode_err(n, e, "want a list of %ss, as in %s", what, example);
 	*list = xcalloc(n->n + 1, sizeof(**list));
 	for (size_t i = 0; i < n->n; i++) {
 		const char *s;
@@ -63,7 +64,7 @@ static enum rc read_list(char ***list, const struct ynode *n, const char *want, 
 		if (rc)
 			return rc;
 		if (!*s)
-			return ynode_err(n->child[i], e, "must not be empty");
+			return ynode_err(n->child[i], e, "got an empty %s", what);
 		(*list)[i] = xstrdup(s);
 	}
 	return RC_OK;
@@ -71,12 +72,12 @@ static enum rc read_list(char ***list, const struct ynode *n, const char *want, 
 
 static READER(read_text)
 {
-	return read_list(out, n, "want a list of prompts, as in [\"Explain a mutex.\"]", e);
+	return read_list(out, n, "prompt", "[\"Explain a mutex.\"]", e);
 }
 
 static READER(read_lora_modules)
 {
-	return read_list(out, n, "want a list of names, as in [sql, chat]", e);
+	return read_list(out, n, "name", "[sql, chat]", e);
 }
 
 static const struct field prefix_fields[] = {
