@@ -82,6 +82,10 @@ static void derived_coefficients(void **state)
 	}
 }
 
+#define FORMULA	    "cost={affine: {step: 1ms, per_prefill_token: 1us, per_decode_seq: 2us}}"
+#define TENSOR(t)   "parallel.tensor=" #t
+#define PIPELINE(s) "parallel.pipeline=" #s
+
 /* On a formula of 1 ms + 1 us a prompt token + 2 us a sequence, what the links add. */
 static void links_by_hand(void **state)
 {
@@ -90,20 +94,20 @@ static void links_by_hand(void **state)
 		int32_t seqs;
 		int64_t prefill, decode, us;
 	} row[] = {
-		{"1", "1", 4, 0, 4, 1008},
+		{TENSOR(1), PIPELINE(1), 4, 0, 4, 1008},
 		/* 20 all-reduces of 5 us; a token 2 x 1/2 x 2000 bytes each: 20 ns x 20. */
-		{"2", "1", 4, 0, 5, 1000 + 10 + 100 + 2},
-		{"2", "1", 2, 99, 1, 1000 + 99 + 2 + 100 + 40},
+		{TENSOR(2), PIPELINE(1), 4, 0, 5, 1000 + 10 + 100 + 2},
+		{TENSOR(2), PIPELINE(1), 2, 99, 1, 1000 + 99 + 2 + 100 + 40},
 		/* 4 cards: 2 x 3/4 x 2000 bytes, 30 ns x 20. */
-		{"4", "1", 4, 0, 5, 1000 + 10 + 100 + 3},
+		{TENSOR(4), PIPELINE(1), 4, 0, 5, 1000 + 10 + 100 + 3},
 		/* Two stages: half of the batch at a time, 2 hops of 5 us, 20 ns a token each. */
-		{"1", "2", 50, 0, 50, 1000 + 50 + 10 + 1},
+		{TENSOR(1), PIPELINE(2), 50, 0, 50, 1000 + 50 + 10 + 1},
 		/* One sequence cannot be in two places. */
-		{"1", "2", 1, 50, 0, 1000 + 50 + 10 + 2},
+		{TENSOR(1), PIPELINE(2), 1, 50, 0, 1000 + 50 + 10 + 2},
 		/* Three parts for four stages; 4 hops. */
-		{"1", "4", 3, 75, 0, 1000 + 25 + 20 + 2},
+		{TENSOR(1), PIPELINE(4), 3, 75, 0, 1000 + 25 + 20 + 2},
 		/* Both: 25 tokens a part, 20 all-reduces of 20 ns and 2 hops of 20 ns a token. */
-		{"2", "2", 50, 0, 50, 1000 + 50 + 110 + 11},
+		{TENSOR(2), PIPELINE(2), 50, 0, 50, 1000 + 50 + 110 + 11},
 	};
 
 	(void)state;
@@ -111,11 +115,7 @@ static void links_by_hand(void **state)
 		const struct step_plan plan = {.n_items = row[i].seqs,
 					       .prefill_tokens = row[i].prefill,
 					       .decode_seqs = row[i].decode};
-		char tensor[32] = "parallel.tensor=", pipeline[32] = "parallel.pipeline=";
-		const char *sets[] = {"cost={affine: {step: 1ms, per_prefill_token: 1us, "
-				      "per_decode_seq: 2us}}",
-				      LINKS, strcat(tensor, row[i].tensor),
-				      strcat(pipeline, row[i].pipeline), NULL};
+		const char *sets[] = {FORMULA, LINKS, row[i].tensor, row[i].pipeline, NULL};
 		struct profile p;
 		int64_t ps;
 

@@ -270,7 +270,7 @@ static const struct cost affine = {.type = &cost_affine,
 					    [AFFINE_DECODE_SEQ] = 12000777,
 					    [AFFINE_KV_TOKEN] = 30011},
 				   .draft = {7000111, 50021},
-				   .load = {900 * 1000003, 2000007},
+				   .load = {900002700, 2000007},
 				   .adapter_ps = 300007001};
 
 /* Two requests by hand: the second one's prompt shares a step with the first one's token. */
