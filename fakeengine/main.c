@@ -57,12 +57,13 @@ static int serve(const struct options *o, const struct profile *p, struct answer
 {
 	struct evloop *loop = evloop_new();
 	struct faults *faults = faults_new(&p->faults, o->seed, loop);
-	const char *const models[] = {p->model.name, NULL};
+	const char *const *models = (const char *const *)p->models;
 	const struct sim_config sim = {
 		.cost = &p->cost,
 		.noise = p->noise,
 		.seed = o->seed,
 		.timers = {loop_timer_set, loop_timer_cancel, loop},
+		.drafter = &p->drafter,
 	};
 	struct serve_config c = {
 		.loop = loop,
@@ -84,6 +85,7 @@ static int serve(const struct options *o, const struct profile *p, struct answer
 				.ingest_ns = p->ingest_ns,
 				.egress_ns = p->egress_ns,
 				.truth = truth,
+				.adapters = models + 1,
 			},
 		.default_max_tokens = (int32_t)p->output.default_max_tokens,
 		.forced_tokens = (int32_t)p->output.forced_tokens,
