@@ -106,7 +106,8 @@ void options_help(struct buf *b)
 		 "usage: fakeengine [--profile NAME|FILE] [options]   serve an OpenAI-compatible "
 		 "API\n"
 		 "       fakeengine profiles                          what there is to play\n"
-		 "       fakeengine explain NAME|FILE                 a profile in words",
+		 "       fakeengine explain NAME|FILE                 a profile in words\n"
+		 "       fakeengine fit RESULTS|FILE... -o FILE       a profile from a measured run",
 		 specs,
 		 "Examples:\n"
 		 "  fakeengine --port 8000 --engine-name vLLM --prefill-ms 80 --per-token-ms 4 "
