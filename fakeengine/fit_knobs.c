@@ -15,9 +15,10 @@
 #define MET_ABOVE   1.05 /* a replay without bounds holds so much more than the run: it was bound */
 #define GAIN_NEEDED 0.95 /* of the objective, for the second bound to be taken beside the first */
 #define GRID	    9
-#define LEVELS	    4	 /* of ever finer grids */
-#define AROUND	    0.12 /* where a found value is looked for again, and how wide its interval may be \
-			  */
+#define LEVELS	    4 /* of ever finer grids */
+#define AROUND                                                                                     \
+	0.12 /* where a found value is looked for again, and how wide its interval may be          \
+	      */
 #define NEAR_VALUES 17
 
 static const char *const names[FIT_N_BOUNDS][9] = {
@@ -112,7 +113,7 @@ static double search_one(struct fit_model *m, int param, double low, double high
 
 /* ---- both ---- */
 
-static void open_wide(const struct fit_knobs *k, struct fit_model *m, enum fit_bound b)
+void fit_knobs_open_wide(const struct fit_knobs *k, struct fit_model *m, enum fit_bound b)
 {
 	if (k->param[b] >= 0)
 		fit_param_set(m, k->param[b],
@@ -135,7 +136,7 @@ static void search_from_nothing(struct fit_knobs *k, struct fit_model *m,
 	int first, second;
 
 	for (int b = 0; b < FIT_N_BOUNDS; b++)
-		open_wide(k, m, b);
+		fit_knobs_open_wide(k, m, b);
 	free = unbound(m);
 	if (held(k, FIT_SEQS, free) <= MET_ABOVE * held(k, FIT_SEQS, k->measured) + 1)
 		return;
@@ -144,7 +145,7 @@ static void search_from_nothing(struct fit_knobs *k, struct fit_model *m,
 			continue;
 		value[b] = search_one(m, k->param[b], 0.7 * held(k, b, k->measured),
 				      1.2 * held(k, b, free) + 2, &objective[b]);
-		open_wide(k, m, b);
+		fit_knobs_open_wide(k, m, b);
 		if (p)
 			p->say(p->arg, m->param[k->param[b]].key, objective[b], m->replays);
 	}
@@ -160,7 +161,7 @@ static void search_from_nothing(struct fit_knobs *k, struct fit_model *m,
 		   1.2 * held(k, second, free) + 2, &both);
 	k->met[second] = both < GAIN_NEEDED * objective[first];
 	if (!k->met[second])
-		open_wide(k, m, second);
+		fit_knobs_open_wide(k, m, second);
 }
 
 void fit_knobs_search(struct fit_knobs *k, struct fit_model *m, bool again,

@@ -27,6 +27,9 @@ struct fit_knobs {
 void fit_knobs_open(struct fit_knobs *k, struct fit_model *m,
 		    bool (*given)(void *arg, const char *key), void *arg);
 
+/* No bound, as far as the run goes. */
+void fit_knobs_open_wide(const struct fit_knobs *k, struct fit_model *m, enum fit_bound b);
+
 /* Searches what the run came up against, the costs being what they are: from nothing, or (again)
  * near where it was found before. What the run never met goes back to the policy's default, or as
  * high as the run shows that it must be. */

@@ -13,10 +13,11 @@
 #include "base/die.h"
 #include "lsq.h"
 
-#define KEPT		0.75 /* of the equations, for the second look */
-#define MAX_EQUATIONS	200000
-#define SAME_STEP_SHARE 0.3 /* tokens closer than this share of a stream's shortest gap: one step  \
-			     */
+#define KEPT	      0.75 /* of the equations, for the second look */
+#define MAX_EQUATIONS 200000
+#define SAME_STEP_SHARE                                                                            \
+	0.3 /* tokens closer than this share of a stream's shortest gap: one step                  \
+	     */
 #define ALONE_NEEDED 4
 
 struct equation {
@@ -297,6 +298,11 @@ bool fit_linear(const struct fit_rows *r, bool attention, struct fit_linear *out
 	}
 	if (q.n == 0)
 		return false;
+	for (size_t i = 0; i < q.n; i++) {
+		out->mean_ns += q.item[i].ns / (double)q.n;
+		for (int k = 0; k < N_LINEAR; k++)
+			out->mean_of[k] += q.item[i].of[k] / (double)q.n;
+	}
 	solve(&q, q.n, attention, out->coef_ns);
 	qsort(q.item, q.n, sizeof(*q.item), by_error);
 	kept = (size_t)(KEPT * (double)q.n) + 1;

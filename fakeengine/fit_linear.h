@@ -30,6 +30,7 @@ enum { LINEAR_STEP, LINEAR_PREFILL, LINEAR_DECODE, LINEAR_KV, LINEAR_ATTENTION, 
 
 struct fit_linear {
 	double coef_ns[N_LINEAR];
+	double mean_of[N_LINEAR], mean_ns; /* of all equations: what coef_ns is multiplied with */
 	double ingest_ns;
 	size_t equations;  /* for coef_ns */
 	bool by_step;	   /* token times were there */
