@@ -51,7 +51,8 @@ void fit_knobs_open(struct fit_knobs *k, struct fit_model *m,
 	const struct profile *p = m->profile;
 
 	*k = (struct fit_knobs){.param = {-1, -1}, .unit_tokens = 1};
-	k->measured = fit_rows_peak(m->rows, NULL);
+	k->measured = fit_rows_peak(m->rows, NULL, true);
+	k->all = fit_rows_peak(m->rows, NULL, false);
 	for (size_t i = 0; i < ARRAY_LEN(unit_names); i++) {
 		int unit = sched_knob(p->policy, unit_names[i]);
 
@@ -72,8 +73,7 @@ void fit_knobs_open(struct fit_knobs *k, struct fit_model *m,
 		if (is_given)
 			continue;
 		k->param[b] = fit_model_add_knob(m, knob);
-		fit_param_set(m, k->param[b],
-			      fmax(k->normal[b], WIDE * held(k, b, k->measured) + WIDE));
+		fit_param_set(m, k->param[b], fmax(k->normal[b], WIDE * held(k, b, k->all) + WIDE));
 	}
 }
 
@@ -116,29 +116,23 @@ static double search_one(struct fit_model *m, int param, double low, double high
 void fit_knobs_open_wide(const struct fit_knobs *k, struct fit_model *m, enum fit_bound b)
 {
 	if (k->param[b] >= 0)
-		fit_param_set(m, k->param[b],
-			      fmax(k->normal[b], WIDE * held(k, b, k->measured) + WIDE));
-}
-
-/* Where nothing bounds it the replay holds so much. */
-static struct fit_peak unbound(struct fit_model *m)
-{
-	if (!isfinite(fit_model_objective(m)))
-		return (struct fit_peak){0, 0};
-	return fit_rows_peak(m->rows, m->replayed.times);
+		fit_param_set(m, k->param[b], fmax(k->normal[b], WIDE * held(k, b, k->all) + WIDE));
 }
 
 static void search_from_nothing(struct fit_knobs *k, struct fit_model *m,
 				const struct fit_progress *p)
 {
 	double value[FIT_N_BOUNDS] = {0}, objective[FIT_N_BOUNDS] = {HUGE_VAL, HUGE_VAL}, both;
-	struct fit_peak free;
+	struct fit_peak free, scored;
 	int first, second;
 
 	for (int b = 0; b < FIT_N_BOUNDS; b++)
 		fit_knobs_open_wide(k, m, b);
-	free = unbound(m);
-	if (held(k, FIT_SEQS, free) <= MET_ABOVE * held(k, FIT_SEQS, k->measured) + 1)
+	if (!isfinite(fit_model_objective(m)))
+		return;
+	free = fit_rows_peak(m->rows, m->replayed.times, false);
+	scored = fit_rows_peak(m->rows, m->replayed.times, true);
+	if (held(k, FIT_SEQS, scored) <= MET_ABOVE * held(k, FIT_SEQS, k->measured) + 1)
 		return;
 	for (int b = 0; b < FIT_N_BOUNDS; b++) {
 		if (k->param[b] < 0)
@@ -198,7 +192,8 @@ static void enter(struct contest *c, const struct fit_model *m, double value, ui
 
 		fit_resample(m->rows, seed, b, times);
 		for (size_t k = 0; k < FIT_N_METRICS * m->rows->n; k++)
-			sum += times[k / FIT_N_METRICS] * fabs(m->score.error[k]);
+			sum += times[k / FIT_N_METRICS] * m->score.weight[k / FIT_N_METRICS] *
+			       fabs(m->score.error[k]);
 		if (sum < c->least[b]) {
 			c->least[b] = sum;
 			c->value[b] = value;
@@ -254,7 +249,7 @@ void fit_knobs_intervals(struct fit_knobs *k, struct fit_model *m, uint64_t seed
 		if (!k->met[b]) {
 			f->verdict = FIT_NOT_IDENTIFIABLE;
 			fit_param_set(m, k->param[b],
-				      fmax(k->normal[b], ceil(WIDE * held(k, b, k->measured))));
+				      fmax(k->normal[b], ceil(WIDE * held(k, b, k->all))));
 			continue;
 		}
 		at = fit_param_get(m, k->param[b]);

@@ -15,11 +15,11 @@
 enum fit_bound { FIT_SEQS, FIT_MEMORY, FIT_N_BOUNDS };
 
 struct fit_knobs {
-	int param[FIT_N_BOUNDS];     /* of the model; -1: the policy has none, or it is given */
-	double unit_tokens;	     /* of FIT_MEMORY: what one of it holds */
-	double normal[FIT_N_BOUNDS]; /* what the policy has by default */
-	struct fit_peak measured;
-	bool met[FIT_N_BOUNDS]; /* the run came up against it */
+	int param[FIT_N_BOUNDS];       /* of the model; -1: the policy has none, or it is given */
+	double unit_tokens;	       /* of FIT_MEMORY: what one of it holds */
+	double normal[FIT_N_BOUNDS];   /* what the policy has by default */
+	struct fit_peak measured, all; /* of the scored rows; of all */
+	bool met[FIT_N_BOUNDS];	       /* the run came up against it */
 };
 
 /* Finds the knobs, adds them to m, and opens them wide. given: by name, "scheduler.max_num_seqs".

@@ -105,9 +105,10 @@ static void take_slope(struct fit_model *m, struct slope *s)
 	}
 }
 
-/* The change, in units of step[], that makes the sum of times[row] * |error| least if the slope
- * holds. times NULL: each once. */
-static void solve_slope(const struct slope *s, const int32_t *times, double *change)
+/* The change, in units of step[], that makes the sum of weight[row] * times[row] * |error| least if
+ * the slope holds. times NULL: each once. */
+static void solve_slope(const struct slope *s, const double *weight, const int32_t *times,
+			double *change)
 {
 	double least[LSQ_MAX], near = fmax(LEAST_ERROR * s->objective, 1e-9);
 
@@ -120,7 +121,8 @@ static void solve_slope(const struct slope *s, const int32_t *times, double *cha
 
 		for (size_t k = 0; k < s->n_errors; k++) {
 			const double *by = s->by + k * (size_t)s->n;
-			double left = s->error[k], n = times ? times[k / FIT_N_METRICS] : 1;
+			size_t row = k / FIT_N_METRICS;
+			double left = s->error[k], n = weight[row] * (times ? times[row] : 1);
 
 			if (n == 0)
 				continue;
@@ -174,7 +176,7 @@ double fit_polish(struct fit_model *m, int rounds)
 
 		take_slope(m, &s);
 		before = s.objective;
-		solve_slope(&s, NULL, change);
+		solve_slope(&s, m->score.weight, NULL, change);
 		better = s.n > 0 && walk(m, &s, change, &objective) && objective < 0.995 * before;
 		slope_release(&s);
 	}
@@ -295,10 +297,10 @@ void fit_intervals(struct fit_model *m, uint64_t seed, double least)
 
 	take_slope(m, &s);
 	drawn = xcalloc((size_t)s.n + 1, sizeof(*drawn));
-	solve_slope(&s, NULL, best);
+	solve_slope(&s, m->score.weight, NULL, best);
 	for (uint64_t b = 0; b < FIT_RESAMPLES; b++) {
 		fit_resample(m->rows, seed, b, times);
-		solve_slope(&s, times, change);
+		solve_slope(&s, m->score.weight, times, change);
 		for (int i = 0; i < s.n; i++)
 			drawn[i][b] = (change[i] - best[i]) * s.step[i];
 	}

@@ -112,7 +112,14 @@ static void on_done(struct genreq *r, int64_t t_ns)
 	struct visitor *v = r->owner;
 	struct replay *p = v->replay;
 
+	const struct fit_row *w = &p->rows->row[v->at];
+
 	p->end_ns = t_ns;
+	if (w->next >= 0 && p->run->concurrency == 0) {
+		evloop_timer(p->loop, &p->visitor[(size_t)w->next - p->run->from].arrival,
+			     t_ns + w->pause_ns);
+		return;
+	}
 	if (p->run->concurrency == 0 || p->next == p->run->to)
 		return;
 	submit(&p->visitor[p->next++ - p->run->from]);
@@ -129,14 +136,14 @@ static void come_in(struct replay *p)
 
 		*v = (struct visitor){.replay = p, .arrival.fn = on_arrival, .at = i};
 		p->times[i] = (struct fit_times){0, -1, -1};
-		if (p->run->concurrency == 0)
+		if (p->run->concurrency == 0 && !p->rows->row[i].waits)
 			evloop_timer(p->loop, &v->arrival, p->rows->row[i].arrival_ns);
 	}
 	p->next = p->run->from;
 	for (int32_t i = 0; i < p->run->concurrency && p->next < p->run->to; i++) {
 		struct visitor *v = &p->visitor[p->next++ - p->run->from];
 
-		evloop_timer(p->loop, &v->arrival, 0);
+		evloop_timer(p->loop, &v->arrival, p->rows->row[v->at].arrival_ns);
 	}
 }
 

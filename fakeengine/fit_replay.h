@@ -2,9 +2,9 @@
  * The same requests once more, through a profile in virtual time: what the profile says of a
  * measured run. Prompts are taken to share nothing, answers to be as long as they were.
  *
- * Where arrivals are recorded, requests come when they came, also those of a closed loop: an engine
- * that is a little too slow then does not change what it is asked. Where they are not, the closed
- * loop is played: a client sends its next request when an answer has ended.
+ * Requests come when they came; in a closed loop, so long after the client's last answer as they
+ * did (fit_rows.h). Where nobody recorded arrivals, a closed loop is played: who has been answered
+ * sends the next row at once.
  */
 #ifndef FAKEENGINE_FIT_REPLAY_H
 #define FAKEENGINE_FIT_REPLAY_H

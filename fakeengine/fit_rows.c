@@ -12,6 +12,11 @@
 
 #define MOST_LEFT_OUT 0.2
 
+/* A closed loop: so many turns at least, so large a share of them no later than that. */
+#define LEAST_TURNS   4
+#define MOST_PAUSE_NS INT64_C(50000000)
+#define SHARE_IN_TURN 0.95
+
 static const char *const reasons[N_LEFT] = {
 	[LEFT_FAILED] = "failed or cancelled",
 	[LEFT_MISSING] = "without a time or a count",
@@ -54,6 +59,7 @@ void fit_rows_add(struct fit_rows *r, struct fit_row row, const char *where)
 		r->row = xreallocarray(r->row, r->cap, sizeof(*r->row));
 	}
 	row.run = r->n_runs - 1;
+	row.next = -1;
 	r->row[r->n++] = row;
 	r->run[row.run].to = r->n;
 }
@@ -89,6 +95,59 @@ static void sort_run(struct fit_rows *r, const struct fit_run *run)
 	}
 }
 
+/* ---- closed loops ---- */
+
+static int by_end(const void *a, const void *b)
+{
+	const struct fit_row *x = *(const struct fit_row *const *)a;
+	const struct fit_row *y = *(const struct fit_row *const *)b;
+
+	if (x->last_ns != y->last_ns)
+		return x->last_ns < y->last_ns ? -1 : 1;
+	return (x > y) - (x < y);
+}
+
+/* The (j + C)-th request comes soon after the j-th end, C those that came before the first end. */
+static bool is_closed_loop(struct fit_row *const *ended, const struct fit_row *row, size_t n,
+			   size_t clients)
+{
+	size_t soon = 0;
+
+	if (n < clients + LEAST_TURNS)
+		return false;
+	for (size_t j = 0; j + clients < n; j++) {
+		int64_t pause_ns = row[j + clients].arrival_ns - ended[j]->last_ns;
+
+		soon += pause_ns >= 0 && pause_ns <= MOST_PAUSE_NS;
+	}
+	return (double)soon >= SHARE_IN_TURN * (double)(n - clients);
+}
+
+static void find_closed_loop(struct fit_rows *r, const struct fit_run *run)
+{
+	struct fit_row *row = r->row + run->from, **ended;
+	size_t n = run->to - run->from, clients = 0;
+
+	if (run->concurrency > 0 || n == 0)
+		return;
+	ended = xcalloc(n, sizeof(struct fit_row *));
+	for (size_t i = 0; i < n; i++)
+		ended[i] = &row[i];
+	qsort(ended, n, sizeof(struct fit_row *), by_end);
+	while (clients < n && row[clients].arrival_ns < ended[0]->last_ns)
+		clients++;
+	if (is_closed_loop(ended, row, n, clients)) {
+		for (size_t j = 0; j + clients < n; j++) {
+			int64_t pause_ns = row[j + clients].arrival_ns - ended[j]->last_ns;
+
+			ended[j]->next = (int64_t)(run->from + j + clients);
+			ended[j]->pause_ns = pause_ns > 0 ? pause_ns : 0;
+			row[j + clients].waits = true;
+		}
+	}
+	free(ended);
+}
+
 size_t fit_rows_left_out(const struct fit_rows *r)
 {
 	size_t n = 0;
@@ -114,6 +173,7 @@ enum rc fit_rows_finish(struct fit_rows *r, struct err *e)
 		r->run[n_runs] = r->run[i];
 		for (size_t k = r->run[i].from; k < r->run[i].to; k++)
 			r->row[k].run = n_runs;
+		find_closed_loop(r, &r->run[n_runs]);
 		n_runs++;
 	}
 	r->n_runs = n_runs;
@@ -183,7 +243,7 @@ static int by_time(const void *a, const void *b)
 
 /* The edges of a run's rows; how many there are. */
 static size_t edges_of(const struct fit_rows *r, const struct fit_run *run,
-		       const struct fit_times *times, struct edge *edge)
+		       const struct fit_times *times, bool scored_only, struct edge *edge)
 {
 	size_t n = 0;
 
@@ -192,10 +252,10 @@ static size_t edges_of(const struct fit_rows *r, const struct fit_run *run,
 		int64_t held = w->prompt_tokens + w->output_tokens / 2;
 		struct fit_times t = {0, w->first_ns, w->last_ns};
 
+		if ((scored_only && !w->scored) || (!times && run->concurrency > 0))
+			continue;
 		if (times)
 			t = times[i];
-		else if (!w->scored || run->concurrency > 0)
-			continue;
 		edge[n++] = (struct edge){t.first_ns, 1, held};
 		edge[n++] = (struct edge){t.last_ns, -1, -held};
 	}
@@ -203,13 +263,14 @@ static size_t edges_of(const struct fit_rows *r, const struct fit_run *run,
 	return n;
 }
 
-struct fit_peak fit_rows_peak(const struct fit_rows *r, const struct fit_times *times)
+struct fit_peak fit_rows_peak(const struct fit_rows *r, const struct fit_times *times,
+			      bool scored_only)
 {
 	struct edge *edge = xcalloc(2 * r->n + 1, sizeof(*edge));
 	struct fit_peak peak = {0, 0};
 
 	for (int k = 0; k < r->n_runs; k++) {
-		size_t n = edges_of(r, &r->run[k], times, edge);
+		size_t n = edges_of(r, &r->run[k], times, scored_only, edge);
 		int32_t requests = 0;
 		int64_t tokens = 0;
 

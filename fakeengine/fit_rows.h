@@ -3,6 +3,11 @@
  * was, and when its first and last token (or each token) arrived. Plain data; times are ns since
  * the run's own zero.
  *
+ * A closed loop is recognised by its times: one request comes soon after each that ends. There the
+ * moment at which a request comes is the engine's own doing, and always just after a step has
+ * ended; so it is kept as "so long after that one", not as a time. Else TTFT, which is mostly the
+ * rest of a step, would be that of somebody who comes at random.
+ *
  * A run is a time in which one engine served, idle at its beginning: a point of loadgen, a file of
  * another tool. Rows of one run stand together, in order of arrival.
  */
@@ -27,7 +32,11 @@ struct fit_row {
 	int64_t first_ns, last_ns;
 	int32_t prompt_tokens, output_tokens; /* >= 1 */
 	int run;
-	bool scored;		 /* it counts; else it is only part of the load */
+	bool scored; /* it counts; else it is only part of the load */
+	/* In a closed loop: the row (of all) that its client sent next, so long after this one's
+	 * last token; -1 = none. waits: it is somebody's next. */
+	int64_t next, pause_ns;
+	bool waits;
 	struct fit_event *event; /* owned; or NULL: not recorded */
 	int32_t n_events;
 };
@@ -71,8 +80,8 @@ void fit_rows_begin(struct fit_rows *r, const char *name, int32_t concurrency);
 void fit_rows_add(struct fit_rows *r, struct fit_row row, const char *where);
 void fit_rows_leave_out(struct fit_rows *r, enum fit_reason why, const char *where);
 
-/* All runs are there: sorts the rows of each by arrival, drops empty runs. RC_INPUT when there are
- * no rows, or more than a fifth was left out. */
+/* All runs are there: sorts the rows of each by arrival, finds closed loops, drops empty runs.
+ * RC_INPUT when there are no rows, or more than a fifth was left out. */
 enum rc fit_rows_finish(struct fit_rows *r, struct err *e);
 void fit_rows_release(struct fit_rows *r);
 
@@ -90,11 +99,12 @@ struct fit_times {
 
 /* The most requests that were at once between their first and last token, and the most tokens that
  * these held, each its prompt and half its answer. times: one a row, or NULL for the measured ones
- * (then of scored rows in runs with recorded arrivals). */
+ * (then of runs with recorded arrivals). */
 struct fit_peak {
 	int32_t requests;
 	int64_t tokens;
 };
-struct fit_peak fit_rows_peak(const struct fit_rows *r, const struct fit_times *times);
+struct fit_peak fit_rows_peak(const struct fit_rows *r, const struct fit_times *times,
+			      bool scored_only);
 
 #endif

@@ -46,10 +46,14 @@ void fit_score_init(struct fit_score *s, const struct fit_rows *rows)
 	*s = (struct fit_score){.rows = rows, .ttft_floor_ns = TTFT_FLOOR_NS};
 	s->error = xcalloc(FIT_N_METRICS * rows->n + 1, sizeof(*s->error));
 	s->scratch = xcalloc(3 * rows->n + 1, sizeof(*s->scratch));
+	s->weight = xcalloc(rows->n + 1, sizeof(*s->weight));
 	for (size_t i = 0; i < rows->n; i++) {
+		const struct fit_run *run = &rows->run[rows->row[i].run];
+
 		if (!rows->row[i].scored)
 			continue;
-		s->n_terms += rows->row[i].output_tokens > 1 ? 3 : 2;
+		s->weight[i] = (double)rows->n / rows->n_runs / (double)(run->to - run->from);
+		s->sum_of_weights += s->weight[i] * (rows->row[i].output_tokens > 1 ? 3 : 2);
 		s->scratch[n++] = fit_metric_ns(rows, NULL, i, FIT_TTFT);
 	}
 	qsort(s->scratch, n, sizeof(*s->scratch), by_value);
@@ -60,6 +64,7 @@ void fit_score_init(struct fit_score *s, const struct fit_rows *rows)
 void fit_score_release(struct fit_score *s)
 {
 	free(s->error);
+	free(s->weight);
 	free(s->scratch);
 	*s = (struct fit_score){0};
 }
@@ -131,6 +136,6 @@ double fit_score_take(struct fit_score *s, const struct fit_times *times)
 		}
 	}
 	for (size_t i = 0; i < FIT_N_METRICS * r->n; i++)
-		sum += fabs(s->error[i]);
-	return s->n_terms ? sum / (double)s->n_terms : 0;
+		sum += s->weight[i / FIT_N_METRICS] * fabs(s->error[i]);
+	return s->sum_of_weights > 0 ? sum / s->sum_of_weights : 0;
 }

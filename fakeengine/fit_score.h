@@ -20,7 +20,8 @@ struct fit_score {
 	double ttft_floor_ns;
 	double *error; /* FIT_N_METRICS a row: (simulated - measured) / measured; 0 where not scored
 			*/
-	size_t n_terms;
+	double *weight;	       /* one a row: every run counts alike, however many its requests */
+	double sum_of_weights; /* over all terms */
 	double *scratch;
 };
 
