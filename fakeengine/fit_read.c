@@ -167,6 +167,8 @@ static const struct mapping mappings[] = {
 	  [LAST] = {"last_token", S},
 	  [TTFT] = {"ttft", S},
 	  [LATENCY] = {"latency", S},
+	  [SUCCESS] = {"success", ONE},
+	  [FAILURE] = {"error", ONE},
 	  [RUN] = {"run", ONE}}},
 };
 

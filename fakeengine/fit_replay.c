@@ -19,7 +19,7 @@ struct replay;
 
 struct visitor {
 	struct replay *replay;
-	struct timer arrival;
+	struct timer arrival, taken_in;
 	size_t at; /* row */
 };
 
@@ -31,6 +31,7 @@ struct replay {
 	struct fit_times *times; /* of all rows */
 	struct visitor *visitor; /* of the run's */
 	size_t next;		 /* row that the next free client sends */
+	int64_t front_end_free_ns;
 	int64_t end_ns;
 	int32_t *prompt; /* scratch */
 	enum rc rc;
@@ -76,7 +77,6 @@ static void submit(struct visitor *v)
 
 	if (p->rc)
 		return;
-	p->times[v->at].arrival_ns = evloop_now_ns(p->loop);
 	r = make_request(v);
 	rc = sim_submit(p->sim, r, p->e);
 	if (rc) {
@@ -91,10 +91,31 @@ static void submit(struct visitor *v)
 	}
 }
 
+static void on_taken_in(struct timer *t, int64_t now_ns)
+{
+	(void)now_ns;
+	submit(CONTAINER(t, struct visitor, taken_in));
+}
+
+static void come(struct visitor *v)
+{
+	struct replay *p = v->replay;
+	int64_t now_ns = evloop_now_ns(p->loop), at_ns = p->front_end_free_ns;
+
+	p->times[v->at].arrival_ns = now_ns;
+	if (p->rows->front_end_ns == 0) {
+		submit(v);
+		return;
+	}
+	at_ns = (at_ns > now_ns ? at_ns : now_ns) + p->rows->front_end_ns;
+	p->front_end_free_ns = at_ns;
+	evloop_timer(p->loop, &v->taken_in, at_ns);
+}
+
 static void on_arrival(struct timer *t, int64_t now_ns)
 {
 	(void)now_ns;
-	submit(CONTAINER(t, struct visitor, arrival));
+	come(CONTAINER(t, struct visitor, arrival));
 }
 
 static void on_tokens(struct genreq *r, const int64_t *t_ns, int32_t n)
@@ -122,7 +143,7 @@ static void on_done(struct genreq *r, int64_t t_ns)
 	}
 	if (p->run->concurrency == 0 || p->next == p->run->to)
 		return;
-	submit(&p->visitor[p->next++ - p->run->from]);
+	come(&p->visitor[p->next++ - p->run->from]);
 }
 
 static const struct sim_sink sink = {on_tokens, on_done};
@@ -134,12 +155,15 @@ static void come_in(struct replay *p)
 	for (size_t i = p->run->from; i < p->run->to; i++) {
 		struct visitor *v = &p->visitor[i - p->run->from];
 
-		*v = (struct visitor){.replay = p, .arrival.fn = on_arrival, .at = i};
+		*v = (struct visitor){.replay = p, .at = i};
+		v->arrival.fn = on_arrival;
+		v->taken_in.fn = on_taken_in;
 		p->times[i] = (struct fit_times){0, -1, -1};
 		if (p->run->concurrency == 0 && !p->rows->row[i].waits)
 			evloop_timer(p->loop, &v->arrival, p->rows->row[i].arrival_ns);
 	}
 	p->next = p->run->from;
+	p->front_end_free_ns = 0;
 	for (int32_t i = 0; i < p->run->concurrency && p->next < p->run->to; i++) {
 		struct visitor *v = &p->visitor[p->next++ - p->run->from];
 

@@ -70,6 +70,9 @@ struct fit_rows {
 	size_t n, cap;
 	struct fit_run *run;
 	int n_runs;
+	/* The measured server's front end takes in one request at a time, each for so long, before
+	 * its engine hears of it; 0: it takes in all at once. */
+	int64_t front_end_ns;
 	struct fit_left_out left_out[N_LEFT];
 };
 
