@@ -121,6 +121,11 @@ static void keep_better(struct place *best, struct fit_model *m, double objectiv
 	go_back(best, m);
 }
 
+static bool may_move(const struct fit_model *m, const char *key)
+{
+	return m->param[fit_param_find(m, key)].verdict != FIT_GIVEN;
+}
+
 static void try_attention(struct fit_model *m, struct place *best)
 {
 	double token = fit_param_get(m, fit_param_find(m, PREFILL));
@@ -259,10 +264,12 @@ static void fit_terms(struct fit_result *r, const struct fit_options *o)
 	struct place best;
 
 	remember(&best, m, r->objective);
-	try_attention(m, &best);
+	if (may_move(m, ATTENTION))
+		try_attention(m, &best);
 	r->objective = best.objective;
 	say(o, r, "with the attention term");
-	try_knee(m, &best);
+	if (may_move(m, OVER_KNEE))
+		try_knee(m, &best);
 	r->objective = best.objective;
 	say(o, r, "with a knee");
 }

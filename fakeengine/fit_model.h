@@ -30,6 +30,7 @@ struct fit_param {
 	enum fit_kind kind;
 	int index;
 	bool is_free; /* is being fitted now */
+	double rough; /* so far away the run is explained nearly as well (fit_refine.h) */
 	double scale; /* what is a small change where the value is 0 */
 	enum fit_verdict verdict;
 	double low, high;  /* 95 % interval, if fitted */

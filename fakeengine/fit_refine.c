@@ -14,7 +14,8 @@
 #include "base/rng.h"
 #include "lsq.h"
 
-#define SLOPE_SHARE  0.04 /* an unknown is moved by so much to see what it does */
+#define SLOPE_SHARE  0.04 /* an unknown is moved by so much to see what it does ... */
+#define FINE_SHARE   0.01 /* ... and near the end, where the schedule is nearly right */
 #define REWEIGHTINGS 12
 #define LEAST_ERROR  0.02 /* of the mean error: what is nearer counts as this near */
 #define LONGEST_STEP 0.5  /* of an unknown's value, in one round */
@@ -33,9 +34,11 @@ static int free_params(const struct fit_model *m, int id[FIT_MAX_PARAMS])
 	return n;
 }
 
-static double step_of(const struct fit_model *m, int param)
+static double step_of(const struct fit_model *m, int param, double share)
 {
-	return fmax(SLOPE_SHARE * fit_param_get(m, param), m->param[param].scale);
+	double least = m->param[param].scale * share / SLOPE_SHARE;
+
+	return fmax(share * fit_param_get(m, param), fmax(least, 1));
 }
 
 static void get_all(const struct fit_model *m, const int *id, int n, double *x)
@@ -90,7 +93,7 @@ static void take_column(struct fit_model *m, struct slope *s, int i)
 	fit_param_set(m, s->id[i], s->x[i]);
 }
 
-static void take_slope(struct fit_model *m, struct slope *s)
+static void take_slope(struct fit_model *m, double share, struct slope *s)
 {
 	*s = (struct slope){.n_errors = FIT_N_METRICS * m->rows->n};
 	s->n = free_params(m, s->id);
@@ -100,7 +103,7 @@ static void take_slope(struct fit_model *m, struct slope *s)
 	s->objective = fit_model_objective(m);
 	memcpy(s->error, m->score.error, s->n_errors * sizeof(*s->error));
 	for (int i = 0; i < s->n; i++) {
-		s->step[i] = step_of(m, s->id[i]);
+		s->step[i] = step_of(m, s->id[i], share);
 		take_column(m, s, i);
 	}
 }
@@ -166,7 +169,7 @@ static bool walk(struct fit_model *m, const struct slope *s, const double *chang
 	return at > 0;
 }
 
-double fit_polish(struct fit_model *m, int rounds)
+static double polish(struct fit_model *m, int rounds, double share)
 {
 	double change[FIT_MAX_PARAMS], objective = HUGE_VAL, before;
 	bool better = true;
@@ -174,13 +177,70 @@ double fit_polish(struct fit_model *m, int rounds)
 	for (int i = 0; i < rounds && better; i++) {
 		struct slope s;
 
-		take_slope(m, &s);
+		take_slope(m, share, &s);
 		before = s.objective;
 		solve_slope(&s, m->score.weight, NULL, change);
 		better = s.n > 0 && walk(m, &s, change, &objective) && objective < 0.995 * before;
 		slope_release(&s);
 	}
 	return fit_model_objective(m);
+}
+
+double fit_polish(struct fit_model *m, int rounds)
+{
+	return polish(m, rounds, SLOPE_SHARE);
+}
+
+/*
+ * The schedule makes the objective rough: besides the least there are places where no small step is
+ * better. So the search is shaken: from places a little off, drawn at random, down again.
+ */
+#define SHAKES	     10
+#define SHAKEN_SHARE 0.05
+#define NEARLY	     2.0 /* times the least objective: explains the run nearly as well */
+
+struct end {
+	double x[FIT_MAX_PARAMS], objective;
+};
+
+/* How far the ends lie apart that explain the run nearly as well as the best. */
+static void take_roughness(struct fit_model *m, const int *id, int n, const struct end *end,
+			   const struct end *best)
+{
+	for (int i = 0; i < n; i++) {
+		struct fit_param *f = &m->param[id[i]];
+
+		f->rough = 0;
+		for (int k = 0; k < SHAKES; k++)
+			if (end[k].objective <= NEARLY * best->objective)
+				f->rough = fmax(f->rough, fabs(end[k].x[i] - best->x[i]));
+	}
+}
+
+static double shake(struct fit_model *m, double objective, const struct fit_progress *p)
+{
+	struct end best = {.objective = objective}, end[SHAKES];
+	double x[FIT_MAX_PARAMS];
+	int id[FIT_MAX_PARAMS], n = free_params(m, id);
+	struct rng r;
+
+	rng_init(&r, 0, "fit shake", 0);
+	get_all(m, id, n, best.x);
+	for (int k = 0; k < SHAKES; k++) {
+		for (int i = 0; i < n; i++)
+			x[i] = best.x[i] * (1 + SHAKEN_SHARE * (2 * rng_unit(&r) - 1));
+		set_all(m, id, n, x);
+		polish(m, 2, SLOPE_SHARE);
+		end[k].objective = polish(m, 3, FINE_SHARE);
+		get_all(m, id, n, end[k].x);
+		if (end[k].objective < best.objective)
+			best = end[k];
+		if (p)
+			p->say(p->arg, "shaking", best.objective, m->replays);
+	}
+	take_roughness(m, id, n, end, &best);
+	set_all(m, id, n, best.x);
+	return polish(m, 2, FINE_SHARE / 3);
 }
 
 struct search {
@@ -240,7 +300,8 @@ double fit_refine(struct fit_model *m, int replays, const struct fit_progress *p
 	(void)nlopt_optimize(o, x, &least);
 	nlopt_destroy(o);
 	set_all(m, s.id, s.n, s.best_x);
-	return fit_polish(m, 2);
+	fit_polish(m, 2);
+	return shake(m, polish(m, 3, FINE_SHARE), p);
 }
 
 /* ---- how sure ---- */
@@ -267,12 +328,16 @@ static int by_value(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* The middle 95 % of where the unknown would lie. */
-static void take_interval(struct fit_param *f, double value, double *drawn)
+/* The middle 95 % of where the unknown would lie. The search ends near the least objective, not at
+ * it: by `off`, if the slope holds; the truth may be around either, or where other searches ended.
+ */
+static void take_interval(struct fit_param *f, double value, double *drawn, double off)
 {
 	qsort(drawn, FIT_RESAMPLES, sizeof(*drawn), by_value);
-	f->low = fmax(value + drawn[FIT_RESAMPLES / 40], 0);
-	f->high = fmax(value + drawn[FIT_RESAMPLES - 1 - FIT_RESAMPLES / 40], 0);
+	f->low = value + fmin(drawn[FIT_RESAMPLES / 40] - fmax(off, 0), -f->rough);
+	f->high = value +
+		  fmax(drawn[FIT_RESAMPLES - 1 - FIT_RESAMPLES / 40] - fmin(off, 0), f->rough);
+	f->low = fmax(f->low, 0);
 }
 
 static void take_verdict(struct fit_model *m, int param, double objective, double least)
@@ -295,17 +360,17 @@ void fit_intervals(struct fit_model *m, uint64_t seed, double least)
 	double(*drawn)[FIT_RESAMPLES];
 	struct slope s;
 
-	take_slope(m, &s);
+	take_slope(m, FINE_SHARE, &s);
 	drawn = xcalloc((size_t)s.n + 1, sizeof(*drawn));
 	solve_slope(&s, m->score.weight, NULL, best);
 	for (uint64_t b = 0; b < FIT_RESAMPLES; b++) {
 		fit_resample(m->rows, seed, b, times);
 		solve_slope(&s, m->score.weight, times, change);
 		for (int i = 0; i < s.n; i++)
-			drawn[i][b] = (change[i] - best[i]) * s.step[i];
+			drawn[i][b] = change[i] * s.step[i];
 	}
 	for (int i = 0; i < s.n; i++) {
-		take_interval(&m->param[s.id[i]], s.x[i], drawn[i]);
+		take_interval(&m->param[s.id[i]], s.x[i], drawn[i], best[i] * s.step[i]);
 		take_verdict(m, s.id[i], s.objective, least);
 	}
 	free(drawn);
