@@ -32,13 +32,13 @@ static enum rc check_enough(const struct fit_rows *r, struct err *e)
 			e, RC_INPUT,
 			"too small to fit: %zu answered requests, at least %d are needed, and "
 			"some hundred at several loads to tell the terms apart; "
-			"scenarios/probe.yaml is a plan that has them (`fakeengine probe`)",
+			"scenarios/probe.yaml is a plan that has them",
 			n, LEAST_ROWS);
 	if (gaps < LEAST_GAPS)
 		return err_set(e, RC_INPUT,
 			       "too small to fit: %lld tokens after a first one, at least %d are "
 			       "needed to see what a step costs; scenarios/probe.yaml is a plan "
-			       "that has them (`fakeengine probe`)",
+			       "that has them",
 			       (long long)gaps, LEAST_GAPS);
 	return RC_OK;
 }

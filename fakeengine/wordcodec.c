@@ -113,6 +113,7 @@ static uint64_t hash_bytes(const char *s, size_t len)
 
 /* Words by their hash, open addressing: place + 1 in words[], 0 = empty. Made at the first call. */
 static uint16_t word_slot[4 * 512];
+static uint8_t word_len[N_WORDS];
 
 static void make_word_slots(void)
 {
@@ -122,6 +123,7 @@ static void make_word_slots(void)
 		while (word_slot[at])
 			at = (at + 1) % ARRAY_LEN(word_slot);
 		word_slot[at] = (uint16_t)(i + 1);
+		word_len[i] = (uint8_t)strlen(words[i]);
 	}
 }
 
@@ -135,10 +137,10 @@ static int32_t find_word(const char *lower, size_t len)
 	made = true;
 	for (size_t at = hash_bytes(lower, len) % ARRAY_LEN(word_slot); word_slot[at];
 	     at = (at + 1) % ARRAY_LEN(word_slot)) {
-		const char *word = words[word_slot[at] - 1];
+		int32_t i = word_slot[at] - 1;
 
-		if (strncmp(word, lower, len) == 0 && !word[len])
-			return word_slot[at] - 1;
+		if (word_len[i] == len && memcmp(words[i], lower, len) == 0)
+			return i;
 	}
 	return -1;
 }

@@ -39,7 +39,7 @@ struct self_watch_point {
 	double receive_error_p99_us; /* kernel stamp -> the loop reads it; NaN without kernel stamps
 				      */
 	double send_late_p99_us;     /* planned (or freed slot) -> send */
-	double cpu_share;	     /* of one core, the load thread's */
+	double cpu_share;	     /* of one core, the load thread's; of the busiest worker */
 };
 
 /* Is the client to be believed? What ails the figures without being the client's fault (few

@@ -49,6 +49,7 @@ struct record {
 	int32_t session;    /* of its level, and which turn of it, from 0; -1 = no session */
 	int32_t turn;
 	int32_t user; /* who held it, from 0; -1 = no session, or never sent */
+	int worker;   /* the process that drove it; 0 unless the scenario has several */
 
 	int64_t sched_ns;     /* planned start */
 	int64_t send_ns;      /* slot granted, before connect or write */

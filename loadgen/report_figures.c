@@ -355,13 +355,70 @@ static const char *write_ratio(struct figure_input *f)
 	return shared ? NULL : "no load was put on two targets";
 }
 
+/* ---- overlay: simulated lines through measured points ---- */
+
+static void define_roles(struct figure_input *f)
+{
+	const struct comparison *c = f->in->comparison;
+
+	/* of a simulated target the number of its measured one, else 0 */
+	buf_printf(f->defs, "array stands_for[%d]\n", c->s.n_targets);
+	for (int t = 0; t < c->s.n_targets; t++)
+		buf_printf(f->defs, "stands_for[%d] = %d\n", t + 1, compare_measured_of(c, t) + 1);
+}
+
+static void put_overlay_row(struct figure_input *f, int target, int level)
+{
+	static const struct {
+		enum residual_figure figure;
+		enum metric_stat stat;
+	} columns[] = {
+		{RESIDUAL_TPS, S_MEAN},	 {RESIDUAL_TTFT, S_MEAN}, {RESIDUAL_TTFT, S_P99},
+		{RESIDUAL_TPOT, S_MEAN}, {RESIDUAL_TPOT, S_P99},
+	};
+	const struct curve_point *p = curves_at(&f->curves, target, level);
+	const struct level *l = &f->in->scenario->levels[level];
+	const enum metric metrics[] = {headline_ttft(l), M_TPOT};
+
+	put_spread(f->dat, curve_spread(p, POINT_FIELD(output_tokens_per_s)));
+	for (size_t m = 0; m < ARRAY_LEN(metrics); m++) {
+		put_figure(f->dat, curve_spread(p, POINT_METRIC(metrics[m], S_MEAN)).mean);
+		put_figure(f->dat, curve_spread(p, POINT_METRIC(metrics[m], S_P99)).mean);
+	}
+	for (size_t k = 0; k < ARRAY_LEN(columns); k++)
+		put_figure(f->dat, 100 * compare_residual(f->in->comparison, target, level,
+							  columns[k].figure, columns[k].stat)
+						   .error);
+	fputc('\n', f->dat);
+}
+
+static const char *write_overlay(struct figure_input *f)
+{
+	const struct comparison *c = f->in->comparison;
+	const char *why = no_axis(f);
+
+	if (!c)
+		return "it lays runs on each other (loadgen compare)";
+	if (why)
+		return why;
+	fputs("target\tload\tsaturated\ttps\ttps_low\ttps_high\tttft\tttft_p99\ttpot\ttpot_p99\t"
+	      "tps_error\tttft_error\tttft_p99_error\ttpot_error\ttpot_p99_error\n",
+	      f->dat);
+	for (int t = 0; t < c->s.n_targets; t++)
+		for (int i = 0; i < f->axis.n; i++)
+			if (begin_row(f, t, i))
+				put_overlay_row(f, t, f->axis.levels[i]);
+	define_axis(f);
+	define_roles(f);
+	define_saturated(f);
+	define_metric(f, "ttft", f->axis.open_loop ? M_TTFT_SCHED : M_TTFT, "TTFT, mean and p99",
+		      0);
+	define_metric(f, "tpot", M_TPOT, "TPOT, mean and p99", 0);
+	return NULL;
+}
+
 const struct figure figures[] = {
-	{"throughput", write_throughput},
-	{"latency", write_latency},
-	{"cdf", write_cdf},
-	{"timeline", write_timeline},
-	{"server", write_server},
-	{"goodput", write_goodput},
-	{"ratio", write_ratio},
-	{NULL, NULL},
+	{"throughput", write_throughput}, {"latency", write_latency}, {"cdf", write_cdf},
+	{"timeline", write_timeline},	  {"server", write_server},   {"goodput", write_goodput},
+	{"ratio", write_ratio},		  {"overlay", write_overlay}, {NULL, NULL},
 };

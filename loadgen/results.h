@@ -34,6 +34,7 @@ struct results;
 enum rc results_create(struct results **out, const char *dir, const struct scenario *s,
 		       int64_t start_ns, struct err *e);
 const char *results_dir(const struct results *r);
+char *results_started_utc(const struct results *r); /* as run.json has it; malloc'd */
 
 /* Gathered in memory until results_flush(). A disk that is full is told by results_close(). */
 void results_add_record(struct results *r, const struct record *rec); /* requests.csv, events.bin */

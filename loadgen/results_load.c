@@ -151,7 +151,6 @@ static enum rc read_request_field(const struct request_column *c, const struct c
 	case COL_LOAD_KIND:
 	case COL_CONCURRENCY:
 	case COL_RATE:
-	case COL_WORKER:
 		break; /* the scenario knows */
 	default:
 		return read_number(c, t, row, col, path, r, e);

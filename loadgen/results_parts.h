@@ -24,7 +24,6 @@ enum column_kind {
 			*/
 	COL_CONCURRENCY,
 	COL_RATE,
-	COL_WORKER, /* 0: one thread drives all load; written only */
 	COL_ID,	    /* int64_t */
 	COL_INT,    /* int */
 	COL_COUNT,  /* int32_t, -1 = empty */
@@ -75,6 +74,8 @@ enum rc run_json_write(const char *path, const struct run_story *story, struct e
 
 /* Whole or not at all, also for a reader who comes in between. */
 enum rc file_replace(const char *path, const struct buf *content, struct err *e);
+
+#define UTC_FORMAT "%Y-%m-%dT%H:%M:%SZ"
 
 /* strftime() of a wall time in UTC. */
 void format_utc(char *out, size_t cap, const char *format, int64_t wall_ns);

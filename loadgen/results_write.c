@@ -177,9 +177,6 @@ static void put_request_field(struct results *r, const struct request_column *c,
 	case COL_RATE:
 		put_level_field(w, rec->level < 0 ? NULL : &r->s->levels[rec->level], c->kind);
 		break;
-	case COL_WORKER:
-		csv_int(w, 0);
-		break;
 	case COL_ID:
 		csv_int(w, *(const int64_t *)at);
 		break;
@@ -309,6 +306,14 @@ void results_flush(struct results *r)
 const char *results_dir(const struct results *r)
 {
 	return r->dir;
+}
+
+char *results_started_utc(const struct results *r)
+{
+	char utc[32];
+
+	format_utc(utc, sizeof(utc), UTC_FORMAT, r->start_ns + r->wall_offset_ns);
+	return xstrdup(utc);
 }
 
 static enum rc open_events(struct results *r, struct err *e)

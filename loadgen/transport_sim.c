@@ -397,6 +397,7 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 		.reading = g->profile.wire->reading,
 	};
 	g->api = (struct api_config){
+		.codec = &wordcodec,
 		.default_max_tokens = (int32_t)g->profile.output.default_max_tokens,
 		.forced_tokens = (int32_t)g->profile.output.forced_tokens,
 		.seed = ENGINE_SEED,

@@ -29,6 +29,7 @@ static void answer_free_if_over(struct answer *w)
 		text_stream_release(&w->choice[i].text);
 		form_release(&w->choice[i].event);
 		free(w->choice[i].tokens);
+		free(w->choice[i].logprob);
 		buf_release(&w->choice[i].whole);
 	}
 	api_request_release(&w->q);
@@ -59,13 +60,19 @@ static void show(struct choice *c, const struct buf *shown)
 
 static void end_choice(struct choice *c, enum genreq_finish finish, int stop)
 {
+	struct genreq *r = c->r;
+
 	c->ended = true;
 	c->finish = finish;
 	c->stop = stop;
 	c->answer->n_open--;
-	if (c->answer->d->keeps_tokens) { /* the engine lets go of them before the answer may */
+	/* The engine lets go of them before the answer may. */
+	c->logprob = r->logprob;
+	r->logprob = NULL;
+	r->n_logprobs = r->cap_logprobs = 0;
+	if (c->answer->d->keeps_tokens) {
 		c->tokens = xreallocarray(NULL, (size_t)c->n_tokens, sizeof(*c->tokens));
-		memcpy(c->tokens, c->r->tokens + c->r->n_prompt,
+		memcpy(c->tokens, r->tokens + r->n_prompt,
 		       (size_t)c->n_tokens * sizeof(*c->tokens));
 	}
 }
@@ -78,6 +85,17 @@ static void note_progress(struct choice *c, const struct genreq *r, int32_t toke
 	c->cached_tokens = r->cached_tokens;
 	c->prefill_s = ns_to_s(r->first_token_ns - r->first_scheduled_ns);
 	c->decode_s = ns_to_s(r->last_token_ns - r->first_token_ns);
+}
+
+/* Where the next token's text will stand. */
+static void note_offset(struct choice *c)
+{
+	struct logprob_rows last;
+
+	if (c->n_tokens < 2)
+		return;
+	last = answer_logprobs(c, c->n_tokens - 2, 1);
+	c->text_offset += logprobs_text_length(&last);
 }
 
 /* The engine broke off: nobody waits for the rest. */
@@ -94,6 +112,17 @@ static void fail_exchange(struct answer *w, const char *why)
 	answer_fail(w, why);
 }
 
+/* Ends the answer and is no part of its text. */
+static bool is_end_mark(const struct genreq *r, const struct textcodec *codec, int32_t token)
+{
+	if (r->finish != FINISH_STOP)
+		return false;
+	for (int32_t i = 0; r->sampling && i < r->sampling->n_stop_ids; i++)
+		if (r->sampling->stop_id[i] == token)
+			return true;
+	return token == codec->eos_token;
+}
+
 static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 {
 	struct choice *c = r->owner;
@@ -102,7 +131,6 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 	struct buf *bytes = &w->a->bytes, *shown = &w->a->shown;
 	/* Later tokens may have been made already; only the last one ends the answer. */
 	bool last = r->finish != FINISH_NONE && c->n_tokens + 1 == genreq_output_tokens(r);
-	bool is_end_mark = last && r->finish == FINISH_STOP && token == codec->eos_token;
 	int stop;
 
 	(void)due_ns;
@@ -112,9 +140,10 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 	buf_clear(shown);
 	if (c->echo)
 		CHECK(buf_puts(shown, c->echo));
-	if (!is_end_mark)
+	if (!last || !is_end_mark(r, codec, token))
 		CHECK(codec->decode(codec, token, c->n_tokens, bytes));
 	note_progress(c, r, token);
+	note_offset(c);
 	stop = text_stream_push(&c->text, buf_head(bytes), buf_size(bytes),
 				c->n_tokens > r->min_tokens, shown);
 	if (stop >= 0) {

@@ -4,13 +4,13 @@
  */
 #include "api_request.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api_fields.h"
 #include "api_native.h"
 #include "api_prompt.h"
+#include "api_sampling.h"
 #include "base/check.h"
 #include "base/jsonx.h"
 
@@ -66,25 +66,6 @@ static bool get_stream(const cJSON *o, const struct api_terms *terms, struct api
 	return true;
 }
 
-/* There are no probabilities behind the tokens, so any number would be made up. */
-static bool check_logprobs(const cJSON *o, enum api_kind kind, struct api_error *e)
-{
-	const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, "logprobs");
-	int64_t top = 0;
-
-	if (kind == API_COMPLETIONS && v && !cJSON_IsNull(v) && !cJSON_IsNumber(v))
-		return api_refuse(e, REFUSE_FORM, "body.logprobs", "logprobs: want an integer");
-	if (kind == API_CHAT && v && !cJSON_IsNull(v) && !cJSON_IsBool(v))
-		return api_refuse(e, REFUSE_FORM, "body.logprobs", "logprobs: want true or false");
-	if (!api_field_int(o, "top_logprobs", 0, INT64_MAX, &top, e))
-		return false;
-	if ((v && (cJSON_IsNumber(v) || cJSON_IsTrue(v))) || top > 0)
-		return api_refuse(e, REFUSE_VALUE, top > 0 ? "top_logprobs" : "logprobs",
-				  "logprobs are not served: this engine keeps no probabilities of "
-				  "its tokens");
-	return true;
-}
-
 static bool get_lengths(const cJSON *o, const struct api_terms *terms, struct api_request *q,
 			struct api_error *e)
 {
@@ -110,21 +91,16 @@ static bool get_lengths(const cJSON *o, const struct api_terms *terms, struct ap
 static bool get_sampling(const cJSON *o, const struct api_terms *terms, struct api_request *q,
 			 struct api_error *e)
 {
-	double top_p = 1;
 	int64_t n = 1, priority = 0;
 	const cJSON *seed = cJSON_GetObjectItemCaseSensitive(o, "seed");
 
 	if (!api_field_int(o, "n", 1, API_MAX_CHOICES, &n, e) ||
-	    !api_field_num(o, "temperature", terms->reading & READ_LOOSE ? -HUGE_VAL : 0, HUGE_VAL,
-			   &q->temperature, e) ||
-	    !api_field_num(o, "top_p", 0, 1, &top_p, e) ||
+	    !api_read_sampling(o, terms, q, e) ||
 	    !api_field_int(o, "seed", -MAX_EXACT_INT, MAX_EXACT_INT, &q->seed, e) ||
 	    !api_field_int(o, "priority", INT32_MIN, INT32_MAX, &priority, e) ||
 	    !api_field_bool(o, "ignore_eos", &q->ignore_eos, e))
 		return false;
-	if (top_p == 0)
-		return api_refuse(e, REFUSE_VALUE, "top_p",
-				  "top_p: got 0, want a number above 0, at most 1");
+	q->temperature = q->sampling->temperature;
 	q->has_seed = cJSON_IsNumber(seed);
 	q->n = (int)n;
 	q->priority = (int)priority;
@@ -197,8 +173,7 @@ static bool read_fields(const cJSON *o, const struct api_terms *terms, struct ap
 		return false;
 	if (q->kind != API_TOKENIZE &&
 	    (!get_stream(o, terms, q, e) || !get_lengths(o, terms, q, e) ||
-	     !get_sampling(o, terms, q, e) || !api_field_stops(o, &q->stops, e) ||
-	     !check_logprobs(o, q->kind, e)))
+	     !get_sampling(o, terms, q, e) || !api_field_stops(o, &q->stops, e)))
 		return false;
 	if (q->kind == API_COMPLETIONS && !(terms->reading & READ_NO_ECHO) &&
 	    !api_field_bool(o, "echo", &q->echo, e))
@@ -247,5 +222,6 @@ void api_request_release(struct api_request *q)
 	}
 	free(q->prompt);
 	stop_list_release(&q->stops);
+	sampling_free(q->sampling);
 	memset(q, 0, sizeof(*q));
 }

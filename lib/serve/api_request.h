@@ -1,7 +1,8 @@
 /*
  * Reads the body of POST /v1/chat/completions and its kin: bytes in, request or refusal out. No
  * sockets, no engine. Unknown fields are accepted, as real servers do; known ones must be
- * well-formed, and what cannot be answered truly (logprobs) is refused.
+ * well-formed, and what cannot be answered truly (logprobs, by an engine without logits) is
+ * refused.
  */
 #ifndef SERVE_API_REQUEST_H
 #define SERVE_API_REQUEST_H
@@ -10,6 +11,7 @@
 #include <stdint.h>
 
 #include "api_error.h"
+#include "sampling.h"
 #include "text_stream.h"
 #include "textcodec.h"
 
@@ -40,6 +42,7 @@ struct api_terms {
 	const struct textcodec *codec;
 	int32_t max_len;  /* prompt + output tokens */
 	unsigned reading; /* READ_... */
+	bool logits;	  /* the engine chooses tokens by their probabilities, and can tell them */
 };
 
 struct api_prompt {
@@ -61,6 +64,7 @@ struct api_request {
 	bool details;
 	bool has_seed;
 	int64_t seed;
+	struct sampling *sampling; /* of a native dialect: NULL */
 	double temperature;
 	int priority;
 	struct stop_list stops;

@@ -494,6 +494,11 @@ int32_t engine_in_flight(const struct engine *g)
 	return g->n_in_flight;
 }
 
+bool engine_has_logits(const struct engine *g)
+{
+	return g->c.executor->logits;
+}
+
 int32_t engine_max_len(const struct engine *g)
 {
 	return g->max_len;

@@ -53,6 +53,8 @@ enum rc engine_submit(struct engine *g, struct genreq *r, const struct engine_si
 
 int32_t engine_max_len(const struct engine *g); /* prompt + output tokens; INT32_MAX = no limit */
 
+bool engine_has_logits(const struct engine *g); /* executor.h */
+
 /* The client left, or the front end found a stop string (why: FINISH_ABORT or FINISH_STOP). No more
  * on_token; on_done comes when the step r is part of ends, or at the end of this turn. Harmless if
  * r is done already but not reported. */

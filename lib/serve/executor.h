@@ -68,6 +68,11 @@ struct executor;
 
 struct executor_type {
 	const char *name; /* "sim", "cpu", "cuda" */
+
+	/* Chooses tokens from logits: reads genreq.sampling, and leaves with the request what it
+	 * asks for of their probabilities. */
+	bool logits;
+
 	enum rc (*open)(struct executor **out, const struct executor_opts *o, struct err *e);
 
 	/* Never blocks. The plan stays untouched and its requests stay alive until done(). A policy

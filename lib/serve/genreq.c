@@ -54,7 +54,6 @@ struct genreq *genreq_new(uint64_t id, const char *name, const int32_t *tokens, 
 		memcpy(r->tokens, tokens, (size_t)n_prompt * sizeof(*tokens));
 	r->n_prompt = r->n_tokens = n_prompt;
 	r->max_tokens = max_tokens;
-	r->temperature = 1;
 	return r;
 }
 
@@ -64,6 +63,9 @@ void genreq_free(struct genreq *r)
 		return;
 	free(r->slot.block);
 	free(r->slot.hash);
+	sampling_free(r->sampling);
+	free(r->logprob);
+	free(r->prompt_logprob);
 	free(r->tokens);
 	free(r->name);
 	free(r);
@@ -75,13 +77,25 @@ void genreq_set_state(struct genreq *r, enum genreq_state to)
 	r->state = to;
 }
 
+static bool is_stop_id(const struct genreq *r, int32_t token)
+{
+	if (!r->sampling)
+		return false;
+	for (int32_t i = 0; i < r->sampling->n_stop_ids; i++)
+		if (r->sampling->stop_id[i] == token)
+			return true;
+	return false;
+}
+
 /* An answer too short to stop of itself goes on; the lengths end it in any case. */
 static enum genreq_finish ending(const struct genreq *r, int32_t eos_token, int32_t max_len)
 {
-	int32_t n = genreq_output_tokens(r);
+	int32_t n = genreq_output_tokens(r), last = r->tokens[r->n_tokens - 1];
 
+	if (n >= r->min_tokens && is_stop_id(r, last))
+		return FINISH_STOP;
 	if (!r->ignore_eos && n >= r->min_tokens) {
-		if (r->tokens[r->n_tokens - 1] == eos_token && eos_token >= 0)
+		if (last == eos_token && eos_token >= 0)
 			return FINISH_STOP;
 		if (r->eos_after && n >= r->eos_after)
 			return FINISH_STOP;
@@ -143,6 +157,20 @@ void genreq_take_run(struct genreq *r, const int32_t *token, int32_t n, int64_t 
 	memcpy(r->tokens + r->n_tokens, token, (size_t)n * sizeof(*token));
 	r->n_tokens += n;
 	r->last_token_ns = end_ns;
+}
+
+struct token_logprob *genreq_add_logprobs(struct genreq *r)
+{
+	int32_t n = 1 + r->sampling->n_logprobs;
+
+	if (n > r->cap_logprobs - r->n_logprobs) {
+		CHECK(r->cap_logprobs <= INT32_MAX / 2 - n);
+		r->cap_logprobs = 2 * r->cap_logprobs + n;
+		r->logprob =
+			xreallocarray(r->logprob, (size_t)r->cap_logprobs, sizeof(*r->logprob));
+	}
+	r->n_logprobs += n;
+	return r->logprob + r->n_logprobs - n;
 }
 
 const char *genreq_state_name(enum genreq_state s)

@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sampling.h"
+
 enum genreq_state {
 	GENREQ_QUEUED,	/* made, or preempted and waiting again */
 	GENREQ_PREFILL, /* holds a place in the running batch, no token since it got it */
@@ -26,7 +28,7 @@ enum genreq_state {
 
 enum genreq_finish {
 	FINISH_NONE,
-	FINISH_STOP,   /* end-of-sequence token, or a stop string found by the front end */
+	FINISH_STOP,   /* an end token, or a stop string found by the front end */
 	FINISH_LENGTH, /* max_tokens, or the context is full */
 	FINISH_ABORT,  /* the client left */
 	FINISH_ERROR,
@@ -63,9 +65,13 @@ struct genreq {
 	int32_t min_tokens;
 	int32_t eos_after; /* simulated models: the answer ends after so many tokens; 0 = never */
 	bool ignore_eos;
-	uint64_t seed; /* what sampling, or random words, start from */
-	double temperature;
-	void *owner; /* the front end's */
+	uint64_t seed;		   /* what sampling, or random words, start from */
+	struct sampling *sampling; /* how tokens are chosen; owned; NULL = greedy, nothing else */
+	float *prompt_logprob;	   /* n_prompt places for an executor with logits to fill: of each
+				      prompt token but the first, given those before it; owned; NULL =
+				      nobody wants them. Not with cached prefixes: those are not
+				      computed */
+	void *owner;		   /* the front end's */
 
 	/* engine loop and scheduler */
 	enum genreq_state state;
@@ -76,11 +82,17 @@ struct genreq {
 	int64_t first_token_ns;	    /* 0 = not yet; times of the model, not of the wire */
 	int64_t last_token_ns;
 	int32_t cached_tokens; /* prompt tokens found in the prefix cache at the first admission */
+
+	/* executor, if sampling asks for it: 1 + n_logprobs entries an output token, the chosen one
+	 * first; appended before the step is reported done; owned */
+	struct token_logprob *logprob;
+	int32_t n_logprobs, cap_logprobs;
+
 	struct sched_slot slot;
 	struct flight *flight; /* the engine loop's own, from engine_submit() to on_done */
 };
 
-/* tokens is copied. max_tokens > 0. All else is zero or a neutral default (temperature 1). */
+/* tokens is copied. max_tokens > 0. All else is zero or a neutral default. */
 struct genreq *genreq_new(uint64_t id, const char *name, const int32_t *tokens, int32_t n_prompt,
 			  int32_t max_tokens);
 void genreq_free(struct genreq *r); /* NULL legal; the scheduler must have let go of it */
@@ -101,6 +113,21 @@ bool genreq_take_token(struct genreq *r, int32_t token, int64_t end_ns, int32_t 
 /* After how many more tokens r ends at the latest, by the lengths alone; at least 1. Without an
  * end-of-sequence token (eos_token -1) it ends exactly then. */
 int32_t genreq_tokens_left(const struct genreq *r, int32_t max_len);
+
+/* Room for what is told of the next output token, 1 + n_logprobs entries; only if it is asked for.
+ * On the thread that reports the step done, before it does. */
+struct token_logprob *genreq_add_logprobs(struct genreq *r);
+
+static inline bool genreq_wants_logprobs(const struct genreq *r)
+{
+	return r->sampling && r->sampling->n_logprobs >= 0;
+}
+
+/* Any token might be its last: it names tokens that end it. */
+static inline bool genreq_has_stop_ids(const struct genreq *r)
+{
+	return r->sampling && r->sampling->n_stop_ids > 0;
+}
 
 /* n tokens at once to a request that decodes and does not end with them; the last of them made at
  * end_ns. */

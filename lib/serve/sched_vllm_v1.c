@@ -391,8 +391,13 @@ static int32_t vllm_horizon(const struct sched *s, const struct step_plan *p)
 		return 1;
 	/* In so many steps nobody needs more blocks than his share of the free ones. */
 	most = 1 + kvpool_free_blocks(s->pool) / p->n_items * s->block_size;
-	for (int32_t i = 0; i < p->n_items && most > 1; i++)
-		most = min_tokens(most, genreq_tokens_left(p->item[i].req, s->max_model_len));
+	for (int32_t i = 0; i < p->n_items && most > 1; i++) {
+		const struct genreq *r = p->item[i].req;
+
+		most = genreq_has_stop_ids(r)
+			       ? 1
+			       : min_tokens(most, genreq_tokens_left(r, s->max_model_len));
+	}
 	return most;
 }
 

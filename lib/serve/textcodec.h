@@ -18,10 +18,18 @@ struct token_list {
 void token_list_push(struct token_list *l, int32_t id);
 void token_list_release(struct token_list *l);
 
+struct chat_message {
+	const char *role; /* "system", "user", "assistant", or what the client calls it */
+	const char *text;
+	size_t len;
+};
+
 struct textcodec {
 	const char *name;
 	int32_t vocab_size;
-	int32_t eos_token; /* -1 = none */
+	int32_t eos_token;	/* -1 = none */
+	const int32_t *end_ids; /* all that end an answer, eos_token among them; or NULL */
+	int32_t n_end_ids;
 
 	/* Appends the ids of text (any bytes) to out. */
 	void (*encode)(const struct textcodec *c, const char *text, size_t len,
@@ -31,6 +39,11 @@ struct textcodec {
 	 * blank included). `index` is the token's place in the output, from 0. False at the cap of
 	 * b. */
 	bool (*decode)(const struct textcodec *c, int32_t token, int32_t index, struct buf *b);
+
+	/* Appends a conversation, to where the assistant's turn begins. NULL: the ChatML form of it
+	 * goes through encode(). */
+	void (*chat)(const struct textcodec *c, const struct chat_message *m, int32_t n,
+		     struct token_list *out);
 };
 
 #endif
