@@ -139,7 +139,7 @@ static void try_attention(struct fit_model *m, struct place *best)
 static void try_knee(struct fit_model *m, struct place *best)
 {
 	static const double knees[] = {48, 128, 320}, beyond[] = {0.5, 0.95};
-	struct place before = *best, here;
+	struct place before = *best, here = {0};
 
 	for (int i = 0; i < 6; i++) {
 		double price = before.value[fit_param_find(m, PREFILL)], share = beyond[i / 3];
@@ -240,7 +240,7 @@ static void try_starts(struct fit_result *r)
 {
 	static const double prefill[] = {0.03, 0.12, 0.3}, step[] = {0.2, 0.5, 0.75, 0.95};
 	struct fit_model *m = &r->model;
-	struct place place[N_STARTS + 1];
+	struct place place[N_STARTS + 1] = {0};
 
 	remember(&place[N_STARTS], m, fit_model_objective(m));
 	for (int i = 0; i < N_STARTS; i++) {
@@ -261,7 +261,7 @@ static void try_starts(struct fit_result *r)
 static void fit_terms(struct fit_result *r, const struct fit_options *o)
 {
 	struct fit_model *m = &r->model;
-	struct place best;
+	struct place best = {0};
 
 	remember(&best, m, r->objective);
 	if (may_move(m, ATTENTION))
@@ -282,7 +282,7 @@ static void settle_bounds(struct fit_result *r)
 {
 	static const double shares[] = {-0.08, -0.03, 0, 0.03, 0.08};
 	struct fit_model *m = &r->model;
-	struct place best, here;
+	struct place best = {0}, here = {0};
 
 	remember(&best, m, r->objective);
 	for (int b = 0; b < FIT_N_BOUNDS; b++) {
@@ -307,7 +307,7 @@ static void settle_bounds(struct fit_result *r)
 static void drop_needless_bound(struct fit_result *r)
 {
 	struct fit_model *m = &r->model;
-	struct place best, without;
+	struct place best = {0}, without = {0};
 
 	if (!r->knobs.met[FIT_SEQS] || !r->knobs.met[FIT_MEMORY])
 		return;

@@ -192,9 +192,11 @@ static void enter(struct contest *c, const struct fit_model *m, double value, ui
 		double sum = 0;
 
 		fit_resample(m->rows, seed, b, times);
-		for (size_t k = 0; k < FIT_N_METRICS * m->rows->n; k++)
-			sum += times[k / FIT_N_METRICS] * m->score.weight[k / FIT_N_METRICS] *
-			       fabs(m->score.error[k]);
+		for (size_t k = 0; k < FIT_N_METRICS * m->rows->n; k++) {
+			size_t row = k / FIT_N_METRICS;
+
+			sum += times[row] * m->score.weight[row] * fabs(m->score.error[k]);
+		}
 		if (sum < c->least[b]) {
 			c->least[b] = sum;
 			c->value[b] = value;

@@ -19,6 +19,7 @@
 #define REWEIGHTINGS 12
 #define LEAST_ERROR  0.02 /* of the mean error: what is nearer counts as this near */
 #define LONGEST_STEP 0.5  /* of an unknown's value, in one round */
+#define LENGTHS	     3	  /* of a step that are tried, each half the one before */
 #define SAY_EVERY    25
 
 /* ---- the free unknowns as a vector ---- */
@@ -150,8 +151,8 @@ static bool walk(struct fit_model *m, const struct slope *s, const double *chang
 
 		longest = fmin(longest, most / fmax(fabs(change[i]) * s->step[i], 1e-12));
 	}
-	for (double length = longest; length > 0.2 * longest; length /= 2) {
-		double v;
+	for (int halved = 0; halved < LENGTHS; halved++) {
+		double length = ldexp(longest, -halved), v;
 
 		for (int i = 0; i < s->n; i++)
 			x[i] = s->x[i] + length * change[i] * s->step[i];

@@ -78,7 +78,7 @@ static void add_sideways(struct fit_table *t, const cJSON *object, size_t n)
 {
 	struct sideways *s = xcalloc(1, sizeof(*s));
 
-	t->sideways = xreallocarray(t->sideways, t->n_sideways + 1, sizeof(*t->sideways));
+	t->sideways = xreallocarray(t->sideways, t->n_sideways + 1, sizeof(struct sideways *));
 	t->sideways[t->n_sideways++] = s;
 	s->n = n;
 	for (const cJSON *m = object->child; m && s->n_columns < MAX_COLUMNS; m = m->next) {

@@ -273,13 +273,14 @@ static enum rc run(struct line *c, struct err *e)
 	struct fit_rows rows = {0}, others = {0};
 	struct fit_result result = {0};
 	struct profile p = {0};
-	const char *given[PROFILE_SETS_MAX + 1] = {0};
-	struct fit_options o = {
-		.given = given, .seed = (uint64_t)c->seed, .intervals = c->intervals};
+	char *given[PROFILE_SETS_MAX + 1] = {0};
+	struct fit_options o = {.given = (const char *const *)given,
+				.seed = (uint64_t)c->seed,
+				.intervals = c->intervals};
 	enum rc rc = profile_sets_add_list(&sets, &c->sets, e);
 
 	for (size_t i = 0; rc == RC_OK && i < c->sets.n; i++)
-		given[i] = strndup(c->sets.item[i], strcspn(c->sets.item[i], "="));
+		given[i] = xstrndup(c->sets.item[i], strcspn(c->sets.item[i], "="));
 	if (rc == RC_OK)
 		rc = begin_with(&p, c, &sets, e);
 	if (rc == RC_OK)
@@ -304,7 +305,7 @@ static enum rc run(struct line *c, struct err *e)
 	profile_release(&p);
 	profile_sets_release(&sets);
 	for (size_t i = 0; given[i]; i++)
-		free((char *)given[i]);
+		free(given[i]);
 	return rc;
 }
 

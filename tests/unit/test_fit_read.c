@@ -29,6 +29,7 @@ static enum rc read_text(struct fit_rows *rows, const char *text, const char *co
 		rc = fit_read_table(rows, t, "f", &s, e);
 	if (rc == RC_OK)
 		rc = fit_rows_finish(rows, e);
+	CHECK(rc != RC_OK || (rows->n > 0 && rows->n_runs > 0 && rows->row && rows->run));
 	fit_table_free(t);
 	return rc;
 }
@@ -296,9 +297,10 @@ static void test_closed_loop_is_found(void **state)
 	fit_rows_begin(&rows, "closed", 0);
 	for (int i = 0; i < 12; i++)
 		fit_rows_add(&rows,
-			     (struct fit_row){.arrival_ns = i / 2 * 101000000 + i % 2 * 1000000,
-					      .first_ns = i / 2 * 101000000 + 50000000,
-					      .last_ns = i / 2 * 101000000 + 100000000,
+			     (struct fit_row){.arrival_ns = INT64_C(101000000) * (i / 2) +
+							    INT64_C(1000000) * (i % 2),
+					      .first_ns = INT64_C(101000000) * (i / 2) + 50000000,
+					      .last_ns = INT64_C(101000000) * (i / 2) + 100000000,
 					      .prompt_tokens = 1,
 					      .output_tokens = 2,
 					      .scored = true},
@@ -306,9 +308,9 @@ static void test_closed_loop_is_found(void **state)
 	fit_rows_begin(&rows, "open", 0);
 	for (int i = 0; i < 12; i++)
 		fit_rows_add(&rows,
-			     (struct fit_row){.arrival_ns = i * 80000000,
-					      .first_ns = i * 80000000 + 50000000,
-					      .last_ns = i * 80000000 + 100000000,
+			     (struct fit_row){.arrival_ns = INT64_C(80000000) * i,
+					      .first_ns = INT64_C(80000000) * i + 50000000,
+					      .last_ns = INT64_C(80000000) * i + 100000000,
 					      .prompt_tokens = 1,
 					      .output_tokens = 2,
 					      .scored = true},
