@@ -29,7 +29,6 @@ static enum rc read_text(struct fit_rows *rows, const char *text, const char *co
 		rc = fit_read_table(rows, t, "f", &s, e);
 	if (rc == RC_OK)
 		rc = fit_rows_finish(rows, e);
-	CHECK(rc != RC_OK || (rows->n > 0 && rows->n_runs > 0 && rows->row && rows->run));
 	fit_table_free(t);
 	return rc;
 }
@@ -117,7 +116,7 @@ static void test_formats(void **state)
 
 		if (read_text(&rows, formats[i].text, formats[i].columns, NULL, &e))
 			fail_msg("%s: %s", formats[i].tool, e.msg);
-		assert_int_equal(rows.n, 2);
+		CHECK(rows.n == 2 && rows.row);
 		assert_int_equal(rows.n_runs, 1);
 		for (size_t k = 0; k < 2; k++) {
 			const struct fit_row *w = &rows.row[k];
@@ -146,7 +145,7 @@ static void test_runs(void **state)
 
 	(void)state;
 	assert_int_equal(read_text(&rows, text, NULL, NULL, &e), RC_OK);
-	assert_int_equal(rows.n_runs, 2);
+	CHECK(rows.n_runs == 2 && rows.row && rows.run);
 	assert_string_equal(rows.run[0].name, "f b");
 	assert_int_equal(rows.run[0].to - rows.run[0].from, 2);
 	assert_int_equal(rows.row[0].arrival_ns, 0); /* in order of arrival, from the run's first */
@@ -174,11 +173,13 @@ static void test_closed(void **state)
 
 	(void)state;
 	assert_int_equal(read_text(&rows, sglang, NULL, NULL, &e), RC_OK);
+	CHECK(rows.row && rows.run);
 	assert_int_equal(rows.run[0].concurrency, 4);
 	assert_int_equal(rows.row[1].first_ns, 300000000);
 	assert_int_equal(rows.row[1].last_ns, 2300000000);
 	fit_rows_release(&rows);
 	assert_int_equal(read_text(&rows, bench, "prompt_tokens=30", &eight, &e), RC_OK);
+	CHECK(rows.row && rows.run);
 	assert_int_equal(rows.run[0].concurrency, 8);
 	assert_int_equal(rows.row[1].prompt_tokens, 30);
 	fit_rows_release(&rows);
