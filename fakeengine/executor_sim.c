@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "base/die.h"
-#include "wordcodec.h"
+#include "answers.h"
 
 struct sim_step {
 	struct timer timer;
@@ -76,8 +76,9 @@ static void step_make_tokens(struct sim_step *s)
 	for (int32_t i = 0; i < p->n_items; i++) {
 		const struct genreq *r = p->item[i].req;
 
-		s->token[i] =
-			p->item[i].emits ? wordcodec_filler(r->seed, genreq_output_tokens(r)) : -1;
+		s->token[i] = -1;
+		if (p->item[i].emits)
+			answer_tokens(r, genreq_output_tokens(r), 1, &s->token[i]);
 	}
 }
 

@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/die.h"
 #include "base/jsonx.h"
+#include "fakeengine/answers.h"
 #include "fakeengine/profile.h"
 #include "fakeengine/simulate.h"
 #include "fakeengine/wordcodec.h"
@@ -34,6 +35,7 @@ struct engine_in_process {
 	const struct target *target;
 	int n_users;
 	struct profile profile;
+	struct answers *answers;
 	const char *models[2];
 	struct api_config api;
 	struct api_terms terms;
@@ -320,13 +322,6 @@ static void sim_drop(struct xfer *x)
 
 /* ---- the engine ---- */
 
-static void plan_length(struct genreq *r, void *arg)
-{
-	const struct engine_in_process *g = arg;
-
-	r->eos_after = profile_answer_tokens(&g->profile, r, g->api.seed);
-}
-
 static enum rc load_profile(struct profile *out, const struct target *t, struct err *e)
 {
 	struct profile_set *sets = NULL;
@@ -351,6 +346,7 @@ static void engine_free_in_process(struct engine_in_process *g)
 	if (*link)
 		*link = g->next;
 	sim_free(g->sim);
+	answers_free(g->answers);
 	profile_release(&g->profile);
 	free(g);
 }
@@ -382,7 +378,9 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 		.egress_ns = g->profile.egress_ns,
 	};
 	memcpy(setup.knobs, g->profile.knobs, sizeof(setup.knobs));
-	rc = sim_new(&g->sim, loop, &setup, &sink, e);
+	rc = answers_open(&g->answers, &g->profile, ENGINE_SEED, e);
+	if (rc == RC_OK)
+		rc = sim_new(&g->sim, loop, &setup, &sink, e);
 	if (rc) {
 		engine_free_in_process(g);
 		return rc;
@@ -394,15 +392,17 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 		.models = g->models,
 		.codec = &wordcodec,
 		.max_len = sim_max_len(g->sim),
-		.reading = g->profile.wire->reading,
+		/* over HTTP the look before the load finds out what to leave out */
+		.reading = g->profile.wire->reading | READ_DROP_UNKNOWN,
+		.keep_said = g->profile.text.kind != TEXT_WORDS,
 	};
 	g->api = (struct api_config){
 		.codec = &wordcodec,
 		.default_max_tokens = (int32_t)g->profile.output.default_max_tokens,
 		.forced_tokens = (int32_t)g->profile.output.forced_tokens,
 		.seed = ENGINE_SEED,
-		.prepare = plan_length,
-		.prepare_arg = g,
+		.prepare = answers_plan,
+		.prepare_arg = g->answers,
 		.wire = g->profile.wire,
 	};
 	g->next = engines;
