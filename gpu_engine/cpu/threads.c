@@ -5,6 +5,11 @@
  *
  * The barrier is a count of arrivals and a number of the round. Whoever arrives last starts the
  * next round; the others watch the number, first with their eyes open, then asleep on it (futex).
+ *
+ * Watching only helps while whoever is waited for runs. Each thread leaves a note of the core it
+ * was on, and one that finds another's note of its own core goes to sleep at once: with a third
+ * program on the machine, the kernel often leaves two of ours on one core, and a step with some
+ * hundred barriers would spin away as much time as it computes.
  */
 #include "threads.h"
 
@@ -35,6 +40,7 @@
 #define CACHE_LINE 64
 
 struct worker {
+	_Alignas(CACHE_LINE) atomic_int core; /* at its last barrier; -1 = not known */
 	struct threads *pool;
 	pthread_t thread;
 	int32_t self;
@@ -49,13 +55,37 @@ struct threads {
 
 	_Alignas(CACHE_LINE) int32_t count;
 	int64_t spin_ns;
-	struct worker *worker; /* [1 .. count) */
+	struct worker *worker; /* [0] is the caller, without a thread of its own */
 
 	/* The job, written by the caller before the meeting that begins it. */
 	void (*job)(struct threads *t, int32_t self, void *arg);
 	void *arg;
 	bool quit;
 };
+
+/* Which worker this thread is in the job it is in. */
+static _Thread_local int32_t own_index;
+
+/* Written only if it is news: then the others' reads of it stay in their caches. */
+static void note_core(struct threads *t)
+{
+	atomic_int *note = &t->worker[own_index].core;
+	int core = sched_getcpu();
+
+	if (atomic_load_explicit(note, memory_order_relaxed) != core)
+		atomic_store_explicit(note, core, memory_order_relaxed);
+}
+
+static bool shares_core(const struct threads *t)
+{
+	int core = sched_getcpu();
+
+	for (int32_t i = 0; i < t->count; i++)
+		if (i != own_index &&
+		    core == atomic_load_explicit(&t->worker[i].core, memory_order_relaxed))
+			return true;
+	return false;
+}
 
 static void pause_a_little(void)
 {
@@ -89,7 +119,7 @@ static bool spin_until_over(struct threads *t, unsigned round)
 		}
 		now_ns = monotonic_now_ns();
 		if (until_ns == 0)
-			until_ns = now_ns + t->spin_ns;
+			until_ns = shares_core(t) ? now_ns : now_ns + t->spin_ns;
 	} while (now_ns < until_ns);
 	return false;
 }
@@ -108,6 +138,7 @@ void threads_barrier(struct threads *t)
 {
 	unsigned round = atomic_load_explicit(&t->round, memory_order_relaxed);
 
+	note_core(t);
 	if (atomic_fetch_add(&t->arrived, 1) + 1 < t->count) {
 		if (!spin_until_over(t, round))
 			sleep_until_over(t, round);
@@ -130,6 +161,7 @@ static void *worker_main(void *arg)
 	struct worker *w = arg;
 	struct threads *t = w->pool;
 
+	own_index = w->self;
 	for (;;) {
 		threads_barrier(t);
 		if (t->quit)
@@ -142,6 +174,7 @@ static void *worker_main(void *arg)
 void threads_run(struct threads *t, void (*job)(struct threads *t, int32_t self, void *arg),
 		 void *arg)
 {
+	own_index = 0;
 	t->job = job;
 	t->arg = arg;
 	threads_barrier(t);
@@ -172,7 +205,8 @@ static void start_workers(struct threads *t)
 	for (int32_t i = 1; i < t->count && rc == 0; i++) {
 		struct worker *w = &t->worker[i];
 
-		*w = (struct worker){.pool = t, .self = i};
+		w->pool = t;
+		w->self = i;
 		rc = pthread_create(&w->thread, NULL, worker_main, w);
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -180,17 +214,27 @@ static void start_workers(struct threads *t)
 		die("%d threads: %s", t->count, strerror(rc));
 }
 
+static void *alloc_lines(size_t bytes)
+{
+	void *p;
+
+	if (posix_memalign(&p, CACHE_LINE, bytes))
+		die("out of memory");
+	memset(p, 0, bytes);
+	return p;
+}
+
 struct threads *threads_new(int32_t n)
 {
 	struct threads *t;
 
 	CHECK(n > 0);
-	if (posix_memalign((void **)&t, CACHE_LINE, sizeof(*t)))
-		die("out of memory");
-	memset(t, 0, sizeof(*t));
+	t = alloc_lines(sizeof(*t));
 	t->count = n;
 	t->spin_ns = n > threads_default(0) ? 0 : SPIN_NS; /* who is waited for needs the core */
-	t->worker = xcalloc((size_t)n, sizeof(*t->worker));
+	t->worker = alloc_lines((size_t)n * sizeof(*t->worker));
+	for (int32_t i = 0; i < n; i++)
+		atomic_init(&t->worker[i].core, -1);
 	start_workers(t);
 	return t;
 }
@@ -199,6 +243,7 @@ void threads_free(struct threads *t)
 {
 	if (!t)
 		return;
+	own_index = 0;
 	t->quit = true;
 	threads_barrier(t);
 	for (int32_t i = 1; i < t->count; i++)
