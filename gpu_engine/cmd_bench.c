@@ -67,7 +67,7 @@ static enum rc run_batch(struct bench *b, struct genreq **r, int32_t batch, int3
 /* Between the first step that all share and the last of them. */
 static enum rc measure_decode(struct bench *b, int32_t batch, struct measured *out, struct err *e)
 {
-	struct genreq **r = xcalloc((size_t)batch, sizeof(*r));
+	struct genreq **r = xcalloc((size_t)batch, sizeof(struct genreq *));
 	enum rc rc = run_batch(b, r, batch, START_TOKENS, b->output, e);
 	int64_t start_ns = 0, end_ns = INT64_MAX, tokens = 0;
 

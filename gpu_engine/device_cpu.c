@@ -65,7 +65,7 @@ static enum rc size_cache(struct device_plan *p, const struct device_wish *w, st
 			       "--kv-cache: %s hold %lld tokens, and one context of --ctx-size %d "
 			       "takes %s",
 			       format_bytes(got, sizeof(got), (double)w->kv_bytes),
-			       (long long)(n * w->block_size), w->max_len,
+			       (long long)n * w->block_size, w->max_len,
 			       format_bytes(want, sizeof(want), (double)(one * page)));
 	}
 	if (n < one || n * page > rest)

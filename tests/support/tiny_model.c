@@ -56,7 +56,7 @@ static float *random_floats(const struct maker *m, const char *what, int layer, 
 	float *x = xcalloc((size_t)n, sizeof(*x));
 	struct rng r;
 
-	rng_init(&r, m->p.seed, what, (uint64_t)(layer + 1));
+	rng_init(&r, m->p.seed, what, (uint64_t)layer + 1);
 	for (int64_t i = 0; i < n; i++)
 		x[i] = mean + spread * (float)(2 * rng_unit(&r) - 1);
 	return x;
