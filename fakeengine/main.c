@@ -67,13 +67,14 @@ static int serve(const struct options *o, const struct profile *p, struct truth_
 {
 	struct evloop *loop = evloop_new();
 	struct faults *faults = faults_new(&p->faults, o->seed, loop);
-	const char *const models[] = {p->model.name, NULL};
+	const char *const *models = (const char *const *)p->models;
 	struct lengths lengths = {p, o->seed};
 	const struct sim_config sim = {
 		.cost = &p->cost,
 		.noise = p->noise,
 		.seed = o->seed,
 		.timers = {loop_timer_set, loop_timer_cancel, loop},
+		.drafter = &p->drafter,
 	};
 	struct serve_config c = {
 		.loop = loop,
@@ -95,6 +96,7 @@ static int serve(const struct options *o, const struct profile *p, struct truth_
 				.ingest_ns = p->ingest_ns,
 				.egress_ns = p->egress_ns,
 				.truth = truth,
+				.adapters = models + 1,
 			},
 		.default_max_tokens = (int32_t)p->output.default_max_tokens,
 		.forced_tokens = (int32_t)p->output.forced_tokens,

@@ -34,7 +34,6 @@ struct engine_in_process {
 	const struct target *target;
 	int n_users;
 	struct profile profile;
-	const char *models[2];
 	struct api_config api;
 	struct api_terms terms;
 	struct sim *sim;
@@ -245,8 +244,12 @@ static void generate(struct xfer *x, enum api_kind kind, const struct xfer_spec 
 
 static void write_models(struct xfer *x)
 {
-	buf_puts(&x->page, "{\"data\":[{\"id\":");
-	json_quote(&x->page, x->t->engine->models[0]);
+	char *const *name = x->t->engine->profile.models;
+
+	for (int i = 0; name[i]; i++) {
+		buf_puts(&x->page, i ? "},{\"id\":" : "{\"data\":[{\"id\":");
+		json_quote(&x->page, name[i]);
+	}
 	buf_puts(&x->page, "}]}");
 }
 
@@ -380,6 +383,7 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 		.seed = ENGINE_SEED,
 		.ingest_ns = g->profile.ingest_ns,
 		.egress_ns = g->profile.egress_ns,
+		.drafter = &g->profile.drafter,
 	};
 	memcpy(setup.knobs, g->profile.knobs, sizeof(setup.knobs));
 	rc = sim_new(&g->sim, loop, &setup, &sink, e);
@@ -389,9 +393,8 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 	}
 	g->loop = loop;
 	g->target = t;
-	g->models[0] = g->profile.model.name;
 	g->terms = (struct api_terms){
-		.models = g->models,
+		.models = (const char *const *)g->profile.models,
 		.codec = &wordcodec,
 		.max_len = sim_max_len(g->sim),
 		.reading = g->profile.wire->reading,
