@@ -146,6 +146,14 @@ static int command_serve(int argc, char *const *argv)
 		fault_list_move(&p.faults, &o.faults);
 	if (rc == RC_OK && o.truth)
 		rc = truth_open(&truth, o.truth, &e);
+	if (rc == RC_OK && profile_is_fleet(&p))
+		rc = err_set(&e, RC_INPUT,
+			     "%s: several replicas are played in virtual time only (loadgen run "
+			     "--clock virtual); here --set replicas=1 plays one of them%s",
+			     p.name,
+			     p.disaggregated.decode_replicas
+				     ? ", and without `disaggregated` it does both"
+				     : "");
 	code = rc ? complain(&e) : serve(&o, &p, truth);
 	truth_close(truth);
 	profile_release(&p);
