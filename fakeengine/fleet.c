@@ -37,6 +37,7 @@ struct handover {
 	struct genreq *r, *leg; /* leg: NULL once its token is made; r: NULL if cancelled while that
 				   is told */
 	struct timer told, arrives;
+	bool ends; /* with its first token */
 	bool telling;
 	struct handover *prev, *next;
 };
@@ -93,6 +94,12 @@ static bool on_its_way(const struct handover *h)
 	return timer_queued(&h->arrives);
 }
 
+/* Already, while its first token is not out. */
+static bool is_decoding(const struct handover *h)
+{
+	return !h->leg && !h->ends && !on_its_way(h);
+}
+
 /* Its other half is done when neither its token nor its entries are on their way. */
 static void settle(struct handover *h)
 {
@@ -122,7 +129,7 @@ static void tell_first(struct handover *h, int64_t now_ns)
 	const struct sim_sink *sink = h->f->sink;
 	struct genreq *r = h->r;
 
-	if (r->finish != FINISH_NONE) {
+	if (h->ends) {
 		tell_end(h, now_ns);
 		return;
 	}
@@ -170,7 +177,9 @@ static void handover_made(struct handover *h, struct replica *from, int64_t now_
 	r->first_scheduled_ns = leg->first_scheduled_ns;
 	r->first_token_ns = r->last_token_ns = leg->last_token_ns;
 	r->cached_tokens = leg->cached_tokens;
-	if (genreq_push_token(r, leg->tokens[leg->n_prompt], wordcodec.eos_token, fleet_max_len(f)))
+	h->ends = genreq_push_token(r, leg->tokens[leg->n_prompt], wordcodec.eos_token,
+				    fleet_max_len(f));
+	if (h->ends)
 		genreq_set_state(r, GENREQ_DONE);
 	else
 		send_entries(h, from, now_ns);
@@ -207,11 +216,10 @@ static enum rc handover_begin(struct fleet *f, struct genreq *r, struct err *e)
 	return RC_OK;
 }
 
-/* r is with a leg, on its way, or in a decode replica already while its first token is not out. */
 static void handover_cancel(struct handover *h)
 {
 	struct genreq *r = h->r;
-	bool arrived = !h->leg && r->finish == FINISH_NONE && !on_its_way(h);
+	bool arrived = is_decoding(h);
 
 	if (h->leg)
 		pool_cancel(h->leg);
@@ -340,8 +348,8 @@ void fleet_free(struct fleet *f)
 	if (!f)
 		return;
 	while ((h = f->handovers.next) != &f->handovers) {
-		if (h->leg || on_its_way(h) || h->r->finish != FINISH_NONE)
-			genreq_free(h->r); /* in no engine */
+		if (!is_decoding(h))
+			genreq_free(h->r);
 		handover_free(h);
 	}
 	pool_close(&f->first);
