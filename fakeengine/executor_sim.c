@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "base/die.h"
-#include "wordcodec.h"
+#include "answers.h"
 
 struct sim_step {
 	struct timer timer;
@@ -82,8 +82,8 @@ static void step_make_tokens(struct sim_step *s)
 		if (it->n_draft > 0)
 			it->n_accepted = drafter_accepted(s->x->config->drafter, it->req->seed, at,
 							  it->n_draft);
-		for (int32_t k = 0; it->emits && k <= it->n_accepted; k++)
-			token[k] = wordcodec_filler(it->req->seed, at + k);
+		if (it->emits)
+			answer_tokens(it->req, at, 1 + it->n_accepted, token);
 	}
 }
 

@@ -476,6 +476,9 @@ static void explain_output(struct buf *b, const struct profile_output *o)
 	if (o->forced_tokens)
 		buf_printf(b, "Answers are %lld tokens long, whatever is asked.\n",
 			   (long long)o->forced_tokens);
+	else if (o->ends_with_text)
+		buf_puts(b,
+			 "Answers end where their text ends, unless a request says otherwise.\n");
 	else if (o->ends)
 		buf_printf(b,
 			   "Answers end by themselves after %.0f tokens on average (%s), unless a "
@@ -485,6 +488,17 @@ static void explain_output(struct buf *b, const struct profile_output *o)
 		buf_puts(
 			b,
 			"Answers never end by themselves: they run to the request's max_tokens.\n");
+}
+
+static void explain_text(struct buf *b, const struct profile_text *t)
+{
+	if (t->kind == TEXT_ECHO)
+		buf_puts(b, "They say what was said last, over and over if need be.\n");
+	else if (t->kind == TEXT_REFERENCE)
+		buf_printf(b,
+			   "They say what %s answers to the prompt, over and over if need be; to "
+			   "others one of its answers.\n",
+			   t->file);
 }
 
 static void explain_wire(struct buf *b, const struct profile *p)
@@ -516,6 +530,7 @@ bool explain(struct buf *b, const struct profile *p, int32_t prompt, int32_t out
 			(long long)p->card.count, p->card.name, (double)p->card.memory_bytes / GB,
 			p->card.bandwidth_bytes_per_s / GB, p->card.flops_per_s / 1e12);
 	explain_output(b, &p->output);
+	explain_text(b, &p->text);
 	explain_wire(b, p);
 	explain_policy(b, p);
 	explain_cost(b, p);

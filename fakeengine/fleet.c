@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/die.h"
+#include "serve/script.h"
 #include "wordcodec.h"
 
 #define CONTAINER(p, T, m) ((T *)((char *)(p)-offsetof(T, m)))
@@ -198,6 +199,7 @@ static enum rc handover_begin(struct fleet *f, struct genreq *r, struct err *e)
 	leg->seed = r->seed;
 	leg->priority = r->priority;
 	leg->adapter = r->adapter;
+	leg->script = r->script ? script_hold(r->script) : NULL;
 	rc = pool_submit(&f->first, leg, e);
 	if (rc) {
 		genreq_free(leg);

@@ -13,6 +13,7 @@
 #include "base/evloop.h"
 #include "base/log.h"
 #include "base/opt.h"
+#include "fakeengine/answers.h"
 #include "fakeengine/executor_sim.h"
 #include "fakeengine/explain.h"
 #include "fakeengine/fault.h"
@@ -51,24 +52,12 @@ static void loop_timer_cancel(void *arg, struct timer *t)
 	evloop_timer_cancel(arg, t);
 }
 
-struct lengths {
-	const struct profile *profile;
-	uint64_t seed;
-};
-
-static void plan_length(struct genreq *r, void *arg)
-{
-	const struct lengths *l = arg;
-
-	r->eos_after = profile_answer_tokens(l->profile, r, l->seed);
-}
-
-static int serve(const struct options *o, const struct profile *p, struct truth_log *truth)
+static int serve(const struct options *o, const struct profile *p, struct answers *answers,
+		 struct truth_log *truth)
 {
 	struct evloop *loop = evloop_new();
 	struct faults *faults = faults_new(&p->faults, o->seed, loop);
 	const char *const *models = (const char *const *)p->models;
-	struct lengths lengths = {p, o->seed};
 	const struct sim_config sim = {
 		.cost = &p->cost,
 		.noise = p->noise,
@@ -101,8 +90,9 @@ static int serve(const struct options *o, const struct profile *p, struct truth_
 		.default_max_tokens = (int32_t)p->output.default_max_tokens,
 		.forced_tokens = (int32_t)p->output.forced_tokens,
 		.seed = o->seed,
-		.prepare = plan_length,
-		.prepare_arg = &lengths,
+		.prepare = answers_plan,
+		.prepare_arg = answers,
+		.keep_said = p->text.kind != TEXT_WORDS,
 		.wire = p->wire,
 		.admit = faults_admit,
 		.admit_arg = faults,
@@ -114,6 +104,18 @@ static int serve(const struct options *o, const struct profile *p, struct truth_
 	faults_free(faults);
 	evloop_free(loop);
 	return code;
+}
+
+/* One process answers for one engine. */
+static enum rc refuse_fleet(const struct profile *p, struct err *e)
+{
+	if (!profile_is_fleet(p))
+		return RC_OK;
+	return err_set(e, RC_INPUT,
+		       "%s: %s: a fleet is played in virtual time only (`loadgen run` with `clock: "
+		       "virtual`)",
+		       p->name,
+		       p->disaggregated.decode_replicas > 0 ? "disaggregated" : "replicas");
 }
 
 /* --help, --version */
@@ -132,6 +134,7 @@ static int print_about(bool help)
 static int command_serve(int argc, char *const *argv)
 {
 	struct truth_log *truth = NULL;
+	struct answers *answers = NULL;
 	struct profile p = {0};
 	struct options o;
 	struct err e;
@@ -143,19 +146,16 @@ static int command_serve(int argc, char *const *argv)
 	if (rc == RC_OK)
 		rc = profile_load(&p, o.profile, o.sets.item, o.sets.n, &e);
 	if (rc == RC_OK)
+		rc = refuse_fleet(&p, &e);
+	if (rc == RC_OK)
 		fault_list_move(&p.faults, &o.faults);
+	if (rc == RC_OK)
+		rc = answers_open(&answers, &p, o.seed, &e);
 	if (rc == RC_OK && o.truth)
 		rc = truth_open(&truth, o.truth, &e);
-	if (rc == RC_OK && profile_is_fleet(&p))
-		rc = err_set(&e, RC_INPUT,
-			     "%s: several replicas are played in virtual time only (loadgen run "
-			     "--clock virtual); here --set replicas=1 plays one of them%s",
-			     p.name,
-			     p.disaggregated.decode_replicas
-				     ? ", and without `disaggregated` it does both"
-				     : "");
-	code = rc ? complain(&e) : serve(&o, &p, truth);
+	code = rc ? complain(&e) : serve(&o, &p, answers, truth);
 	truth_close(truth);
+	answers_free(answers);
 	profile_release(&p);
 	options_release(&o);
 	return code;

@@ -21,7 +21,7 @@ struct shortcut {
 			      file */
 };
 
-enum { ENGINE_NAME, MODEL, WIRE, PREFILL_MS, PER_TOKEN_MS, TOKENS, N_SHORTCUTS };
+enum { ENGINE_NAME, MODEL, WIRE, TEXT, PREFILL_MS, PER_TOKEN_MS, TOKENS, N_SHORTCUTS };
 
 struct command_line {
 	struct shortcut shortcut[N_SHORTCUTS];
@@ -37,6 +37,7 @@ static const struct command_line defaults = {
 			[ENGINE_NAME] = {"--engine-name", "engine", NULL, true, false},
 			[MODEL] = {"--model", "model.name", NULL, true, false},
 			[WIRE] = {"--wire", "wire", NULL, true, false},
+			[TEXT] = {"--text", "text", NULL, true, false},
 			[PREFILL_MS] = {"--prefill-ms", "cost.constant.prefill_ms", NULL, false,
 					true},
 			[PER_TOKEN_MS] = {"--per-token-ms", "cost.constant.per_token_ms", NULL,
@@ -47,7 +48,7 @@ static const struct command_line defaults = {
 	.seed = 42,
 };
 
-#define N_SPECS 21
+#define N_SPECS 22
 
 static void make_specs(struct opt_spec specs[N_SPECS], struct command_line *c)
 {
@@ -64,6 +65,10 @@ static void make_specs(struct opt_spec specs[N_SPECS], struct command_line *c)
 		 .help = "the model it serves"},
 		{OPT_STRING, "wire", .out = &s[WIRE].value, .arg = "SERVER",
 		 .help = "whose habits it has on the wire; below is a list (own)"},
+		{OPT_STRING, "text", .out = &s[TEXT].value, .arg = "KIND",
+		 .help = "what its answers say: words, echo (what was said last), or "
+			 "reference=FILE (the answer that a prompt set in LIMA's format holds; "
+			 "words)"},
 		{OPT_LIST, "fault", .out = &c->faults, .arg = "SPEC",
 		 .help = "what goes wrong on purpose, KIND[=VALUE][@TOKEN][:RATE]; below is a "
 			 "list"},

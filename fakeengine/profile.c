@@ -207,6 +207,33 @@ static enum rc read_length(struct dist *d, const struct ynode *n, struct err *e)
 	return RC_OK;
 }
 
+/* words, echo, or reference=FILE. */
+static enum rc read_text(struct profile *p, const struct ynode *n, struct err *e)
+{
+	static const char reference[] = "reference=";
+	const char *text;
+	enum rc rc = ynode_str(n, &text, e);
+
+	if (rc)
+		return rc;
+	if (strcmp(text, "words") == 0) {
+		p->text.kind = TEXT_WORDS;
+	} else if (strcmp(text, "echo") == 0) {
+		p->text.kind = TEXT_ECHO;
+	} else if (strncmp(text, reference, strlen(reference)) == 0 && text[strlen(reference)]) {
+		p->text.kind = TEXT_REFERENCE;
+		p->text.file = xstrdup(text + strlen(reference));
+	} else {
+		return ynode_err(n, e, "got \"%s\", want words, echo or reference=FILE", text);
+	}
+	return RC_OK;
+}
+
+static bool is_word(const struct ynode *n, const char *word)
+{
+	return n->kind == YNODE_SCALAR && strcmp(n->text, word) == 0;
+}
+
 static enum rc read_output(struct profile *p, const struct ynode *map, struct err *e)
 {
 	static const struct field fields[] = {
@@ -225,8 +252,14 @@ static enum rc read_output(struct profile *p, const struct ynode *map, struct er
 	if (p->output.forced_tokens && map->n > 1)
 		return ynode_err(ynode_get(map, "forced_tokens"), e,
 				 "leaves the other keys of `output` nothing to say");
-	p->output.ends = length != NULL;
-	return length ? read_length(&p->output.length, length, e) : RC_OK;
+	p->output.ends_with_text = length && is_word(length, "text");
+	p->output.ends = length && !p->output.ends_with_text;
+	if (p->output.ends_with_text && p->text.kind == TEXT_WORDS)
+		return ynode_err(
+			length, e,
+			"words have no end of their own; want a number, a distribution, or "
+			"another `text`");
+	return p->output.ends ? read_length(&p->output.length, length, e) : RC_OK;
 }
 
 static enum rc read_published(struct profile *p, const struct ynode *map, struct err *e)
@@ -297,6 +330,7 @@ static enum rc read_profile(struct profile *p, const struct ynode *root, struct 
 		{"parallel", read_parallel, false}, {"scheduler", read_scheduler, true},
 		{"cost", read_cost, true},	    {"speculation", read_speculation, false},
 		{"offload", read_offload, false},   {"lora", read_lora, false},
+		{"text", read_text, false}, /* before output, which may rest on it */
 		{"output", read_output, false},	    {"published", read_published, false},
 		{"wire", read_wire, false},	    {"faults", read_faults, false},
 		{"router", read_router, false},	    {"disaggregated", read_disaggregated, false},
@@ -395,6 +429,7 @@ void profile_release(struct profile *p)
 		free(p->models[i]);
 	free(p->models);
 	free(p->card.name);
+	free(p->text.file);
 	fault_list_release(&p->faults);
 	*p = (struct profile){0};
 }

@@ -28,6 +28,18 @@ struct profile_output {
 	int64_t default_max_tokens; /* when a request names none; 0 = up to the end of the context
 				     */
 	int64_t forced_tokens;	    /* > 0: exactly so many, whatever is asked */
+	bool ends_with_text;	    /* it ends where what it says ends (struct profile_text) */
+};
+
+/* What an answer says. */
+enum text_kind {
+	TEXT_WORDS,	/* words without sense */
+	TEXT_ECHO,	/* what was said last, back */
+	TEXT_REFERENCE, /* the answer that a prompt set holds to it */
+};
+struct profile_text {
+	enum text_kind kind;
+	char *file; /* the set, LIMA's format; of TEXT_REFERENCE */
 };
 
 /* What the source says of one request at a time: low and high, equal if it is one number; 0 = it
@@ -67,6 +79,7 @@ struct profile {
 	struct drafter drafter;
 	int64_t ingest_ns, egress_ns;
 	struct profile_output output;
+	struct profile_text text;
 	struct profile_published published;
 	const struct wire_habit *wire; /* whose habits it has on the wire */
 	struct fault_list faults;
@@ -96,7 +109,7 @@ bool profile_is_fleet(const struct profile *p);
 struct fleet_shape profile_fleet(const struct profile *p);
 
 /* The length at which the answer to r ends by itself: the same for the same prompt and request
- * seed, whatever else is going on. 0 = it does not. */
+ * seed, whatever else is going on. 0 = it does not, or where its text ends (answers.h). */
 int32_t profile_answer_tokens(const struct profile *p, const struct genreq *r, uint64_t seed);
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/die.h"
+#include "answers.h"
 #include "wordcodec.h"
 
 /* Words are made several at a time: it is how they come cheapest (wordcodec.h). */
@@ -273,7 +274,7 @@ static int32_t word_at(const struct genreq *r, int32_t at)
 	struct flight *f = r->flight;
 
 	if (f->n_words != from + WORDS_AHEAD) {
-		wordcodec_filler_run(r->seed, from, WORDS_AHEAD, f->word);
+		answer_tokens(r, from, WORDS_AHEAD, f->word);
 		f->n_words = from + WORDS_AHEAD;
 	}
 	return f->word[at % WORDS_AHEAD];
@@ -323,8 +324,7 @@ static void take_run(struct sim *s, struct step_plan *p, const int64_t *end_ns, 
 	for (int32_t i = 0; i < p->n_items; i++) {
 		const struct genreq *r = p->item[i].req;
 
-		wordcodec_filler_run(r->seed, genreq_output_tokens(r), n,
-				     run->token + (size_t)i * (size_t)n);
+		answer_tokens(r, genreq_output_tokens(r), n, run->token + (size_t)i * (size_t)n);
 	}
 	s->c.policy->repeat(s->sched, p, n, run->token, end_ns);
 	for (int32_t k = 0; k < n; k++)

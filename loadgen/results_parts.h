@@ -68,6 +68,7 @@ struct run_story {
 	int64_t ended_ns;
 	const struct point *points;
 	size_t n_points;
+	const cJSON *notes;	/* an array of lines */
 	const cJSON *preflight; /* an array, an object a target that was looked at */
 };
 cJSON *preflight_json(const char *target, const struct preflight_found *f);

@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/die.h"
 #include "base/jsonx.h"
+#include "fakeengine/answers.h"
 #include "fakeengine/fleet.h"
 #include "fakeengine/profile.h"
 #include "fakeengine/wordcodec.h"
@@ -34,6 +35,7 @@ struct engine_in_process {
 	const struct target *target;
 	int n_users;
 	struct profile profile;
+	struct answers *answers;
 	struct api_config api;
 	struct api_terms terms;
 	struct fleet *fleet;
@@ -322,13 +324,6 @@ static void sim_drop(struct xfer *x)
 
 /* ---- the engine ---- */
 
-static void plan_length(struct genreq *r, void *arg)
-{
-	const struct engine_in_process *g = arg;
-
-	r->eos_after = profile_answer_tokens(&g->profile, r, g->api.seed);
-}
-
 static enum rc load_profile(struct profile *out, const struct target *t, struct err *e)
 {
 	struct profile_set *sets = NULL;
@@ -353,6 +348,7 @@ static void engine_free_in_process(struct engine_in_process *g)
 	if (*link)
 		*link = g->next;
 	fleet_free(g->fleet);
+	answers_free(g->answers);
 	profile_release(&g->profile);
 	free(g);
 }
@@ -386,8 +382,10 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 		.drafter = &g->profile.drafter,
 	};
 	memcpy(setup.knobs, g->profile.knobs, sizeof(setup.knobs));
+	rc = answers_open(&g->answers, &g->profile, ENGINE_SEED, e);
 	shape = profile_fleet(&g->profile);
-	rc = fleet_new(&g->fleet, loop, &setup, &shape, &sink, e);
+	if (rc == RC_OK)
+		rc = fleet_new(&g->fleet, loop, &setup, &shape, &sink, e);
 	if (rc) {
 		engine_free_in_process(g);
 		return rc;
@@ -398,15 +396,17 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 		.models = (const char *const *)g->profile.models,
 		.codec = &wordcodec,
 		.max_len = fleet_max_len(g->fleet),
-		.reading = g->profile.wire->reading,
+		/* over HTTP the look before the load finds out what to leave out */
+		.reading = g->profile.wire->reading | READ_DROP_UNKNOWN,
+		.keep_said = g->profile.text.kind != TEXT_WORDS,
 	};
 	g->api = (struct api_config){
 		.codec = &wordcodec,
 		.default_max_tokens = (int32_t)g->profile.output.default_max_tokens,
 		.forced_tokens = (int32_t)g->profile.output.forced_tokens,
 		.seed = ENGINE_SEED,
-		.prepare = plan_length,
-		.prepare_arg = g,
+		.prepare = answers_plan,
+		.prepare_arg = g->answers,
 		.wire = g->profile.wire,
 	};
 	g->next = engines;

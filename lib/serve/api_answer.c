@@ -20,6 +20,7 @@
 #include "base/check.h"
 #include "base/die.h"
 #include "base/units.h"
+#include "script.h"
 
 static void answer_free_if_over(struct answer *w)
 {
@@ -143,7 +144,8 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns, bool more)
 			CHECK(buf_puts(shown, c->echo));
 	}
 	if (!last || !is_end_mark(r, codec, token))
-		CHECK(codec->decode(codec, token, c->n_tokens, bytes));
+		CHECK(r->script ? script_put(r->script, c->n_tokens, bytes)
+				: codec->decode(codec, token, c->n_tokens, bytes));
 	note_progress(c, r, token);
 	note_offset(c);
 	if (c->held == 0)

@@ -21,14 +21,17 @@ static struct api_prompt *add_prompt(struct api_request *q)
 	return &q->prompt[q->n_prompts++];
 }
 
+/* said: the part of text that was said last. */
 static void add_text(const struct api_terms *terms, struct api_request *q, const char *text,
-		     size_t len)
+		     size_t len, const char *said, size_t said_len)
 {
 	struct api_prompt *p = add_prompt(q);
 
 	terms->codec->encode(terms->codec, text, len, &p->tokens);
 	if (q->keep_text)
 		p->text = xstrndup(text, len);
+	if (terms->keep_said)
+		p->said = xstrndup(said, said_len);
 }
 
 /* ---- chat ---- */
@@ -82,6 +85,7 @@ bool api_read_messages(const cJSON *body, const struct api_terms *terms, struct 
 	const cJSON *messages = NULL, *m;
 	struct err why;
 	struct buf text;
+	size_t said_from = 0, said_to = 0;
 	bool ok = true;
 	char at[64];
 	int i = 0;
@@ -107,21 +111,29 @@ bool api_read_messages(const cJSON *body, const struct api_terms *terms, struct 
 		if (!ok)
 			break;
 		CHECK(buf_printf(&text, "<|im_start|>%s\n", role->valuestring));
+		said_from = buf_size(&text);
 		ok = put_content(&text, cJSON_GetObjectItemCaseSensitive(m, "content"), i, e);
 		if (!ok)
 			break;
+		said_to = buf_size(&text);
 		CHECK(buf_puts(&text, "<|im_end|>\n"));
 		i++;
 	}
 	if (ok) {
 		CHECK(buf_puts(&text, "<|im_start|>assistant\n"));
-		add_text(terms, q, buf_head(&text), buf_size(&text));
+		add_text(terms, q, buf_head(&text), buf_size(&text), buf_head(&text) + said_from,
+			 said_to - said_from);
 	}
 	buf_release(&text);
 	return ok;
 }
 
 /* ---- completions ---- */
+
+static void add_whole(const struct api_terms *terms, struct api_request *q, const char *text)
+{
+	add_text(terms, q, text, strlen(text), text, strlen(text));
+}
 
 /* What an echo of a prompt of ids says. */
 static bool decode_prompt(struct api_prompt *p, const struct api_terms *terms, struct api_error *e)
@@ -177,7 +189,7 @@ bool api_read_prompts(const cJSON *body, const char *key, const struct api_terms
 	if (!prompt || cJSON_IsNull(prompt))
 		return wrong_form(e, key);
 	if (cJSON_IsString(prompt)) {
-		add_text(terms, q, prompt->valuestring, strlen(prompt->valuestring));
+		add_whole(terms, q, prompt->valuestring);
 		return true;
 	}
 	if (terms->reading & READ_NO_IDS && cJSON_IsArray(prompt))
@@ -195,7 +207,7 @@ bool api_read_prompts(const cJSON *body, const char *key, const struct api_terms
 		if (v->type != first->type)
 			return wrong_form(e, key);
 		if (cJSON_IsString(v))
-			add_text(terms, q, v->valuestring, strlen(v->valuestring));
+			add_whole(terms, q, v->valuestring);
 		else if (!cJSON_IsArray(v) || !v->child)
 			return wrong_form(e, key);
 		else if (!add_ids(v, key, terms, q, e))

@@ -506,6 +506,13 @@ void engine_free(struct engine *g)
 	free(g);
 }
 
+void engine_visit(const struct engine *g, void (*fn)(const struct genreq *r, void *arg), void *arg)
+{
+	for (const struct flight *f = g->flights; f; f = f->next)
+		if (f->r && f->phase == FLIGHT_KNOWN && !f->cancelled)
+			fn(f->r, arg);
+}
+
 int32_t engine_in_flight(const struct engine *g)
 {
 	return g->n_in_flight;

@@ -63,6 +63,9 @@ bool engine_has_logits(const struct engine *g); /* executor.h */
  * r is done already but not reported. */
 void engine_cancel(struct engine *g, struct genreq *r, enum genreq_finish why);
 
+/* fn for each request that the policy knows, the latest first. It must not submit or cancel. */
+void engine_visit(const struct engine *g, void (*fn)(const struct genreq *r, void *arg), void *arg);
+
 int32_t engine_in_flight(const struct engine *g); /* requests taken and not yet reported done */
 
 /* Everything /metrics reports (engine_stats.h). */

@@ -35,6 +35,7 @@ enum genreq_finish {
 };
 
 struct radix_node;
+struct script;
 
 /* What the memory ledger and the policy keep per request. Owned by the scheduler from add to
  * removal. */
@@ -66,6 +67,8 @@ struct genreq {
 	int32_t max_tokens; /* output tokens at most, > 0 */
 	int32_t min_tokens;
 	int32_t eos_after; /* simulated models: the answer ends after so many tokens; 0 = never */
+	struct script
+		*script; /* simulated models: what the answer says (script.h); held, or NULL */
 	bool ignore_eos;
 	uint64_t seed;		   /* what sampling, or random words, start from */
 	struct sampling *sampling; /* how tokens are chosen; owned; NULL = greedy, nothing else */

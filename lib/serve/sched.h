@@ -37,6 +37,7 @@ struct sched_stats {
 	int32_t running, waiting;			/* waiting includes preempted ones */
 	int32_t free_blocks, usable_blocks, block_size; /* 0 when the policy keeps no KV ledger */
 	int32_t max_model_len; /* prompt + output tokens; INT32_MAX = no limit */
+	int32_t slots;	       /* numbered places (sched_slot.place); 0 = the policy has none */
 
 	/* Requests the engine takes at once, from the moment one is read to its end; whoever feeds
 	 * the policy turns away the next one (RC_LIMIT, 429). 0 = no limit. The policy cannot count

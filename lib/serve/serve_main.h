@@ -6,8 +6,10 @@
 #ifndef SERVE_SERVE_MAIN_H
 #define SERVE_SERVE_MAIN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "api_request.h"
 #include "engine_loop.h"
 #include "http_server.h"
 #include "outlet.h"
@@ -33,10 +35,11 @@ struct serve_config {
 	int32_t forced_tokens;	    /* > 0: the length of every answer, whatever is asked */
 	uint64_t seed;
 
-	/* Called for each request before it is queued: a simulated model plans the answer's length
-	 * here. Or NULL. */
-	void (*prepare)(struct genreq *r, void *arg);
+	/* Called for each request before it is queued: a simulated model plans its answer here, by
+	 * the prompt's ids or what was said. Or NULL. */
+	void (*prepare)(struct genreq *r, const struct api_prompt *p, void *arg);
 	void *prepare_arg;
+	bool keep_said; /* prepare wants api_prompt.said */
 
 	const struct wire_habit *wire; /* whose habits it has; NULL: wire_own */
 

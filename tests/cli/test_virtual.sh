@@ -133,6 +133,43 @@ expect 2 "sweep of another key" loadgen run sweep.yaml --out none --set 'sweep[t
 expect 2 "sweep over HTTP" loadgen run sweep.yaml --out none --clock real
 says "virtual time only"
 
+# What answers say: an echo is as long as what was asked, a reference as the set has it, over HTTP as here.
+cat >set.jsonl <<-'JSONL'
+	{"conversations": ["Explain a mutex.", "One at a time."], "reference_tokens": 9}
+	{"conversations": ["Now in one line.", "A door with one key."]}
+	{"conversations": ["Why do two threads wait for each other?", "Each holds what the other wants."]}
+JSONL
+for text in echo "reference=$tmp/set.jsonl"; do
+	keys="text: '$text', output.ends_after: text"
+	scenario "targets: [{name: T, profile: kind-vllm-a100, set: {$keys}}]" >text.yaml
+	rm -rf t h2
+	expect 0 "text $text" loadgen run text.yaml --clock virtual --out t --set workload.output_tokens=500 --set workload.request.ignore_eos=false
+	expect 0 "text $text over HTTP" loadgen run text.yaml --out h2 --progress none --set workload.output_tokens=500 --set workload.request.ignore_eos=false
+	for c in output_tokens finish_reason; do
+		diff <(column t/requests.csv $c) <(column h2/requests.csv $c) || fail "$text: $c differs over HTTP"
+	done
+	column t/requests.csv output_tokens | sort -nu | paste -sd, >lengths.${text%%=*}
+done
+[ "$(cat lengths.echo)" = 4,5,9 ] || fail "echoes have other lengths: $(cat lengths.echo)"
+[ "$(cat lengths.reference)" = 6,7,9 ] || fail "references have other lengths: $(cat lengths.reference)"
+expect 2 "no set" loadgen run text.yaml --clock virtual --out none --set "targets[T].set[text]=reference=$tmp/nothing"
+says "nothing: No such file"
+
+# Profiles that play their engine's server: its own dialect, and fields that it does not know, which over HTTP a look
+# before the load leaves out.
+scenario "targets:
+  - {name: HF, profile: policy-hf-cb-7b}
+  - {name: SGLang, profile: policy-sglang-7b, dialect: sglang-generate}
+  - {name: TGI, profile: policy-tgi-7b, dialect: tgi-generate-stream}
+  - {name: llama.cpp, profile: policy-llamacpp-7b, dialect: llamacpp-completion}" >wires.yaml
+expect 0 "wires" loadgen run wires.yaml --clock virtual --out w --set 'load={serial: {requests: 3}}'
+expect 0 "wires over HTTP" loadgen run wires.yaml --out wh --progress none --set 'load={serial: {requests: 3}}'
+says 'HF: streams, tells usage: 16 tokens in 16 events; refuses, so the run leaves out: stream_options, ignore_eos'
+for c in prompt_tokens output_tokens outcome; do
+	diff <(paste <(column w/requests.csv request_id) <(column w/requests.csv $c) | sort) \
+		<(paste <(column wh/requests.csv request_id) <(column wh/requests.csv $c) | sort) >diff || fail "wires: $c differs: $(head -3 diff)"
+done
+
 # Real engines have no place in it.
 expect 2 "url" loadgen run http.yaml --clock virtual --out none
 says 'targets[0]: "static" is a real engine, and the clock is virtual'
