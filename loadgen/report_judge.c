@@ -93,15 +93,16 @@ static void say_smallest(struct body *b, const struct curves *c, const struct sw
 	level_label(&c->s->levels[level], label, sizeof(label));
 	if (best < 0)
 		body_say(b, BLOCK_LINE,
-			 "%s: no other %s that was tried meets the SLO at %s either.", t->name, key,
-			 label);
+			 "%s: misses the SLO at %s, as does every other value of %s tried.",
+			 t->name, label, key);
 	else if (below < 0)
-		body_say(b, BLOCK_LINE, "%s: meets the SLO at %s, and no smaller %s was tried.",
+		body_say(b, BLOCK_LINE,
+			 "%s: meets the SLO at %s, and no smaller value of %s was tried.",
 			 t[best].name, label, key);
 	else
 		body_say(b, BLOCK_LINE,
-			 "%s: the smallest %s of those tried that meets the SLO at %s; %s misses "
-			 "it.",
+			 "%s: the smallest value of %s tried that meets the SLO at %s; %s "
+			 "misses it.",
 			 t[best].name, key, label, a->values[below]);
 }
 
