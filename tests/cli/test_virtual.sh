@@ -138,7 +138,7 @@ scenario "targets: [{name: vLLM, profile: kind-vllm-a100, set: {scheduler.max_nu
 expect 0 "fleet" loadgen run fleet.yaml --clock virtual --out fleet --set 'slo={ttft: 500ms}' \
 	--set 'sweep={target.profile.router: [least_loaded], target.profile.replicas: [1, 8, 2, 4]}' \
 	--set 'load={closed: {concurrency: 4, requests: 16}}' --set workload.output_tokens=100
-grep -q 'replicas 4: the smallest value of replicas tried that meets the SLO at closed 4; 2 misses it' out ||
+tr -s '\n ' ' ' <out | grep -q 'replicas 4: the smallest value of replicas tried that meets the SLO at closed 4; 2 misses it' ||
 	fail "the smallest fleet is not told: $(cat out)"
 expect 2 "fleet over HTTP" fakeengine --profile kind-vllm-a100 --set replicas=2
 says "virtual time only"
