@@ -17,6 +17,7 @@
 #include "fakeengine/executor_sim.h"
 #include "fakeengine/explain.h"
 #include "fakeengine/fault.h"
+#include "fakeengine/fit_command.h"
 #include "fakeengine/options.h"
 #include "fakeengine/profile.h"
 #include "fakeengine/wordcodec.h"
@@ -57,12 +58,13 @@ static int serve(const struct options *o, const struct profile *p, struct answer
 {
 	struct evloop *loop = evloop_new();
 	struct faults *faults = faults_new(&p->faults, o->seed, loop);
-	const char *const models[] = {p->model.name, NULL};
+	const char *const *models = (const char *const *)p->models;
 	const struct sim_config sim = {
 		.cost = &p->cost,
 		.noise = p->noise,
 		.seed = o->seed,
 		.timers = {loop_timer_set, loop_timer_cancel, loop},
+		.drafter = &p->drafter,
 	};
 	struct serve_config c = {
 		.loop = loop,
@@ -84,6 +86,7 @@ static int serve(const struct options *o, const struct profile *p, struct answer
 				.ingest_ns = p->ingest_ns,
 				.egress_ns = p->egress_ns,
 				.truth = truth,
+				.adapters = models + 1,
 			},
 		.default_max_tokens = (int32_t)p->output.default_max_tokens,
 		.forced_tokens = (int32_t)p->output.forced_tokens,
@@ -241,7 +244,8 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*run)(int argc, char *const *argv);
-	} command[] = {{"profiles", command_profiles}, {"explain", command_explain}};
+	} command[] = {
+		{"profiles", command_profiles}, {"explain", command_explain}, {"fit", fit_command}};
 
 	die_set_program("fakeengine");
 	for (size_t i = 0; argc > 1 && i < ARRAY_LEN(command); i++)

@@ -14,26 +14,11 @@
 #include "base/embedded.h"
 #include "base/err.h"
 #include "cost.h"
+#include "drafter.h"
 #include "fault.h"
+#include "hardware.h"
 #include "serve/sched.h"
 #include "serve/wire.h"
-
-/* What a model weighs. Only to reason with (explain): no time is computed from it. Absent: params
- * 0. */
-struct profile_model {
-	char *name; /* the served name */
-	double params;
-	int64_t layers, hidden, kv_heads, head_dim, vocab; /* hidden, vocab: 0 = not said */
-	double weight_bits;
-};
-
-/* What it runs on. Only to reason with. Absent: count 0. */
-struct profile_card {
-	char *name;
-	int64_t count;
-	int64_t memory_bytes;			   /* one card's */
-	double bandwidth_bytes_per_s, flops_per_s; /* one card's */
-};
 
 /* How long an answer is. */
 struct profile_output {
@@ -65,12 +50,17 @@ struct profile_published {
 
 struct profile {
 	char *name, *engine, *description, *source;
+	char **models; /* served names, NULL-terminated: model.name, then the adapters */
 	struct profile_model model;
 	struct profile_card card;
+	struct profile_parallel parallel;
+	struct profile_offload offload;
+	struct profile_analytic analytic; /* where the formula is derived from */
 	const struct sched_type *policy;
 	double knobs[SCHED_MAX_KNOBS];
 	struct cost cost;
 	struct cost_noise noise;
+	struct drafter drafter;
 	int64_t ingest_ns, egress_ns;
 	struct profile_output output;
 	struct profile_text text;

@@ -41,7 +41,7 @@ struct sim_step {
 	struct step_plan plan;
 	struct sim *s;
 	struct timer timer;
-	int32_t *token; /* one an item, or in a run n_due an item */
+	int32_t *token; /* 1 + max_draft an item, or in a run n_due an item */
 	size_t cap_tokens;
 	int64_t *due_ns; /* when the tokens leave */
 	int32_t n_due, cap_due;
@@ -198,7 +198,7 @@ static bool count_tokens(struct sim *s, struct step_plan *p)
 				it->req = NULL;
 			continue;
 		}
-		s->generation_tokens++;
+		s->generation_tokens += 1 + it->n_accepted;
 		if (it->prefill && genreq_output_tokens(it->req) == 1)
 			s->prompt_tokens += it->req->n_prompt;
 	}
@@ -263,9 +263,9 @@ static struct sim_step *step_take(struct sim *s)
 	return step;
 }
 
-static int32_t next_word(const struct genreq *r)
+static int32_t word_at(const struct genreq *r, int32_t at)
 {
-	int32_t at = genreq_output_tokens(r), from = at - at % WORDS_AHEAD;
+	int32_t from = at - at % WORDS_AHEAD;
 	struct flight *f = r->flight;
 
 	if (f->n_words != from + WORDS_AHEAD) {
@@ -279,9 +279,19 @@ static void make_tokens(struct sim_step *step)
 {
 	const struct step_plan *p = &step->plan;
 
-	step_reserve(step, 1);
+	int32_t each = 1 + p->max_draft;
+
+	step_reserve(step, each);
 	for (int32_t i = 0; i < p->n_items; i++) {
-		step->token[i] = p->item[i].emits ? next_word(p->item[i].req) : -1;
+		struct step_item *it = &p->item[i];
+		int32_t *token = step->token + (size_t)i * (size_t)each;
+		int32_t at = genreq_output_tokens(it->req);
+
+		if (it->n_draft > 0)
+			it->n_accepted = drafter_accepted(step->s->c.drafter, it->req->seed, at,
+							  it->n_draft);
+		for (int32_t k = 0; it->emits && k <= it->n_accepted; k++)
+			token[k] = word_at(it->req, at + k);
 	}
 }
 
@@ -402,7 +412,8 @@ static void deliver_tokens(struct sim *s, struct sim_step *step, int32_t n)
 			continue;
 		/* It may be over already while earlier tokens leave: its last stands at the end. */
 		last = step->ends && r->state == GENREQ_DONE &&
-		       (!it->emits || it->computed + it->n_tokens == r->n_tokens - 1);
+		       (!it->emits ||
+			it->computed + it->n_tokens + it->n_accepted == r->n_tokens - 1);
 		if (it->emits)
 			s->sink->on_tokens(r, due_ns, n);
 		if (last && it->req) { /* else it was cancelled by its own reader */

@@ -42,7 +42,8 @@ struct request_column {
 	size_t offset, size; /* in struct record */
 };
 
-#define N_REQUEST_COLUMNS 37
+#define N_REQUEST_COLUMNS 38
+#define N_OLDEST_COLUMNS  37 /* of them; those behind came later, and an older folder lacks them */
 extern const struct request_column request_columns[N_REQUEST_COLUMNS];
 
 #define EVENTS_MAGIC   "LGEVENTS"

@@ -36,7 +36,6 @@ struct engine_in_process {
 	int n_users;
 	struct profile profile;
 	struct answers *answers;
-	const char *models[2];
 	struct api_config api;
 	struct api_terms terms;
 	struct sim *sim;
@@ -247,8 +246,12 @@ static void generate(struct xfer *x, enum api_kind kind, const struct xfer_spec 
 
 static void write_models(struct xfer *x)
 {
-	buf_puts(&x->page, "{\"data\":[{\"id\":");
-	json_quote(&x->page, x->t->engine->models[0]);
+	char *const *name = x->t->engine->profile.models;
+
+	for (int i = 0; name[i]; i++) {
+		buf_puts(&x->page, i ? "},{\"id\":" : "{\"data\":[{\"id\":");
+		json_quote(&x->page, name[i]);
+	}
 	buf_puts(&x->page, "}]}");
 }
 
@@ -376,6 +379,7 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 		.seed = ENGINE_SEED,
 		.ingest_ns = g->profile.ingest_ns,
 		.egress_ns = g->profile.egress_ns,
+		.drafter = &g->profile.drafter,
 	};
 	memcpy(setup.knobs, g->profile.knobs, sizeof(setup.knobs));
 	rc = answers_open(&g->answers, &g->profile, ENGINE_SEED, e);
@@ -387,9 +391,8 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 	}
 	g->loop = loop;
 	g->target = t;
-	g->models[0] = g->profile.model.name;
 	g->terms = (struct api_terms){
-		.models = g->models,
+		.models = (const char *const *)g->profile.models,
 		.codec = &wordcodec,
 		.max_len = sim_max_len(g->sim),
 		/* over HTTP the look before the load finds out what to leave out */

@@ -12,8 +12,8 @@
 #define STRIP 16
 
 /* A maximum before the first score; exp(score - it) of a masked one must be 0, not NaN. */
-#define NO_MAXIMUM -1e30f
-#define MASKED	   -INFINITY
+#define NO_MAXIMUM (-1e30f)
+#define MASKED	   (-INFINITY)
 
 /* Rows whose scores are computed side by side, each in two chains, and vectors of values. */
 #define SCORE_ROWS    (V_ROWS / 2)
@@ -182,13 +182,13 @@ TEMPLATE void sum_values_of(const struct attention_work *w, int32_t row, int row
 	for (int m = 0; m < rows; m++)
 #pragma GCC unroll 4
 		for (int v = 0; v < vectors; v++)
-			sum[m][v] = v_load(to + (size_t)m * (size_t)w->dim + v * LANES);
+			sum[m][v] = v_load(to + (size_t)m * (size_t)w->dim + (size_t)v * LANES);
 	for (int32_t i = 0; i < n; i++) {
 		const float *value = w->values + (size_t)i * (size_t)w->dim + d;
 
 #pragma GCC unroll 4
 		for (int v = 0; v < vectors; v++) {
-			vf x = v_load(value + v * LANES);
+			vf x = v_load(value + (size_t)v * LANES);
 
 #pragma GCC unroll 2
 			for (int m = 0; m < rows; m++)
@@ -199,7 +199,7 @@ TEMPLATE void sum_values_of(const struct attention_work *w, int32_t row, int row
 	for (int m = 0; m < rows; m++)
 #pragma GCC unroll 4
 		for (int v = 0; v < vectors; v++)
-			v_store(to + (size_t)m * (size_t)w->dim + v * LANES, sum[m][v]);
+			v_store(to + (size_t)m * (size_t)w->dim + (size_t)v * LANES, sum[m][v]);
 }
 
 TEMPLATE void sum_values(const struct attention_work *w, int32_t row, int rows, int32_t n)

@@ -44,12 +44,12 @@ TEMPLATE void int8_group(enum pack_kind kind, const uint8_t *bytes, const int8_t
 	if (kind == PACK_Q4_1) {
 #pragma GCC unroll 4
 		for (int i = 0; i < 4; i++) {
-			vi w = vi_load_bytes(bytes + 64 * i);
+			vi w = vi_load_bytes(bytes + 64 * (size_t)i);
 			vi low = vi_low_nibbles(w), high = vi_high_nibbles(w);
 
 #pragma GCC unroll 8
 			for (int m = 0; m < rows; m++) {
-				const int8_t *x = q + PACK_INPUTS * m + 8 * i;
+				const int8_t *x = q + PACK_INPUTS * (size_t)m + 8 * (size_t)i;
 
 				sum[m] = vi_dot4(vi_dot4(sum[m], low, x), high, x + 4);
 			}
@@ -58,11 +58,11 @@ TEMPLATE void int8_group(enum pack_kind kind, const uint8_t *bytes, const int8_t
 	}
 #pragma GCC unroll 8
 	for (int i = 0; i < 8; i++) {
-		vi w = vi_load_bytes(bytes + 64 * i);
+		vi w = vi_load_bytes(bytes + 64 * (size_t)i);
 
 #pragma GCC unroll 8
 		for (int m = 0; m < rows; m++) {
-			const int8_t *x = q + PACK_INPUTS * m + 4 * i;
+			const int8_t *x = q + PACK_INPUTS * (size_t)m + 4 * (size_t)i;
 
 			sum[m] = kind == PACK_Q8_0 ? vi_dot4_q8(sum[m], w, x)
 						   : vi_dot4(sum[m], w, x);

@@ -135,11 +135,11 @@ static void layer_norm(const float *x, const float *weight, const float *bias, i
 
 static void rope_pairs(float *x, int32_t n_rot, const float *cos, const float *sin)
 {
-	for (int32_t i = 0; i < n_rot / 2; i++) {
-		float a = x[2 * i], b = x[2 * i + 1];
+	for (int32_t i = 0; i < n_rot / 2; i++, x += 2) {
+		float a = x[0], b = x[1];
 
-		x[2 * i] = a * cos[i] - b * sin[i];
-		x[2 * i + 1] = a * sin[i] + b * cos[i];
+		x[0] = a * cos[i] - b * sin[i];
+		x[1] = a * sin[i] + b * cos[i];
 	}
 }
 

@@ -22,10 +22,10 @@ static bool has_avx512(void)
 	       __builtin_cpu_supports("avx512vnni");
 }
 
+/* F16C is older than AVX2, and not every compiler can ask for it. */
 static bool has_avx2(void)
 {
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-	       __builtin_cpu_supports("f16c");
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 #endif
 
@@ -135,9 +135,9 @@ void activations_release(struct activations *a)
 
 int64_t attention_scratch_floats(int32_t rows, int32_t head_dim)
 {
-	int64_t dim = (head_dim + 15) / 16 * 16;
+	int64_t dim = (head_dim + INT64_C(15)) / 16 * 16;
 
-	return 2 * 16 * dim + rows * (2 * 16 + dim + 1);
+	return 32 * dim + rows * (32 + dim + 1);
 }
 
 void matmul(const struct kernels *k, const struct packed_matrix *w, int32_t tile, int32_t n_tiles,

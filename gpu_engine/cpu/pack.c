@@ -22,8 +22,8 @@ static const struct pack_info kinds[PACK_COUNT] = {
 	[PACK_Q4_1] = {"Q4_1", 640, ACTIVATIONS_INT8},
 };
 
-#define SCALES_BYTES (PACK_ROWS * 2) /* of a group: a half a row */
-#define VECTOR_BYTES (PACK_ROWS * 4) /* four inputs of all rows */
+#define SCALES_BYTES (PACK_ROWS * sizeof(uint16_t)) /* of a group: a half a row */
+#define VECTOR_BYTES (PACK_ROWS * sizeof(uint32_t)) /* four inputs of all rows */
 
 #define SUPER	  256 /* elements of a K-quant's block */
 #define HALF_MAX  65504.0f
@@ -179,8 +179,9 @@ static void quantise_q8_0(const float *w, struct block *b)
 
 static void read_q6_k(const uint8_t *row, int32_t group, struct block *b)
 {
-	int32_t subs = SUPER / PACK_INPUTS, half = group % subs / 4, quarter = group % 4;
-	const uint8_t *p = row + (size_t)(group / subs) * 210;
+	size_t subs = SUPER / PACK_INPUTS, sub = (size_t)group % subs;
+	size_t half = sub / 4, quarter = sub % 4;
+	const uint8_t *p = row + (size_t)group / subs * 210;
 	const uint8_t *ql = p + half * 64 + quarter % 2 * 32;
 	const uint8_t *qh = p + 128 + half * 32;
 	const int8_t *scale = (const int8_t *)p + 192 + half * 8 + quarter * 2;
@@ -188,8 +189,9 @@ static void read_q6_k(const uint8_t *row, int32_t group, struct block *b)
 
 	for (int j = 0; j < PACK_INPUTS; j++) {
 		int q = (ql[j] >> quarter / 2 * 4 & 15) | (qh[j] >> quarter * 2 & 3) << 4;
+		int part = j / 16;
 
-		w[j] = d * (float)scale[j / 16] * (float)(q - 32);
+		w[j] = d * (float)scale[part] * (float)(q - 32);
 	}
 	quantise_q8_0(w, b);
 }
@@ -286,7 +288,7 @@ static void find_group(enum pack_kind kind, uint8_t *tile, int32_t group, int32_
 		uint8_t *pair = tile + (size_t)group / 2 * pair_bytes;
 
 		*scales = pair + second * SCALES_BYTES;
-		*quants = pair + 2 * SCALES_BYTES + second * (PACK_ROWS * PACK_INPUTS);
+		*quants = pair + 2 * SCALES_BYTES + second * PACK_ROWS * PACK_INPUTS;
 	} else {
 		*scales = tile + (size_t)group * pair_bytes / 2;
 		*quants = *scales + 2 * SCALES_BYTES;

@@ -239,11 +239,10 @@ V_INLINE vi vi_high_nibbles(vi a)
 
 V_INLINE vi vi_dot4(vi acc, vi bytes, const int8_t *x)
 {
-	uint8_t b[64];
+	uint8_t b[16][4];
 
 	memcpy(b, &bytes, sizeof(b));
-	EACH_LANE acc.i[l] +=
-		b[4 * l] * x[0] + b[4 * l + 1] * x[1] + b[4 * l + 2] * x[2] + b[4 * l + 3] * x[3];
+	EACH_LANE acc.i[l] += b[l][0] * x[0] + b[l][1] * x[1] + b[l][2] * x[2] + b[l][3] * x[3];
 	return acc;
 }
 

@@ -33,6 +33,7 @@ struct genreq *api_genreq_new(const struct api_config *c, const struct api_reque
 		genreq_new(id, name, tokens->id, tokens->n, output_limit(c, q, tokens->n, max_len));
 
 	r->priority = q->priority;
+	r->adapter = q->adapter;
 	r->min_tokens = q->min_tokens < r->max_tokens ? q->min_tokens : r->max_tokens;
 	r->ignore_eos = q->ignore_eos;
 	r->seed = q->has_seed ? (uint64_t)q->seed + (uint64_t)(choice % q->n)

@@ -129,16 +129,20 @@ static void write_chatml(const struct conversation *c, struct buf *out)
 static void add_conversation(const struct api_terms *terms, struct api_request *q,
 			     const struct conversation *c)
 {
+	const struct chat_message *last = &c->m[c->n - 1];
 	struct buf text;
 
 	if (terms->codec->chat) {
-		terms->codec->chat(terms->codec, c->m, c->n, &add_prompt(q)->tokens);
+		struct api_prompt *p = add_prompt(q);
+
+		terms->codec->chat(terms->codec, c->m, c->n, &p->tokens);
+		if (terms->keep_said)
+			p->said = xstrndup(last->text, last->len);
 		return;
 	}
 	buf_init(&text, MAX_PROMPT_BYTES);
 	write_chatml(c, &text);
-	add_text(terms, q, buf_head(&text), buf_size(&text), c->m[c->n - 1].text,
-		 c->m[c->n - 1].len);
+	add_text(terms, q, buf_head(&text), buf_size(&text), last->text, last->len);
 	buf_release(&text);
 }
 

@@ -30,6 +30,7 @@ static bool get_model(const cJSON *o, const struct api_terms *terms, struct api_
 	for (int i = 0; terms->models[i]; i++) {
 		if (strcmp(terms->models[i], name) == 0) {
 			q->model = terms->models[i];
+			q->adapter = i;
 			return true;
 		}
 	}

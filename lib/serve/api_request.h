@@ -41,7 +41,8 @@ enum api_kind {
 
 /* What a body is read against. */
 struct api_terms {
-	const char *const *models; /* served names, NULL-terminated; the first is the default */
+	/* Served names, NULL-terminated: the model, which is the default, then its adapters. */
+	const char *const *models;
 	const struct textcodec *codec;
 	int32_t max_len;  /* prompt + output tokens */
 	unsigned reading; /* READ_... */
@@ -59,7 +60,8 @@ struct api_prompt {
 
 struct api_request {
 	enum api_kind kind;
-	const char *model; /* one of the terms' */
+	const char *model; /* one of the terms' ... */
+	int32_t adapter;   /* ... and which: 0 = the first */
 	struct api_prompt *prompt;
 	int n_prompts;
 	int n;		      /* answers to each prompt */

@@ -48,6 +48,7 @@ struct sched_slot {
 	int32_t n_hashes, cap_hashes;
 	struct radix_node *prefix; /* tokenpool.h: where the locked prefix ends; or NULL */
 	int32_t n_prefix;	   /* its tokens, among n_blocks */
+	int32_t n_draft;	   /* tokens drafted for its next step */
 	int32_t preemptions;
 	bool in_step;		    /* part of a step that is being computed */
 	struct genreq *prev, *next; /* the policy's list */
@@ -60,6 +61,7 @@ struct genreq {
 	uint64_t id;	 /* ascending in order of arrival: the tie-break everywhere */
 	char *name;	 /* the client's X-Request-Id or one of ours; owned */
 	int priority;	 /* lower runs first, for policies that care */
+	int32_t adapter; /* LoRA: number of the one it wants, from 1; 0 = the model itself */
 	int32_t *tokens; /* prompt, then output; owned */
 	int32_t n_prompt, n_tokens, cap_tokens;
 	int32_t max_tokens; /* output tokens at most, > 0 */

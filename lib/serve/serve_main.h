@@ -23,11 +23,12 @@ struct serve_config {
 	const char *host;
 	int port;
 	const char *uds;
-	const char *engine_name;   /* shown in the log line and the server header */
-	const char *const *models; /* served names, NULL-terminated; the first is the default */
-	const char *version;	   /* /version */
-	const char *api_key;	   /* or NULL: anyone may ask */
-	int64_t drain_ns;	   /* default 10 s */
+	const char *engine_name; /* shown in the log line and the server header */
+	/* Served names, NULL-terminated: the model, which is the default, then its adapters. */
+	const char *const *models;
+	const char *version; /* /version */
+	const char *api_key; /* or NULL: anyone may ask */
+	int64_t drain_ns;    /* default 10 s */
 	const struct textcodec *codec;
 	struct engine_config engine;
 	int32_t default_max_tokens; /* when the request names none; 0 = up to the context's end */

@@ -20,10 +20,12 @@ scenario() {
 		output: {plots: []}
 	YAML
 }
-scenario "targets: [{name: static, profile: seed-vllm, set: {${static_set/=/: }}}, {name: vLLM, profile: kind-vllm-a100, set: {${vllm_set/=/: }}}]" >virtual.yaml
+scenario "targets: [{name: static, profile: seed-vllm, set: {${static_set/=/: }}}, {name: vLLM, profile: kind-vllm-a100, set: {${vllm_set/=/: }}},
+  {name: spec, profile: kind-vllm-a100, set: {scheduler.num_speculative_tokens: 2, speculation.acceptance: 0.7}}]" >virtual.yaml
 scenario "targets:
   - {name: static, launch: {program: fakeengine, args: [--profile, seed-vllm, --set, \"$static_set\", --port, \"0\", --truth, $tmp/truth.static]}}
-  - {name: vLLM, launch: {program: fakeengine, args: [--profile, kind-vllm-a100, --set, \"$vllm_set\", --port, \"0\", --truth, $tmp/truth.vLLM]}}" >http.yaml
+  - {name: vLLM, launch: {program: fakeengine, args: [--profile, kind-vllm-a100, --set, \"$vllm_set\", --port, \"0\", --truth, $tmp/truth.vLLM]}}
+  - {name: spec, launch: {program: fakeengine, args: [--profile, kind-vllm-a100, --set, scheduler.num_speculative_tokens=2, --set, speculation.acceptance=0.7, --port, \"0\", --truth, $tmp/truth.spec]}}" >http.yaml
 
 # timeline DIR: request, token, ns since the request's first token, from events.bin.
 timeline() {
@@ -46,7 +48,7 @@ grep -q '^simulated in virtual time, seed 5, complete$' out || fail "the report 
 grep -q '"clock":.*"virtual"' a/run.json || fail "run.json does not say so"
 grep -q '^clock: virtual' a/scenario.yaml || fail "scenario.yaml does not say so"
 [ "$(column a/requests.csv clock_source | sort -u)" = virtual ] || fail "rows do not say so"
-[ "$(column a/points.csv ok | sum)" = 12 ] || fail "not all ok"
+[ "$(column a/points.csv ok | sum)" = 18 ] || fail "not all ok"
 ls a | grep -q engine && fail "an engine was launched"
 
 # One seed: the same files, but for when it was.
@@ -74,9 +76,12 @@ for c in prompt_id prompt_tokens output_tokens planned_output_tokens finish_reas
 		<(paste <(column h/requests.csv request_id) <(column h/requests.csv $c) | sort) >diff || fail "$c differs: $(head -3 diff)"
 done
 timeline a >timeline.a
-[ "$(wc -l <timeline.a)" = $((7 * 12 + 7 * 30)) ] || fail "not every token has its event"
-cat truth.static truth.vLLM | awk -F, '/^req-/ { if ($2 == 0) first[$1] = $3; printf "%s,%d,%d\n", $1, $2, $3 - first[$1] }' |
-	sort >timeline.h
+[ "$(grep -cvE '^req-(2,|3)' timeline.a)" = $((7 * 12 + 7 * 30)) ] || fail "not every token has its event"
+# Tokens of one step share an event.
+cat truth.static truth.vLLM truth.spec | awk -F, '/^req-/ {
+	if ($2 == 0) { first[$1] = $3; n[$1] = 0 }
+	if ($2 == 0 || $3 != last[$1]) printf "%s,%d,%d\n", $1, n[$1]++, $3 - first[$1]
+	last[$1] = $3 }' | sort >timeline.h
 diff timeline.a timeline.h >diff || fail "the timeline differs from that over HTTP: $(head -4 diff)"
 
 # What is refused over HTTP is refused alike.
@@ -95,6 +100,19 @@ expect 1 "grace" loadgen run virtual.yaml --clock virtual --out grace --target s
 	--set 'load={closed: {concurrency: 2, duration: 200ms}}'
 [ "$(column grace/requests.csv outcome | sort | uniq -c | awk '{print $1, $2}' | paste -sd,)" = "2 cancelled,3 ok" ] ||
 	fail "grace: $(column grace/requests.csv outcome | sort | uniq -c)"
+
+# LoRA: each request names an adapter as its model, the same one over HTTP.
+scenario "targets: [{name: vLLM, profile: kind-vllm-a100, set: {scheduler.max_loras: 1, lora.adapters: '[sql, chat]', output.ends_after: 5}}]" >lora.yaml
+lora=(loadgen run lora.yaml --set 'load={closed: {concurrency: 2, requests: 8}}' --set 'workload.lora_modules=[sql, chat]')
+expect 0 "lora" "${lora[@]}" --clock virtual --out lora
+expect 0 "lora over HTTP" "${lora[@]}" --out lora_http --progress none
+for c in request_id lora_module outcome; do
+	diff <(column lora/requests.csv $c | sort) <(column lora_http/requests.csv $c | sort) || fail "lora: $c differs"
+done
+[ "$(column lora/requests.csv lora_module | sort -u | paste -sd,)" = 0,1 ] || fail "not both adapters were asked for"
+[ "$(column lora/points.csv ok | sum)" = 8 ] || fail "not all ok"
+expect 1 "another adapter" "${lora[@]}" --clock virtual --out nobody --set 'workload.lora_modules=[nobody]'
+column nobody/requests.csv error | grep -q 'The model `nobody` does not exist' || fail "an adapter that is not there answered"
 
 # A small run, row by row.
 scenario "targets: [{name: vLLM, profile: kind-vllm-a100, set: {cost.jitter_cv: 0, scheduler.max_num_seqs: 2}}]" >golden.yaml

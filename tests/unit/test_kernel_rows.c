@@ -108,13 +108,13 @@ static void test_activations(void **state)
 				assert_true(out[n] == 42);
 				for (int32_t i = 0; i < n; i++)
 					assert_close("act", out[i], act((enum activation)a, x[i]),
-						     5e-7 + 4e-7 * fabs(x[i]));
+						     5e-7 + 4e-7 * fabs((double)x[i]));
 				memcpy(out, x, (size_t)n * sizeof(*x));
 				k->act[a](out, weight, n, out);
 				for (int32_t i = 0; i < n; i++)
 					assert_close("act * up", out[i],
 						     act((enum activation)a, x[i]) * weight[i],
-						     5e-7 + 4e-7 * fabs(x[i]));
+						     5e-7 + 4e-7 * fabs((double)x[i]));
 			}
 }
 

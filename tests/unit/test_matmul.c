@@ -111,7 +111,7 @@ static double reference(const struct problem *p, int32_t row, int32_t o, const f
 		for (int32_t k = g; k < end; k++) {
 			sum += seen(p, kind, row, k) * w[k];
 			inputs += fabs(seen(p, kind, row, k));
-			largest = fmax(largest, fabs(w[k]));
+			largest = fmax(largest, fabs((double)w[k]));
 		}
 		size += 3 * largest * inputs;
 	}
@@ -290,9 +290,9 @@ static void test_extreme_bytes(void **state)
 	(void)state;
 	rng_init(&r, 6, "matmul", 0);
 	add_part(&p, &r, DTYPE_Q8_0, 16);
-	for (int32_t row = 0; row < 16; row++)
+	for (size_t row = 0; row < 16; row++)
 		memset((uint8_t *)p.tensor[0].data + row * 34 + 2,
-		       extremes[(size_t)row % ARRAY_LEN(extremes)], 32);
+		       extremes[row % ARRAY_LEN(extremes)], 32);
 	pack(&p, &r);
 	for (int32_t i = 0; i < MAX_ROWS * 32; i++)
 		p.x[i] = i / 32 % 2 ? -1.0f : 1.0f;

@@ -68,7 +68,7 @@ static void *pack(struct packed_matrix *p, const struct matrix *m)
 /* Of a group: its scale's error moves quant and min; a weight's own size does not bound them. */
 static double allowed(size_t f, const float *want, int32_t k)
 {
-	const float *group = want + k / PACK_INPUTS * PACK_INPUTS;
+	const float *group = want + (size_t)k / PACK_INPUTS * PACK_INPUTS;
 	float largest = 0, low = INFINITY, high = -INFINITY;
 
 	for (int i = 0; i < PACK_INPUTS; i++) {
@@ -129,6 +129,7 @@ static void test_plain_parts(void **state)
 {
 	static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
 	enum { N_IN = 45, ROWS = 40, FROM = 7, TAKEN = 21 };
+	const int64_t n = (int64_t)ROWS * N_IN;
 	float w[ROWS][N_IN], turned[N_IN][ROWS], got[N_IN];
 	struct tensor t[3];
 	struct matrix m = {.n_in = N_IN, .n_out = 3 * TAKEN, .n_parts = 3};
@@ -140,9 +141,9 @@ static void test_plain_parts(void **state)
 		for (int k = 0; k < N_IN; k++)
 			turned[k][i] = w[i][k] = (float)(i * 4 + k % 4); /* exact in all of them */
 	for (int i = 0; i < 3; i++) {
-		void *data = xmalloc(dtype_bytes(dtypes[i], ROWS * N_IN));
+		void *data = xmalloc(dtype_bytes(dtypes[i], n));
 
-		dtype_from_float(dtypes[i], i == 1 ? turned[0] : w[0], ROWS * N_IN, data);
+		dtype_from_float(dtypes[i], i == 1 ? turned[0] : w[0], n, data);
 		t[i] = (struct tensor){.dtype = dtypes[i], .n_dims = 2, .data = data};
 		t[i].dim[0] = i == 1 ? ROWS : N_IN;
 		t[i].dim[1] = i == 1 ? N_IN : ROWS;
