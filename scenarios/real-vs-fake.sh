@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A real engine and its simulation on one figure: fetches a small model (or takes yours), builds, measures gpu_engine,
-# fits a profile to what was measured, simulates the profile under the same load, lays both on each other. About four
+# fits a profile to what was measured, simulates the profile under the same load, lays both on each other. About three
 # minutes.
 #
 #   bash scenarios/real-vs-fake.sh                    SmolLM2-135M

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "../support/tiny_model.h"
+#include "model/model_file.h"
 
 int main(int argc, char **argv)
 {

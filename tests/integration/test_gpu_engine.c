@@ -10,6 +10,7 @@
 #include "../support/tiny_model.h"
 #include "base/check.h"
 #include "base/jsonx.h"
+#include "model/model_file.h"
 
 #define CHAT	    "/v1/chat/completions"
 #define COMPLETIONS "/v1/completions"
@@ -167,7 +168,7 @@ static void test_answers(void **state)
 static void test_stops(void **state)
 {
 	const char *const args[] = {"--port", "0", NULL};
-	char *text, *cut, *streamed, *members;
+	char *text, *cut, *streamed, *members, *four;
 	struct engine g;
 
 	(void)state;
@@ -177,14 +178,14 @@ static void test_stops(void **state)
 
 	/* Four letters that begin at the 20th: nothing of them may be seen. Their first two are a
 	 * stop text that begins alike and never comes. */
-	members = xasprintf("\"max_tokens\":40,\"seed\":3,\"stop\":[\"%.4s\",\"%.2s!\"]", text + 20,
-			    text + 20);
+	four = xstrndup(text + 20, 4);
+	members = xasprintf("\"max_tokens\":40,\"seed\":3,\"stop\":[\"%s\",\"%.2s!\"]", four, four);
 	cut = say(&g, CHAT, members, "stop");
 	streamed = stream(&g, CHAT, members, "stop");
-	assert_int_equal(strlen(cut),
-			 strstr(text, (char[]){text[20], text[21], text[22], text[23], 0}) - text);
+	assert_int_equal(strlen(cut), strstr(text, four) - text);
 	assert_memory_equal(cut, text, strlen(cut));
 	assert_string_equal(cut, streamed);
+	free(four);
 	free(members);
 	free(cut);
 	free(streamed);
@@ -375,19 +376,19 @@ static void test_full_and_left(void **state)
 
 	(void)state;
 	start_model(&g, args);
-	assert_true(metric_is(&g, "\nvllm:kv_cache_usage_perc{", "0"));
+	assert_true(metric_is(&g, "\nvllm:kv_cache_usage_perc{", "0.0"));
 	begin_stream(&g, &fd[0]);
 	begin_stream(&g, &fd[1]);
-	assert_false(metric_is(&g, "\nvllm:kv_cache_usage_perc{", "0"));
+	assert_false(metric_is(&g, "\nvllm:kv_cache_usage_perc{", "0.0"));
 	ask(&g, CHAT, "\"max_tokens\":3", &b);
 	says(&b, "HTTP/1.1 429");
 	assert_non_null(strcasestr(buf_head(&b), "\r\nretry-after:"));
 	buf_release(&b);
 	close(fd[0]);
 	close(fd[1]);
-	while (!metric_is(&g, "\nvllm:num_requests_running{", "0"))
+	while (!metric_is(&g, "\nvllm:num_requests_running{", "0.0"))
 		;
-	assert_true(metric_is(&g, "\nvllm:kv_cache_usage_perc{", "0"));
+	assert_true(metric_is(&g, "\nvllm:kv_cache_usage_perc{", "0.0"));
 	text = say(&g, CHAT, "\"max_tokens\":3", "length");
 	free(text);
 	assert_int_equal(stop(&g), 0);
