@@ -19,7 +19,7 @@
 #define ID(byte) (3 + (byte))
 
 static char *model;   /* its path */
-static char *letters; /* a member of a body: a logit_bias to a..z */
+static char *letters; /* members of a body: any of the likeliest letters a..z */
 
 static void start_model(struct engine *g, const char *const *more)
 {
@@ -253,7 +253,7 @@ static void test_pages(void **state)
 		 "",
 		 {"\nvllm:num_requests_running{", "\nvllm:kv_cache_usage_perc{",
 		  "\nvllm:time_to_first_token_seconds_bucket{"}},
-		{"GET", "/nowhere", "", {"404 Not Found", "\"error\""}},
+		{"GET", "/nowhere", "", {"404 Not Found"}},
 		{"GET", CHAT, "", {"405 Method Not Allowed"}},
 	};
 	const char *const args[] = {"--port", "0", NULL};
@@ -528,6 +528,20 @@ static void test_commands(void **state)
 	free((char *)text);
 }
 
+/* A text as it is read after a way through JSON, which has no place for what is no UTF-8. */
+static const char *as_json(const char *s, size_t len, cJSON **o)
+{
+	struct buf b;
+
+	buf_init(&b, SIZE_MAX);
+	buf_putc(&b, '"');
+	json_escape(&b, s, len);
+	buf_putc(&b, '"');
+	*o = cJSON_Parse(buf_cstr(&b));
+	buf_release(&b);
+	return cJSON_GetStringValue(*o);
+}
+
 /* The same question to the same seed: what is printed is what the server says. */
 static void test_run_is_the_server(void **state)
 {
@@ -535,8 +549,8 @@ static void test_run_is_the_server(void **state)
 				   "6",	  "--temp", "0",   "--ignore-eos", "-q",    NULL};
 	const char *const serve[] = {"--port", "0", NULL};
 	struct buf out, err, b;
+	cJSON *o, *mended;
 	struct engine g;
-	cJSON *o;
 
 	(void)state;
 	assert_int_equal(run_to_end(run, &out, &err), 0);
@@ -545,8 +559,10 @@ static void test_run_is_the_server(void **state)
 		"{\"model\":\"tiny\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}],"
 		"\"max_tokens\":6,\"temperature\":0,\"ignore_eos\":true}",
 		&b);
-	buf_putc(&out, '\0');
-	assert_memory_equal(buf_head(&out), text_of(body_of(&b, &o)), buf_size(&out) - 2);
+	assert_int_equal(buf_head(&out)[buf_size(&out) - 1], '\n');
+	assert_string_equal(as_json(buf_head(&out), buf_size(&out) - 1, &mended),
+			    text_of(body_of(&b, &o)));
+	cJSON_Delete(mended);
 	cJSON_Delete(o);
 	buf_release(&b);
 	buf_release(&out);
@@ -663,7 +679,7 @@ static int set_up(void **state)
 	model = tiny_model_write(&(struct tiny_params){.dtype = DTYPE_Q8_0, .max_len = 100000},
 				 MODEL_GGUF, folder);
 	buf_init(&b, 4096);
-	buf_puts(&b, "\"logit_bias\":{");
+	buf_puts(&b, "\"temperature\":10,\"top_k\":12,\"logit_bias\":{");
 	for (int c = 'a'; c <= 'z'; c++)
 		buf_printf(&b, "%s\"%d\":100", c > 'a' ? "," : "", ID(c));
 	buf_puts(&b, "},");

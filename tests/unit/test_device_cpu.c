@@ -27,6 +27,7 @@ static struct device_wish wish(const struct world *w)
 		.model = w->t.model,
 		.file = w->t.file,
 		.threads = 1,
+		.isa = "scalar",
 		.max_len = 100,
 		.max_seqs = 3,
 		.max_tokens = 32,
@@ -65,7 +66,7 @@ static void test_sizes(void **state)
 		fail_msg("%s", e.msg);
 	assert_int_equal(p.num_blocks, 3 * 7 + 1);
 	assert_true(p.weight_bytes > 0 && p.scratch_bytes > 0 && p.free_bytes > 0);
-	assert_string_equal(p.where, "CPU, 1 threads");
+	assert_string_equal(p.where, "CPU, 1 threads, scalar");
 	page = p.kv_bytes / p.num_blocks;
 	assert_int_equal(page * p.num_blocks, p.kv_bytes);
 	device_plan_release(&p);
@@ -100,6 +101,8 @@ static void test_refusals(void **state)
 	expect_refusal(
 		&d, "cpu",
 		(const char *const[]){"--kv-cache", "hold 32 tokens", "--ctx-size 100", NULL});
+	d.isa = "mmx";
+	expect_refusal(&d, "cpu", (const char *const[]){"mmx", "scalar", NULL});
 	expect_refusal(&d, "tpu", (const char *const[]){"--device tpu", "auto", "cpu", NULL});
 }
 
