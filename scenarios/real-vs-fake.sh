@@ -35,9 +35,11 @@ bin=build/release/bin
 scenario=scenarios/real-vs-fake.yaml
 
 "$bin/loadgen" run "$scenario" --out "$out/measured" --set "targets[0].launch.args[1]=$model" "$@"
-"$bin/fakeengine" fit "$out/measured" -o "$out/fitted.yaml"
+# What gpu_engine's command line says is no matter of guessing.
+"$bin/fakeengine" fit "$out/measured" -o "$out/fitted.yaml" --set scheduler.max_num_seqs=64 \
+	--set scheduler.max_num_batched_tokens=512
 "$bin/loadgen" run "$scenario" --out "$out/simulated" --clock virtual "$@" \
-	--set "targets=[{name: engine, model: smollm2, profile: $PWD/$out/fitted.yaml}]"
+	--set "targets=[{name: engine, profile: $PWD/$out/fitted.yaml}]"
 "$bin/loadgen" compare "$out/measured" "$out/simulated" --out "$out/compared"
 echo "Figures:"
 find "$out/compared" -name '*.png' | sort | sed 's/^/  /'
