@@ -32,7 +32,8 @@ struct cpu_config {
 
 extern const struct executor_type executor_cpu;
 
-/* What it would take, before anything is taken: weights as they are repacked, KV pages, scratch. */
+/* What it takes: weights as they are repacked, KV pages, scratch. Whether there is so much is asked
+ * by whoever opens it, before. */
 struct cpu_memory {
 	int64_t weight_bytes, kv_bytes, scratch_bytes;
 };
