@@ -10,7 +10,9 @@
 
 #include "base/check.h"
 #include "base/die.h"
+#include "base/evloop.h"
 #include "serve/script.h"
+#include "simulate.h"
 #include "wordcodec.h"
 
 #define CONTAINER(p, T, m) ((T *)((char *)(p)-offsetof(T, m)))

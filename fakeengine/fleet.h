@@ -14,10 +14,12 @@
 #include <stdint.h>
 
 #include "router.h"
-#include "simulate.h"
 
 #define FLEET_MAX_REPLICAS 1000
 
+struct evloop;
+struct sim_setup; /* simulate.h, as the next one */
+struct sim_sink;
 struct fleet;
 
 struct fleet_shape {

@@ -19,6 +19,7 @@
 #include "fakeengine/answers.h"
 #include "fakeengine/fleet.h"
 #include "fakeengine/profile.h"
+#include "fakeengine/simulate.h"
 #include "fakeengine/wordcodec.h"
 #include "serve/api_genreq.h"
 #include "serve/prom.h"

@@ -21,6 +21,7 @@
 #include "fakeengine/explain.h"
 #include "fakeengine/fleet.h"
 #include "fakeengine/profile.h"
+#include "fakeengine/simulate.h"
 
 #define CONTAINER(p, T, m) ((T *)((char *)(p)-offsetof(T, m)))
 
