@@ -115,8 +115,11 @@ static enum rc sites_launch(struct run *r, struct err *e)
 
 	for (int i = 0; i < r->n_active && !rc; i++) {
 		struct site *t = &r->active[i];
-		char *log_path = xasprintf("%s/engine-%d.log", results_dir(r->results), t->index);
+		char *log_path;
 
+		if (!t->at.target->launch)
+			continue;
+		log_path = xasprintf("%s/engine-%d.log", results_dir(r->results), t->index);
 		rc = deployment_launch(&t->at, log_path, e);
 		free(log_path);
 	}

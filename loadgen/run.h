@@ -26,7 +26,8 @@ struct run_opts {
 struct run_done {
 	char *dir;
 	char *started_utc;
-	const char *ended; /* "complete", "interrupted", "max_failures", "worker_lost", "job_lost" */
+	const char
+		*ended; /* "complete", "interrupted", "max_failures", "worker_lost", "job_lost" */
 	struct record *records;
 	size_t n_records;
 	struct point *points;

@@ -2,9 +2,8 @@
 # A panel a target of the scenario; the best place of all has a frame, one that meets the SLO at no load is left white.
 panel_columns = n_panels < 2 ? 1 : 2
 panel_rows = (n_panels + panel_columns - 1) / panel_columns
-row_px = 90 + (n_y < 6 ? 40 : 26) * n_y
+row_px = 108 + (n_y < 6 ? 40 : 26) * n_y
 height = 76 + panel_rows * row_px
-set cbrange [0:value_max]
 set palette defined (0 '#f3f6f9', 0.5 '#7fb2d6', 1 '#0b3c6f')
 unset colorbox
 
@@ -21,9 +20,10 @@ do for [pass in 'svg png'] {
 		row_of = (p - 1) / panel_columns
 		left = (column_of + 0.0) / panel_columns
 		top = 1 - (76.0 + row_of * row_px) / height
-		eval panel(left + 0.12, left + 1.0 / panel_columns - 0.03, top - (row_px - 62.0) / height, top)
+		eval panel(left + 0.12, left + 1.0 / panel_columns - 0.03, top - (row_px - 80.0) / height, top)
 		if (p == 1) { eval headline(height, value_label . (any_missed ? '; white: the SLO is met at no load' : '') . '; framed: the best') }
 		unset grid
+		set cbrange [0:value_max]
 		set title panel_title[p] font ',10' offset 0,-0.4
 		set xlabel x_label
 		set ylabel y_label
