@@ -212,7 +212,7 @@ expect 2 "jobs and failures" "${find[@]}" --jobs 2 --out none --set limits.max_f
 says "limits.max_failures counts in one process"
 
 # Ctrl-C keeps what was measured; a job that is killed is named, and the others go on.
-long=(run jobs.yaml --target vLLM --progress none --no-plots --jobs 2 --set 'load={closed: {concurrency: 2, requests: 400000}}' --set output.events=false)
+long=(run jobs.yaml --target vLLM --progress none --no-plots --jobs 2 --set 'load={closed: {concurrency: 2, requests: 8000}}' --set output.events=false)
 "$BIN_DIR/loadgen" "${long[@]}" --out stopped >out 2>err &
 run=$!
 until [ "$(wc -l 2>"$tmp/null" <stopped/requests.csv || echo 0)" -gt 20 ]; do kill -0 $run || fail "it ended: $(cat err)"; done
@@ -222,7 +222,7 @@ wait $run
 grep -q '"ended":.*"interrupted"' stopped/run.json || fail "jobs: run.json does not say that it was interrupted"
 [ "$(tail -n +2 stopped/requests.csv | awk -F, '{ print $1 }' | sort | uniq -d | wc -l)" = 0 ] || fail "jobs, interrupted: a request twice"
 grep -q ',ok,' stopped/requests.csv || fail "jobs, interrupted: nothing was kept"
-short=("${long[@]}" --set 'load={closed: {concurrency: 2, requests: 20000}}')
+short=("${long[@]}" --set 'load={closed: {concurrency: 2, requests: 3000}}')
 "$BIN_DIR/loadgen" "${short[@]}" --out killed >out 2>err &
 run=$!
 until [ "$(wc -l 2>"$tmp/null" <killed/requests.csv || echo 0)" -gt 20 ]; do kill -0 $run || fail "it ended: $(cat err)"; done
@@ -232,4 +232,4 @@ wait $run
 [ $? = 1 ] || fail "a killed job: $(cat err)"
 grep -q "job [0-3] (process $victim, vLLM, max_num_seqs [12], ingest .*) was killed by signal 9" err || fail "the killed job is not named: $(cat err)"
 grep -q '"ended":.*"job_lost"' killed/run.json || fail "run.json does not say that a job was lost"
-[ "$(wc -l <killed/requests.csv)" = $((1 + 4 + 4 * 20000)) ] || fail "a killed job: not a row for each request: $(wc -l <killed/requests.csv)"
+[ "$(wc -l <killed/requests.csv)" = $((1 + 4 + 4 * 3000)) ] || fail "a killed job: not a row for each request: $(wc -l <killed/requests.csv)"
