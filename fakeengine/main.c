@@ -17,6 +17,7 @@
 #include "fakeengine/executor_sim.h"
 #include "fakeengine/explain.h"
 #include "fakeengine/fault.h"
+#include "fakeengine/fit_command.h"
 #include "fakeengine/options.h"
 #include "fakeengine/profile.h"
 #include "fakeengine/wordcodec.h"
@@ -257,7 +258,8 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*run)(int argc, char *const *argv);
-	} command[] = {{"profiles", command_profiles}, {"explain", command_explain}};
+	} command[] = {
+		{"profiles", command_profiles}, {"explain", command_explain}, {"fit", fit_command}};
 
 	die_set_program("fakeengine");
 	for (size_t i = 0; argc > 1 && i < ARRAY_LEN(command); i++)

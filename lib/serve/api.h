@@ -27,7 +27,7 @@ struct api_config {
 	uint64_t seed;
 	void (*prepare)(struct genreq *r, const struct api_prompt *p, void *arg); /* or NULL */
 	void *prepare_arg;
-	bool keep_said; /* for prepare (api_terms) */
+	bool keep_said;		       /* for prepare (api_terms) */
 	const struct wire_habit *wire; /* NULL: the default */
 	/* What to do with a request for an answer, before its body is looked at. Or NULL. */
 	void (*admit)(struct http_exchange *x, struct admission *out, void *arg);
