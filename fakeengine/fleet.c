@@ -347,14 +347,15 @@ enum rc fleet_new(struct fleet **out, struct evloop *loop, const struct sim_setu
 
 void fleet_free(struct fleet *f)
 {
-	struct handover *h;
-
 	if (!f)
 		return;
-	while ((h = f->handovers.next) != &f->handovers) {
+	for (struct handover *h = f->handovers.next, *next; h != &f->handovers; h = next) {
+		next = h->next;
 		if (!is_decoding(h))
 			genreq_free(h->r);
-		handover_free(h);
+		evloop_timer_cancel(f->loop, &h->told);
+		evloop_timer_cancel(f->loop, &h->arrives);
+		free(h);
 	}
 	pool_close(&f->first);
 	pool_close(&f->decode);

@@ -133,6 +133,16 @@ expect 2 "sweep of another key" loadgen run sweep.yaml --out none --set 'sweep[t
 expect 2 "sweep over HTTP" loadgen run sweep.yaml --out none --clock real
 says "virtual time only"
 
+# Fleets: how many replicas are enough, and that one process serves one engine.
+scenario "targets: [{name: vLLM, profile: kind-vllm-a100, set: {scheduler.max_num_seqs: 1}}]" >fleet.yaml
+expect 0 "fleet" loadgen run fleet.yaml --clock virtual --out fleet --set 'slo={ttft: 500ms}' \
+	--set 'sweep={target.profile.router: [least_loaded], target.profile.replicas: [1, 8, 2, 4]}' \
+	--set 'load={closed: {concurrency: 4, requests: 16}}' --set workload.output_tokens=100
+tr -s '\n ' ' ' <out | grep -q 'replicas 4: the smallest value of replicas tried that meets the SLO at closed 4; 2 misses it' ||
+	fail "the smallest fleet is not told: $(cat out)"
+expect 2 "fleet over HTTP" fakeengine --profile kind-vllm-a100 --set replicas=2
+says "virtual time only"
+
 # What answers say: an echo is as long as what was asked, a reference as the set has it, over HTTP as here.
 cat >set.jsonl <<-'JSONL'
 	{"conversations": ["Explain a mutex.", "One at a time."], "reference_tokens": 9}
