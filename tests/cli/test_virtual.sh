@@ -193,7 +193,7 @@ cat sweep.yaml - >jobs.yaml <<-'YAML'
 	slo: {ttft: 1s}
 YAML
 for n in 1 2; do
-	expect 0 "$n jobs" loadgen run jobs.yaml --target vLLM --target static --jobs $n --out jobs$n --progress none \
+	expect 0 "$n jobs" loadgen run jobs.yaml --target vLLM --target spec --jobs $n --out jobs$n --progress none \
 		--set 'load={open: {rate: [5, 20], requests: 12}}' --set 'output.plots=[heatmap]' --set output.scrape=50ms
 done
 for file in scenario.yaml requests.csv events.bin points.csv server.csv report.html; do
