@@ -117,6 +117,20 @@ bool record_ok(const struct record *r)
 	return r->outcome == OUTCOME_OK || r->cancelled_as_planned;
 }
 
+void record_shift(struct record *r, int64_t by_ns)
+{
+	int64_t *const times[] = {&r->sched_ns,	     &r->send_ns,    &r->connected_ns,
+				  &r->written_ns,    &r->headers_ns, &r->byte1_ns,
+				  &r->event1_ns,     &r->token1_ns,  &r->output1_ns,
+				  &r->token_last_ns, &r->done_ns};
+
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+		if (*times[i] >= 0)
+			*times[i] += by_ns;
+	for (int32_t i = 0; i < r->n_events; i++)
+		r->event[i].t_ns += by_ns;
+}
+
 void record_release(struct record *r)
 {
 	free(r->event);
