@@ -272,7 +272,7 @@ GPU_FN void attend(const struct attention &a, struct row_sum *rows, uint16_t *sh
  * rows[i] of the batch (-1: nobody's) and the tokens of one split. Leaves, for [i][head][split], the
  * head_dim sums of values, their maximum and their sum of weights.
  */
-KERNEL(128, attend_decode,
+KERNEL(WIDE, attend_decode,
        (float *__restrict__ partial, const uint16_t *__restrict__ q, int32_t q_stride,
 	const uint16_t *__restrict__ pages, const int32_t *__restrict__ rows,
 	const int32_t *__restrict__ positions, const int32_t *__restrict__ row_sequence,
