@@ -371,7 +371,10 @@ enum rc gpu_attend_prefill(struct gpu_queue *q, const struct gpu_attention *a,
 
 static struct shape block_a_row(const struct gpu_logits *logits)
 {
-	return (struct shape){(uint32_t)logits->m, 1, 1, THREADS_TOKENS, 0};
+	uint32_t warps = blocks_of(logits->n_vocab, 32);
+
+	return (struct shape){(uint32_t)logits->m, 1, 1,
+			      warps < THREADS_TOKENS / 32 ? warps * 32 : THREADS_TOKENS, 0};
 }
 
 enum rc gpu_adjust(struct gpu_queue *q, const struct gpu_logits *logits, const struct gpu_adjust *a,

@@ -182,12 +182,27 @@ GPU_FN float mass_from(const float *weights, int32_t n, struct kept k, uint32_t 
 	return block_sum(sum);
 }
 
+/* How many of the kept have the weight `equal`, below token `bound`. */
+GPU_FN float count_equal(const float *weights, int32_t n, struct kept k, uint32_t equal,
+			 int32_t bound)
+{
+	float count = 0;
+
+	for (int32_t i = (int32_t)threadIdx.x; i < n && i < bound; i += (int32_t)blockDim.x) {
+		uint32_t bits = __float_as_uint(weights[i]);
+
+		if (bits == equal && keeps(k, bits, i))
+			count += 1;
+	}
+	return block_sum(count);
+}
+
 /* The fewest of the kept, likeliest first, that are `enough`: so many, or so much mass. */
 GPU_FN struct kept keep_enough(const float *weights, int32_t n, struct kept k, float enough,
 			       bool count)
 {
 	struct kept r = {0, NOBODY};
-	float above, each, ties;
+	float above, ties;
 
 	for (int32_t bit = 29; bit >= 0; bit--) { /* 1 is 0x3f800000 */
 		uint32_t least = r.least | 1u << bit;
@@ -198,25 +213,20 @@ GPU_FN struct kept keep_enough(const float *weights, int32_t n, struct kept k, f
 	if (r.least == 0)
 		return k;
 	above = mass_from(weights, n, k, r.least + 1, count);
-	each = count ? 1.0f : __uint_as_float(r.least);
-	ties = fmaxf(1.0f, ceilf(__fdividef(enough - above, each)));
-	/* tied: the least bound with that many of the equal ones below it. */
+	ties = fmaxf(1.0f, ceilf(__fdividef(enough - above,
+					    count ? 1.0f : __uint_as_float(r.least))));
+	r.tied = r.least == k.least ? k.tied : NOBODY;
+	if (count_equal(weights, n, k, r.least, NOBODY) <= ties)
+		return r;
+	/* The lowest of the equal ones: the greatest bound with fewer of them below it, plus 1. */
 	r.tied = 0;
 	for (int32_t bit = 30; bit >= 0; bit--) {
 		int32_t bound = r.tied | 1 << bit;
-		float below = 0;
 
-		for (int32_t i = (int32_t)threadIdx.x; i < n && i < bound;
-		     i += (int32_t)blockDim.x) {
-			uint32_t bits = __float_as_uint(weights[i]);
-
-			if (bits == r.least && keeps(k, bits, i))
-				below += 1;
-		}
-		if (block_sum(below) < ties)
+		if (count_equal(weights, n, k, r.least, bound) < ties)
 			r.tied = bound;
 	}
-	r.tied = r.tied == NOBODY ? NOBODY : r.tied + 1;
+	r.tied++;
 	return r;
 }
 
