@@ -108,10 +108,12 @@ template <int behind> GPU_FN void copy_wait(void)
 
 /* ---- both ---- */
 
-/* Nearest even; what is beyond the range is cut to it, so that a sum can not become infinite. */
+/* Nearest even; what is beyond the range is cut to it, so that a sum can not become infinite. NaN
+ * stays NaN, and is seen. */
 GPU_FN uint16_t float_to_half(float f)
 {
-	return half_nearest(fminf(fmaxf(f, -HALF_LARGEST), HALF_LARGEST));
+	f = f > HALF_LARGEST ? HALF_LARGEST : f;
+	return half_nearest(f < -HALF_LARGEST ? -HALF_LARGEST : f);
 }
 
 GPU_FN float low_half(uint32_t pair)

@@ -10,6 +10,9 @@
  * that the address sanitizer sees what leaves it. Under the thread sanitizer each CUDA thread is a
  * fiber of its own, and only barriers and __syncwarp order memory between them.
  *
+ * SIMT_KERNELS in the environment names a shared object whose kernels take the place of those of
+ * the same names: that is how kernels that are broken on purpose are tried (tests/gpu/mutants).
+ *
  * What it can not notice: missing fences, what is only true of the machine's own code, speed.
  * One thread at a time runs kernels. The runtime must not be compiled with a sanitizer itself.
  */

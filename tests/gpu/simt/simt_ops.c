@@ -11,6 +11,16 @@
 /* Through a pointer the sanitizers' own memcpy is called, which sees what is copied. */
 static void *(*volatile seen_memcpy)(void *, const void *, size_t) = memcpy;
 
+/* And by hand it is not seen: results of warp operations go from lane to lane in registers. */
+static void unseen_copy(void *to, const void *from, size_t bytes)
+{
+	volatile char *out = to;
+	const volatile char *in = from;
+
+	while (bytes-- > 0)
+		*out++ = *in++;
+}
+
 /* ---- the tensor core ---- */
 
 static float half_value(uint32_t pair, int high)
@@ -116,7 +126,7 @@ static void do_warp_op(struct lane *lanes, const struct warp_request *r)
 			if (!(r->mask >> i & 1))
 				continue;
 			if (r->mask >> to->from_lane & 1)
-				memcpy(to->out, lanes[to->from_lane].request.in, r->bytes);
+				unseen_copy(to->out, lanes[to->from_lane].request.in, r->bytes);
 			else
 				simt_fill_nan(to->out, r->bytes); /* undefined */
 		}
@@ -223,13 +233,16 @@ void *simt_shared(const void *key, size_t bytes)
 		simt_fail("more than %d shared variables", SIMT_MAX_VARIABLES);
 	v = &b->variable[b->n_variables++];
 	*v = (struct variable){.key = key, .bytes = bytes};
-	if (posix_memalign(&v->at, 16, bytes) != 0)
+	if (b->static_bytes + bytes > SIMT_MAX_STATIC ||
+	    b->static_bytes + bytes + b->dynamic_bytes > SIMT_MAX_SHARED)
+		simt_fail("%zu + %zu bytes of shared memory", b->static_bytes + bytes,
+			  b->dynamic_bytes);
+	if (b->arena)
+		v->at = b->arena + b->static_bytes;
+	else if (posix_memalign(&v->at, 16, bytes) != 0)
 		abort();
 	simt_fill_nan(v->at, bytes);
-	b->static_bytes += bytes;
-	if (b->static_bytes > SIMT_MAX_STATIC ||
-	    b->static_bytes + b->dynamic_bytes > SIMT_MAX_SHARED)
-		simt_fail("%zu + %zu bytes of shared memory", b->static_bytes, b->dynamic_bytes);
+	b->static_bytes += (bytes + 15) / 16 * 16;
 	return v->at;
 }
 
@@ -240,8 +253,9 @@ void *simt_dynamic_shared(void)
 
 void simt_end_block(struct block *b)
 {
-	for (int i = 0; i < b->n_variables; i++)
+	for (int i = 0; !b->arena && i < b->n_variables; i++)
 		free(b->variable[i].at);
+	free(b->arena);
 	free(b->dynamic);
 }
 

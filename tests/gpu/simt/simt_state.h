@@ -61,6 +61,7 @@ struct block {
 	struct variable variable[SIMT_MAX_VARIABLES];
 	int n_variables;
 	void *dynamic;
+	char *arena; /* of variables, under the thread sanitizer; else NULL */
 	size_t dynamic_bytes, static_bytes;
 	char barrier_tag, warp_tag[SIMT_MAX_WARPS]; /* what the thread sanitizer orders by */
 };
