@@ -3,13 +3,13 @@
  * values into their pages, and the sums over them.
  *
  * A page holds, for each kv head, [page_tokens][head_dim] halves of keys and, for all heads behind
- * them, of values: [page][k|v][kv_head][page_tokens][head_dim]. Token t of a sequence stands in page
- * block_table[t / page_tokens].
+ * them, of values: [page][k|v][kv_head][page_tokens][head_dim]. Token t of a sequence stands in
+ * page block_table[t / page_tokens].
  *
- * Attention takes the tokens 32 at a time, from multiples of 32 on: lane = token while a warp scores
- * them for one of its rows (a row: a head of a query), lane = a pair of dimensions while it sums
- * their values. Keys and values are read once for all rows of the block. A row's sum has one order,
- * whoever is computed beside it.
+ * Attention takes the tokens 32 at a time, from multiples of 32 on: lane = token while a warp
+ * scores them for one of its rows (a row: a head of a query), lane = a pair of dimensions while it
+ * sums their values. Keys and values are read once for all rows of the block. A row's sum has one
+ * order, whoever is computed beside it.
  */
 #include "gpu.h"
 
@@ -28,9 +28,9 @@ GPU_FN float clamped(float v, float limit)
 }
 
 /*
- * A block is a head of a row: first those of q, then of k, then of v. norm_n: what q_norm and k_norm
- * go over: 0 = there are none, head_dim, or -1 = all heads of the row. rope: cos and sin for each
- * position and each of n_rot/2. A row of sequence -1 is nobody's.
+ * A block is a head of a row: first those of q, then of k, then of v. norm_n: what q_norm and
+ * k_norm go over: 0 = there are none, head_dim, or -1 = all heads of the row. rope: cos and sin for
+ * each position and each of n_rot/2. A row of sequence -1 is nobody's.
  */
 KERNEL(128, place_qkv,
        (const float *__restrict__ qkv, const float *__restrict__ bias, float clamp, int32_t norm_n,
@@ -94,10 +94,11 @@ KERNEL(128, place_qkv,
 		size_t page = (size_t)block_table[(size_t)sequence * (size_t)table_stride +
 						  (size_t)(position / page_tokens)];
 
-		out = pages + (((page * 2 + (is_k ? 0 : 1)) * (size_t)n_kv_heads + (size_t)kv_head) *
-				       (size_t)page_tokens +
-			       (size_t)(position % page_tokens)) *
-				      (size_t)head_dim;
+		out = pages +
+		      (((page * 2 + (is_k ? 0 : 1)) * (size_t)n_kv_heads + (size_t)kv_head) *
+			       (size_t)page_tokens +
+		       (size_t)(position % page_tokens)) *
+			      (size_t)head_dim;
 	}
 	for (int32_t i = first; i < head_dim; i += step) {
 		float v = head_values[i];
@@ -107,8 +108,8 @@ KERNEL(128, place_qkv,
 			bool second = rope_style == GPU_ROPE_PAIRS ? i % 2 != 0 : i >= half;
 			int32_t pair = rope_style == GPU_ROPE_PAIRS ? i / 2 : i % half;
 			int32_t partner = rope_style == GPU_ROPE_PAIRS ? i ^ 1
-					  : second		   ? i - half
-								   : i + half;
+					  : second		       ? i - half
+								       : i + half;
 			float2 turn = rope[(size_t)position * (size_t)half + (size_t)pair];
 			float other = head_values[partner] * turn.y;
 
@@ -184,8 +185,9 @@ GPU_FN void attend(const struct attention &a, struct row_sum *rows, uint16_t *sh
 {
 	int32_t warp = (int32_t)threadIdx.x / WARP, lane = (int32_t)threadIdx.x % WARP;
 	int32_t shared = a.n_heads / a.n_kv_heads, key_pitch = a.head_dim + 8;
-	int32_t value_pitch = (a.head_dim + 63) / 64 * 64; /* so that no lane needs to be kept out */
-	uint16_t *q = shared_memory; /* [GPU_WARPS * per_warp][head_dim] */
+	int32_t value_pitch =
+		(a.head_dim + 63) / 64 * 64; /* so that no lane needs to be kept out */
+	uint16_t *q = shared_memory;	     /* [GPU_WARPS * per_warp][head_dim] */
 	uint16_t *keys = q + GPU_WARPS * per_warp * a.head_dim;
 	uint16_t *values = keys + TILE * key_pitch;
 
@@ -195,8 +197,7 @@ GPU_FN void attend(const struct attention &a, struct row_sum *rows, uint16_t *sh
 		size_t row = (size_t)(first_row + pair / shared);
 		int32_t head = kv_head * shared + pair % shared;
 
-		q[i] = a.q[row * (size_t)a.q_stride +
-			   (size_t)(head * a.head_dim + i % a.head_dim)];
+		q[i] = a.q[row * (size_t)a.q_stride + (size_t)(head * a.head_dim + i % a.head_dim)];
 	}
 	UNROLL
 	for (int32_t j = 0; j < per_warp; j++) {
@@ -216,7 +217,8 @@ GPU_FN void attend(const struct attention &a, struct row_sum *rows, uint16_t *sh
 		__syncthreads();
 		UNROLL
 		for (int32_t j = 0; j < per_warp; j++) {
-			int32_t slot = warp * per_warp + j, pair = min(first_pair + slot, n_pairs - 1);
+			int32_t slot = warp * per_warp + j,
+				pair = min(first_pair + slot, n_pairs - 1);
 			int32_t position = a.positions[first_row + pair / shared];
 			int32_t token = first + lane, back = position - token;
 			bool seen = token >= begin && token < end && back >= 0 &&
@@ -269,8 +271,8 @@ GPU_FN void attend(const struct attention &a, struct row_sum *rows, uint16_t *sh
 
 /*
  * One query each of many sequences: block (kv head and part of its heads, i, split) takes row
- * rows[i] of the batch (-1: nobody's) and the tokens of one split. Leaves, for [i][head][split], the
- * head_dim sums of values, their maximum and their sum of weights.
+ * rows[i] of the batch (-1: nobody's) and the tokens of one split. Leaves, for [i][head][split],
+ * the head_dim sums of values, their maximum and their sum of weights.
  */
 KERNEL(WIDE, attend_decode,
        (float *__restrict__ partial, const uint16_t *__restrict__ q, int32_t q_stride,
@@ -296,18 +298,13 @@ KERNEL(WIDE, attend_decode,
 	if (begin >= end)
 		return;
 
-	struct attention a = {q,
-			      pages,
-			      positions,
-			      block_table + (size_t)row_sequence[row] * (size_t)table_stride,
-			      q_stride,
-			      page_tokens,
-			      n_heads,
-			      n_kv_heads,
-			      head_dim,
-			      scale,
-			      window,
-			      alibi_slope};
+	struct attention a = {
+		q,	   pages,
+		positions, block_table + (size_t)row_sequence[row] * (size_t)table_stride,
+		q_stride,  page_tokens,
+		n_heads,   n_kv_heads,
+		head_dim,  scale,
+		window,	   alibi_slope};
 
 	attend<DECODE_ROWS>(a, sums, shared_memory, kv_head, row, first_pair, shared, begin, end);
 	UNROLL
@@ -395,18 +392,13 @@ KERNEL(WIDE, attend_prefill,
 		return;
 	begin = window > 0 ? max(0, positions[row] - window + 1) : 0;
 
-	struct attention a = {q,
-			      pages,
-			      positions,
-			      block_table + (size_t)row_sequence[row] * (size_t)table_stride,
-			      q_stride,
-			      page_tokens,
-			      n_heads,
-			      n_kv_heads,
-			      head_dim,
-			      scale,
-			      window,
-			      alibi_slope};
+	struct attention a = {
+		q,	   pages,
+		positions, block_table + (size_t)row_sequence[row] * (size_t)table_stride,
+		q_stride,  page_tokens,
+		n_heads,   n_kv_heads,
+		head_dim,  scale,
+		window,	   alibi_slope};
 
 	attend<PREFILL_ROWS>(a, sums, shared_memory, kv_head, row, first_pair, n_pairs, begin,
 			     positions[row + n_rows - 1] + 1);
@@ -425,9 +417,8 @@ KERNEL(WIDE, attend_prefill,
 				int32_t d = s * 64 + lane * 2;
 
 				if (d < head_dim)
-					*(uint32_t *)(to + d) =
-						pack_halves(sums[j].value[s][0] * by,
-							    sums[j].value[s][1] * by);
+					*(uint32_t *)(to + d) = pack_halves(
+						sums[j].value[s][0] * by, sums[j].value[s][1] * by);
 			}
 		}
 	}

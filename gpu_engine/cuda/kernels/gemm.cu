@@ -58,8 +58,8 @@ GPU_FN uint4 halves_of_8(uint32_t first, uint32_t second, float scale, float lea
 			  halves_of_bytes(second, 16, scale, least));
 }
 
-template <int kind> GPU_FN void read_scales(const struct gemm_weights &w, size_t group, float *scale,
-					    float *least)
+template <int kind>
+GPU_FN void read_scales(const struct gemm_weights &w, size_t group, float *scale, float *least)
 {
 	*least = 0;
 	if (kind == GPU_Q8_0) {
@@ -125,7 +125,8 @@ GPU_FN void gemm(float *y, int32_t y_stride, const struct gemm_weights &w, const
 	SHARED(uint16_t, weight_tile, [2][OUTPUTS][PITCH]);
 	SHARED(uint16_t, x_tile, [2][rows][PITCH]);
 	int32_t warp = (int32_t)threadIdx.x / WARP, lane = (int32_t)threadIdx.x % WARP;
-	int32_t first_output = (int32_t)blockIdx.x * OUTPUTS, first_row = (int32_t)blockIdx.y * rows;
+	int32_t first_output = (int32_t)blockIdx.x * OUTPUTS,
+		first_row = (int32_t)blockIdx.y * rows;
 	int32_t output = warp % warps_across * across * 16, row = warp / warps_across * down * 8;
 	float sum[across][down][4] = {};
 
@@ -158,29 +159,28 @@ GPU_FN void gemm(float *y, int32_t y_stride, const struct gemm_weights &w, const
 								[part + lane / 16 * 8]);
 			UNROLL
 			for (int32_t j = 0; j < down / 2; j++)
-				load_matrices(b[j], &x_tile[stage][row + j * 16 + lane % 8 +
-								   lane / 16 * 8]
-							   [part + lane / 8 % 2 * 8]);
+				load_matrices(
+					b[j],
+					&x_tile[stage][row + j * 16 + lane % 8 + lane / 16 * 8]
+					       [part + lane / 8 % 2 * 8]);
 			UNROLL
-			for (int32_t i = 0; i < across; i++)
+			for (int32_t i = 0; i < across; i++) {
 				UNROLL
 				for (int32_t j = 0; j < down; j++)
 					mma_16816(sum[i][j], a[i], &b[j / 2][j % 2 * 2]);
+			}
 		}
 		__syncthreads(); /* nobody reads the stage that is filled next */
 	}
 	UNROLL
-	for (int32_t i = 0; i < across; i++)
-		UNROLL
-		for (int32_t j = 0; j < down; j++)
-			UNROLL
-			for (int32_t e = 0; e < 4; e++) {
-				int32_t o = first_output + output + i * 16 + lane / 4 + e / 2 * 8;
-				int32_t r = first_row + row + j * 8 + lane % 4 * 2 + e % 2;
+	for (int32_t t = 0; t < across * down * 4; t++) {
+		int32_t i = t / (down * 4), j = t / 4 % down, e = t % 4;
+		int32_t o = first_output + output + i * 16 + lane / 4 + e / 2 * 8;
+		int32_t r = first_row + row + j * 8 + lane % 4 * 2 + e % 2;
 
-				if (o < w.n_out && r < m)
-					y[(size_t)r * (size_t)y_stride + (size_t)o] = sum[i][j][e];
-			}
+		if (o < w.n_out && r < m)
+			y[(size_t)r * (size_t)y_stride + (size_t)o] = sum[i][j][e];
+	}
 }
 
 #define GEMM(rows, name, kind)                                                                     \

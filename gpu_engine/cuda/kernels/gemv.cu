@@ -1,10 +1,11 @@
 /*
- * y = W x for 1 to 8 rows of x, which share each weight that is loaded. A warp an output: every lane
- * takes 16 bytes of the output's weights at a time, so a warp reads 512 bytes in a row. A row's sum
- * has one order, whoever is computed beside it.
+ * y = W x for 1 to 8 rows of x, which share each weight that is loaded. A warp an output: every
+ * lane takes 16 bytes of the output's weights at a time, so a warp reads 512 bytes in a row. A
+ * row's sum has one order, whoever is computed beside it.
  *
- * Quantised weights meet inputs of bytes: integers are summed exactly over the 16 or 32 weights that
- * share a scale. w = scale * q + min, so a group adds scale * x_scale * sum(q x_q) + min * x_sum.
+ * Quantised weights meet inputs of bytes: integers are summed exactly over the 16 or 32 weights
+ * that share a scale. With w = scale * q + min a group adds
+ * scale * x_scale * sum(q x_q) + min * x_sum.
  */
 #include "gpu.h"
 
@@ -33,8 +34,7 @@ GPU_FN size_t row_at(int32_t r, int32_t m, int32_t length)
 	return (size_t)min(r, m - 1) * (size_t)length;
 }
 
-template <bool bf16>
-GPU_FN float dot_pair(uint32_t w, uint32_t x, float sum)
+template <bool bf16> GPU_FN float dot_pair(uint32_t w, uint32_t x, float sum)
 {
 	sum = fmaf(bf16 ? low_bf16(w) : low_half(w), low_half(x), sum);
 	return fmaf(bf16 ? high_bf16(w) : high_half(w), high_half(x), sum);
@@ -154,33 +154,33 @@ GPU_FN void gemv_q4(float *y, int32_t y_stride, const uint8_t *quants, const uin
 }
 
 #define GEMV(rows)                                                                                 \
-	KERNEL(THREADS, gemv_f16_##rows,                                                               \
+	KERNEL(THREADS, gemv_f16_##rows,                                                           \
 	       (float *__restrict__ y, int32_t y_stride, const uint16_t *__restrict__ weights,     \
 		const uint16_t *__restrict__ x, int32_t n_out, int32_t padded, int32_t m))         \
 	{                                                                                          \
 		gemv_16bit<rows, false>(y, y_stride, weights, x, n_out, padded, m);                \
 	}                                                                                          \
-	KERNEL(THREADS, gemv_bf16_##rows,                                                              \
+	KERNEL(THREADS, gemv_bf16_##rows,                                                          \
 	       (float *__restrict__ y, int32_t y_stride, const uint16_t *__restrict__ weights,     \
 		const uint16_t *__restrict__ x, int32_t n_out, int32_t padded, int32_t m))         \
 	{                                                                                          \
 		gemv_16bit<rows, true>(y, y_stride, weights, x, n_out, padded, m);                 \
 	}                                                                                          \
-	KERNEL(THREADS, gemv_q8_0_##rows,                                                              \
+	KERNEL(THREADS, gemv_q8_0_##rows,                                                          \
 	       (float *__restrict__ y, int32_t y_stride, const int8_t *__restrict__ quants,        \
 		const uint16_t *__restrict__ scales, const int8_t *__restrict__ x,                 \
 		const float2 *__restrict__ x_scales, int32_t n_out, int32_t padded, int32_t m))    \
 	{                                                                                          \
 		gemv_q8<rows, false>(y, y_stride, quants, scales, x, x_scales, n_out, padded, m);  \
 	}                                                                                          \
-	KERNEL(THREADS, gemv_q8_1_##rows,                                                              \
+	KERNEL(THREADS, gemv_q8_1_##rows,                                                          \
 	       (float *__restrict__ y, int32_t y_stride, const int8_t *__restrict__ quants,        \
 		const uint32_t *__restrict__ scales, const int8_t *__restrict__ x,                 \
 		const float2 *__restrict__ x_scales, int32_t n_out, int32_t padded, int32_t m))    \
 	{                                                                                          \
 		gemv_q8<rows, true>(y, y_stride, quants, scales, x, x_scales, n_out, padded, m);   \
 	}                                                                                          \
-	KERNEL(THREADS, gemv_q4_1_##rows,                                                              \
+	KERNEL(THREADS, gemv_q4_1_##rows,                                                          \
 	       (float *__restrict__ y, int32_t y_stride, const uint8_t *__restrict__ quants,       \
 		const uint32_t *__restrict__ scales, const int8_t *__restrict__ x,                 \
 		const float2 *__restrict__ x_scales, int32_t n_out, int32_t padded, int32_t m))    \

@@ -25,8 +25,9 @@
 #include <math.h>
 
 #define GPU_FN static __device__ __forceinline__
-/* threads: the most that a block of it is launched with; "threads, blocks" says also how many blocks
- * must fit a multiprocessor, which bounds registers from above and lets ptxas use that many. */
+/* threads: the most that a block of it is launched with; "threads, blocks" says also how many
+ * blocks must fit a multiprocessor, which bounds registers from above and lets ptxas use that many.
+ */
 #define KERNEL(threads, name, parameters)                                                          \
 	extern "C" __global__ void __launch_bounds__(threads) name parameters
 #define SHARED(type, name, dims) __shared__ __align__(16) type name dims

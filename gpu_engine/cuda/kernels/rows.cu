@@ -162,8 +162,9 @@ KERNEL(128, quantise_rows,
 
 	if (group >= n_groups || (int32_t)row >= n_rows)
 		return;
-	write_input(half_to_float(halves[row * (size_t)padded + (size_t)(group * GPU_GROUP + lane)]),
-		    row, group * GPU_GROUP + lane, padded, NULL, bytes, scales);
+	write_input(
+		half_to_float(halves[row * (size_t)padded + (size_t)(group * GPU_GROUP + lane)]),
+		row, group * GPU_GROUP + lane, padded, NULL, bytes, scales);
 }
 
 /* ---- activations ---- */
@@ -201,7 +202,8 @@ GPU_FN float activate(int32_t act, float x)
 	return fmaxf(x, 0.0f);
 }
 
-/* act(gate) * up, or act(gate): a row of `up` holds n gates, then n ups if gated. A warp a group. */
+/* act(gate) * up, or act(gate): a row of `up` holds n gates, then n ups if gated. A warp a group.
+ */
 KERNEL(128, activate_rows,
        (const float *__restrict__ up, const float *__restrict__ bias, int32_t act, int32_t gated,
 	int32_t n, int32_t padded, uint16_t *__restrict__ halves, int8_t *__restrict__ bytes,

@@ -155,8 +155,8 @@ GPU_FN float philox_unit(uint64_t seed, uint32_t position)
 	return (float)(c0 >> 8) * (1.0f / 16777216.0f);
 }
 
-/* What is kept: weights above `least`, and of those equal to it the tokens below `tied`. Weights are
- * positive floats, whose bits order them. */
+/* What is kept: weights above `least`, and of those equal to it the tokens below `tied`. Weights
+ * are positive floats, whose bits order them. */
 struct kept {
 	uint32_t least;
 	int32_t tied;
@@ -213,8 +213,8 @@ GPU_FN struct kept keep_enough(const float *weights, int32_t n, struct kept k, f
 	if (r.least == 0)
 		return k;
 	above = mass_from(weights, n, k, r.least + 1, count);
-	ties = fmaxf(1.0f, ceilf(__fdividef(enough - above,
-					    count ? 1.0f : __uint_as_float(r.least))));
+	ties = fmaxf(1.0f,
+		     ceilf(__fdividef(enough - above, count ? 1.0f : __uint_as_float(r.least))));
 	r.tied = r.least == k.least ? k.tied : NOBODY;
 	if (count_equal(weights, n, k, r.least, NOBODY) <= ties)
 		return r;
