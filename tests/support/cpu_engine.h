@@ -43,11 +43,12 @@ struct answer {
 	enum genreq_finish finish;
 };
 
-static void answer_on_token(struct genreq *r, int32_t token, int64_t due_ns)
+static void answer_on_token(struct genreq *r, int32_t token, int64_t due_ns, bool more)
 {
 	(void)r;
 	(void)token;
 	(void)due_ns;
+	(void)more;
 }
 
 static void answer_on_done(struct genreq *r)
