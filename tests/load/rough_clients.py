@@ -4,7 +4,9 @@ much. Whoever stays to the end must get the bytes that the same request got alon
 
   rough_clients.py URL PID SECONDS [STREAMS]     an engine that serves there, and its process
 
-At the end the engine must be as it was: nobody in it, no KV block held, no more memory than a little after the start.
+At the end the engine must be as it was: nobody in it, no KV block held, no more memory than after the first quarter. An
+engine whose KV cache is larger than what is asked for in that time is still touching new pages then: give it a small one
+(--kv-cache).
 Exit code 1 with a line for each thing that is not so.
 """
 import http.client
