@@ -170,9 +170,23 @@ static char *name_of(const struct comparison *c, const struct compared *v)
 	return out;
 }
 
+static bool is_wanted(const struct comparison *c, const char *figure)
+{
+	bool simulated = false;
+
+	if (strcmp(figure, "goodput") == 0)
+		return slo_asked(&c->s.slo);
+	if (strcmp(figure, "overlay") != 0)
+		return true;
+	for (int i = 0; i < c->s.n_targets; i++)
+		simulated |= compare_measured_of(c, i) >= 0;
+	return simulated;
+}
+
 static void merge_scenarios(struct comparison *c)
 {
-	static const char *const plots[] = {"throughput", "latency", "goodput", "ratio", "cdf"};
+	static const char *const plots[] = {"overlay", "throughput", "latency",
+					    "goodput", "ratio",	     "cdf"};
 	struct scenario *s = &c->s;
 	const struct scenario *first = c->v[0].run->scenario;
 	struct buf title;
@@ -195,7 +209,7 @@ static void merge_scenarios(struct comparison *c)
 	s->description = buf_take(&title);
 	s->output.plots = xcalloc(sizeof(plots) / sizeof(plots[0]) + 1, sizeof(char *));
 	for (size_t i = 0, k = 0; i < sizeof(plots) / sizeof(plots[0]); i++)
-		if (slo_asked(&s->slo) || strcmp(plots[i], "goodput") != 0)
+		if (is_wanted(c, plots[i]))
 			s->output.plots[k++] = xstrdup(plots[i]);
 }
 

@@ -1,7 +1,8 @@
 /*
  * Several runs laid on each other: targets of results folders as if one run had measured them all,
  * and how each stands to the first at equal load. compare.c puts the runs together, compare_ratio.c
- * knows the intervals, compare_report.c says and writes it.
+ * knows the intervals, compare_residual.c what a simulation is off by, compare_report.c says and
+ * writes it.
  *
  * All are judged by one SLO, the first that a run has. Levels are equal when their names are
  * ("closed 4", "open 5/s").
@@ -71,6 +72,26 @@ struct contrasted compare_share(const struct comparison *c, int a, int b, int le
 
 /* Is it larger than the noise? False also where nothing is known of the noise. */
 bool contrast_is_real(const struct contrasted *x, enum contrast how);
+
+/* A run under the virtual clock is a simulation: of the measured target of the same name, or of the
+ * first that was measured. -1: `target` was measured itself, or nothing was. */
+int compare_measured_of(const struct comparison *c, int target);
+
+enum residual_figure {
+	RESIDUAL_TPS, /* mean only */
+	RESIDUAL_TTFT,
+	RESIDUAL_TPOT,
+	RESIDUAL_E2EL,
+	RESIDUAL_FIGURES
+};
+
+/* What the simulated target says, what its measured one did, (simulated - measured) / measured; NaN
+ * where one of them has no such figure. Latencies in ms, from the planned start in open loop. */
+struct residual {
+	double measured, simulated, error;
+};
+struct residual compare_residual(const struct comparison *c, int target, int level,
+				 enum residual_figure f, enum metric_stat s);
 
 /* The verdict in words, a sentence a call: who meets the SLO up to where, who does at the highest
  * load, by how much, beyond the noise or not. */

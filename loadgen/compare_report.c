@@ -14,6 +14,7 @@
 #include "base/die.h"
 #include "base/jsonx.h"
 #include "compare.h"
+#include "compare_residual.h"
 #include "report_body.h"
 #include "results_parts.h"
 
@@ -192,6 +193,7 @@ static void comparison_body(struct body *b, const struct comparison *c)
 	body_say(b, BLOCK_HEADING, "%s", c->s.description);
 	say_slo(b, &c->s.slo);
 	compare_verdict(c, say_word, b);
+	residual_body(b, c);
 	body_say(b, BLOCK_HEADING, "What is laid on what");
 	say_runs(b, c);
 	say_differences(b, c);
@@ -300,6 +302,7 @@ static enum rc write_json(const struct comparison *c, struct err *e)
 	cJSON_AddStringToObject(root, "baseline", c->s.targets[0].name);
 	add_targets(root, c);
 	add_ratios(root, c);
+	residual_json(root, c);
 	compare_verdict(c, add_sentence, cJSON_AddArrayToObject(root, "verdict"));
 	CHECK(json_print(&text, root, true) && buf_putc(&text, '\n'));
 	rc = file_replace(path, &text, e);

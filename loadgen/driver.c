@@ -20,7 +20,8 @@ struct user {
 };
 
 struct driver {
-	struct level level;
+	struct level level; /* `concurrency` of it counts only the share's */
+	struct share share;
 	int64_t start_ns, deadline_ns;
 	int64_t *arrival_ns; /* open: absolute */
 	int64_t n_arrivals;
@@ -40,18 +41,35 @@ struct driver {
 	struct timerq ready;
 	int64_t next_session, next_index; /* the first ones that nobody has begun */
 	int64_t *first_index; /* by conversations: of each, and behind the last the sum */
+	int64_t n_mine;	      /* ... requests of the share's */
 	bool *was_started;    /* ... each request */
 };
 
-struct driver *driver_new(const struct level *l, int64_t start_ns, const int64_t *arrivals,
-			  int64_t n_arrivals)
+static bool in_share(struct share s, int64_t number)
+{
+	return number % s.step == s.first;
+}
+
+static struct driver *new_driver(const struct level *l, struct share share, int64_t start_ns)
 {
 	struct driver *d = xcalloc(1, sizeof(*d));
 
-	CHECK(l->kind == LOAD_OPEN || (l->concurrency > 0 && !arrivals));
+	CHECK(share.step > 0 && share.first >= 0 && share.first < share.step);
+	CHECK(l->kind == LOAD_OPEN || share_of(share, l->concurrency) > 0);
 	d->level = *l;
+	d->level.concurrency = (int)share_of(share, l->concurrency);
+	d->share = share;
 	d->start_ns = start_ns;
 	d->deadline_ns = l->duration_ns ? start_ns + l->duration_ns : INT64_MAX;
+	return d;
+}
+
+struct driver *driver_new(const struct level *l, struct share share, int64_t start_ns,
+			  const int64_t *arrivals, int64_t n_arrivals)
+{
+	struct driver *d = new_driver(l, share, start_ns);
+
+	CHECK(l->kind == LOAD_OPEN || !arrivals);
 	if (l->kind == LOAD_OPEN) {
 		d->n_arrivals = n_arrivals;
 		d->arrival_ns = xcalloc((size_t)n_arrivals + 1, sizeof(*d->arrival_ns));
@@ -59,8 +77,8 @@ struct driver *driver_new(const struct level *l, int64_t start_ns, const int64_t
 			d->arrival_ns[i] = start_ns + arrivals[i];
 		return d;
 	}
-	d->n_free = l->concurrency;
-	d->free_since = xcalloc((size_t)l->concurrency, sizeof(*d->free_since));
+	d->n_free = d->level.concurrency;
+	d->free_since = xcalloc((size_t)d->n_free, sizeof(*d->free_since));
 	for (int64_t i = 0; i < d->n_free; i++)
 		d->free_since[i] = start_ns;
 	return d;
@@ -72,26 +90,27 @@ static void count_turns(struct driver *d)
 
 	d->first_index = xcalloc((size_t)n + 1, sizeof(*d->first_index));
 	for (int64_t s = 0; s < n; s++) {
+		int turns = d->source.turns(d->source.arg, s);
+
 		d->first_index[s] = sum;
-		sum += d->source.turns(d->source.arg, s);
+		sum += turns;
+		if (in_share(d->share, s))
+			d->n_mine += turns;
 	}
 	d->first_index[n] = sum;
 	d->was_started = xcalloc((size_t)sum + 1, sizeof(*d->was_started));
 }
 
-struct driver *driver_new_sessions(const struct level *l, int64_t start_ns,
+struct driver *driver_new_sessions(const struct level *l, struct share share, int64_t start_ns,
 				   const struct session_source *source)
 {
-	struct driver *d = xcalloc(1, sizeof(*d));
+	struct driver *d = new_driver(l, share, start_ns);
 
-	CHECK(l->kind == LOAD_SESSIONS && l->concurrency > 0);
-	d->level = *l;
-	d->start_ns = start_ns;
-	d->deadline_ns = l->duration_ns ? start_ns + l->duration_ns : INT64_MAX;
+	CHECK(l->kind == LOAD_SESSIONS);
 	d->source = *source;
-	d->user = xcalloc((size_t)l->concurrency, sizeof(*d->user));
+	d->user = xcalloc((size_t)d->level.concurrency, sizeof(*d->user));
 	timerq_init(&d->ready);
-	for (int i = 0; i < l->concurrency; i++) {
+	for (int i = 0; i < d->level.concurrency; i++) {
 		d->user[i].session = -1;
 		timerq_add(&d->ready, &d->user[i].ready, start_ns);
 	}
@@ -119,11 +138,17 @@ static struct driver_step end_step(const struct driver *d)
 	return (struct driver_step){.what = d->in_flight ? DRIVER_DRAIN : DRIVER_OVER};
 }
 
-static struct driver_step start_step(struct driver *d, int64_t sched_ns)
+/* Not of sessions: the one to be started next. */
+static int64_t next_index(const struct driver *d)
+{
+	return d->share.first + d->started * d->share.step;
+}
+
+static struct driver_step start_step(struct driver *d, int64_t index, int64_t sched_ns)
 {
 	d->in_flight++;
-	return (struct driver_step){
-		.what = DRIVER_START, .index = d->started++, .sched_ns = sched_ns};
+	d->started++;
+	return (struct driver_step){.what = DRIVER_START, .index = index, .sched_ns = sched_ns};
 }
 
 /* Nothing can start before a request ends. The level's end must be noticed all the same. */
@@ -146,14 +171,14 @@ static struct driver_step next_closed(struct driver *d, int64_t now_ns)
 
 	if (!d->stopped && now_ns >= d->deadline_ns)
 		expire(d);
-	if (d->stopped || (d->level.requests && d->started == d->level.requests))
+	if (d->stopped || (d->level.requests && next_index(d) >= d->level.requests))
 		return end_step(d);
 	if (!d->n_free)
 		return blocked_step(d);
 	sched_ns = d->free_since[d->first_free];
 	d->first_free = (d->first_free + 1) % d->level.concurrency;
 	d->n_free--;
-	return start_step(d, sched_ns);
+	return start_step(d, next_index(d), sched_ns);
 }
 
 static bool at_cap(const struct driver *d)
@@ -165,9 +190,9 @@ static bool at_cap(const struct driver *d)
  * those that the cap holds back until then are dropped. */
 static struct driver_step next_open(struct driver *d, int64_t now_ns)
 {
-	int64_t sched_ns;
+	int64_t sched_ns, index = next_index(d);
 
-	if (d->stopped || d->started == d->n_arrivals)
+	if (d->stopped || index >= d->n_arrivals)
 		return end_step(d);
 	if (at_cap(d)) {
 		if (now_ns < d->deadline_ns)
@@ -175,15 +200,19 @@ static struct driver_step next_open(struct driver *d, int64_t now_ns)
 		expire(d);
 		return end_step(d);
 	}
-	sched_ns = d->arrival_ns[d->started];
+	sched_ns = d->arrival_ns[index];
 	if (sched_ns > now_ns)
 		return (struct driver_step){.what = DRIVER_WAIT, .at_ns = sched_ns};
-	return start_step(d, sched_ns);
+	return start_step(d, index, sched_ns);
 }
 
-/* False: there are no more. */
+/* False: there are no more. Those of other shares are counted past, so that requests have the
+ * level's numbers. */
 static bool begin_session(struct driver *d, struct user *u)
 {
+	while (!in_share(d->share, d->next_session) &&
+	       !(d->level.conversations && d->next_session == d->level.conversations))
+		d->next_index += d->source.turns(d->source.arg, d->next_session++);
 	if (d->level.conversations && d->next_session == d->level.conversations)
 		return false;
 	u->session = d->next_session++;
@@ -216,9 +245,8 @@ static struct driver_step next_of_sessions(struct driver *d, int64_t now_ns)
 		if (u->session >= 0 || begin_session(d, u))
 			break; /* else the user leaves */
 	}
-	step = start_step(d, u->ready.at_ns);
-	step.index = u->first_index + u->turn;
-	step.user = (int)(u - d->user);
+	step = start_step(d, u->first_index + u->turn, u->ready.at_ns);
+	step.user = d->share.first + (int)(u - d->user) * d->share.step;
 	step.session = u->session;
 	step.turn = u->turn;
 	if (d->was_started)
@@ -228,10 +256,11 @@ static struct driver_step next_of_sessions(struct driver *d, int64_t now_ns)
 
 void driver_turn_ended(struct driver *d, int user, bool ok, int64_t now_ns)
 {
-	struct user *u = &d->user[user];
+	struct user *u = &d->user[user / d->share.step];
 	int64_t index = u->first_index + u->turn;
 
-	CHECK(d->in_flight > 0 && user >= 0 && user < d->level.concurrency);
+	CHECK(d->in_flight > 0 && in_share(d->share, user));
+	CHECK(user / d->share.step < d->level.concurrency);
 	DCHECK(!timer_queued(&u->ready) && u->session >= 0);
 	d->in_flight--;
 	u->turn++;
@@ -253,7 +282,7 @@ void driver_ended(struct driver *d, int64_t now_ns)
 	if (d->level.kind == LOAD_OPEN) {
 		/* The slot comes too late for whom it was held back from, even if nobody asked in
 		 * between. */
-		if (at_cap(d) && now_ns >= d->deadline_ns && d->started < d->n_arrivals)
+		if (at_cap(d) && now_ns >= d->deadline_ns && next_index(d) < d->n_arrivals)
 			expire(d);
 	} else {
 		d->free_since[(d->first_free + d->n_free) % d->level.concurrency] = now_ns;
@@ -271,18 +300,19 @@ void driver_cut(struct driver *d, int64_t now_ns)
 {
 	if (now_ns < d->deadline_ns)
 		d->deadline_ns = now_ns;
-	while (d->n_arrivals > d->started && d->arrival_ns[d->n_arrivals - 1] > now_ns)
+	while (d->n_arrivals > next_index(d) && d->arrival_ns[d->n_arrivals - 1] > now_ns)
 		d->n_arrivals--;
 }
 
 int64_t driver_planned(const struct driver *d)
 {
 	if (d->level.kind == LOAD_OPEN)
-		return d->n_arrivals;
+		return share_of(d->share, d->n_arrivals);
 	if (d->first_index)
-		return d->expired ? d->started : d->first_index[d->level.conversations];
+		return d->expired ? d->started : d->n_mine;
 	/* With both ends the time may come first, and then what was not started was not planned. */
-	return d->level.requests && !d->expired ? d->level.requests : d->started;
+	return d->level.requests && !d->expired ? share_of(d->share, d->level.requests)
+						: d->started;
 }
 
 int64_t driver_started(const struct driver *d)
@@ -290,12 +320,33 @@ int64_t driver_started(const struct driver *d)
 	return d->started;
 }
 
-bool driver_was_started(const struct driver *d, int64_t index)
+/* Sessions: a conversation that ended early has left some of its turns. */
+static int64_t unsent_turn_after(const struct driver *d, int64_t index)
 {
-	if (d->level.kind != LOAD_SESSIONS)
-		return index < d->started;
-	/* With the time over nothing is planned but what was started. */
-	return d->expired || !d->was_started || d->was_started[index];
+	int64_t session;
+	int turn;
+
+	if (d->expired || !d->was_started)
+		return -1;
+	while (++index < d->first_index[d->level.conversations]) {
+		if (d->was_started[index])
+			continue;
+		driver_find_turn(d, index, &session, &turn);
+		if (in_share(d->share, session))
+			return index;
+	}
+	return -1;
+}
+
+int64_t driver_unsent_after(const struct driver *d, int64_t index)
+{
+	int64_t next = next_index(d);
+
+	if (d->level.kind == LOAD_SESSIONS)
+		return unsent_turn_after(d, index);
+	if (index >= next)
+		next = index + d->share.step;
+	return share_of(d->share, next) < driver_planned(d) ? next : -1;
 }
 
 void driver_find_turn(const struct driver *d, int64_t index, int64_t *session, int *turn)

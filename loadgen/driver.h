@@ -13,6 +13,19 @@
 
 struct driver;
 
+/* Which of a level's requests (sessions: conversations) and clients are driven here: number
+ * `first`, and every step-th behind it. With the same step and every first below it each number
+ * is in one share; {0, 1} has all. */
+struct share {
+	int first, step;
+};
+
+/* How many of n things are in it. */
+static inline int64_t share_of(struct share s, int64_t n)
+{
+	return n > s.first ? (n - s.first - 1) / s.step + 1 : 0;
+}
+
 enum driver_what {
 	DRIVER_START, /* start request `index`, planned for sched_ns, now; then ask again */
 	DRIVER_WAIT,  /* nothing before at_ns (or before a request ends) */
@@ -38,15 +51,17 @@ struct session_source {
 	void *arg;
 };
 
-/* start_ns: when the level starts. arrivals: arrival_times() of an open level, copied; else NULL */
-struct driver *driver_new(const struct level *l, int64_t start_ns, const int64_t *arrivals,
-			  int64_t n_arrivals);
+/* The share of a level. Numbers, of requests, conversations and users, are the level's throughout.
+ * start_ns: when the level starts. arrivals: arrival_times() of an open level, all of them, copied;
+ * else NULL. A closed level's share has a client of its own. */
+struct driver *driver_new(const struct level *l, struct share share, int64_t start_ns,
+			  const int64_t *arrivals, int64_t n_arrivals);
 
 /* Users who each hold one conversation after another, the next that nobody has begun, and think
  * between an answer and their next request. Requests are numbered by their place: all turns of
  * conversation 0, then those of 1. A conversation ends with a turn that fails; of those counted by
  * level.conversations its other turns are then dropped. */
-struct driver *driver_new_sessions(const struct level *l, int64_t start_ns,
+struct driver *driver_new_sessions(const struct level *l, struct share share, int64_t start_ns,
 				   const struct session_source *source);
 void driver_free(struct driver *d);
 
@@ -66,8 +81,9 @@ int64_t driver_planned(const struct driver *d);
 int64_t driver_started(const struct driver *d);
 int64_t driver_in_flight(const struct driver *d);
 
-/* Of the planned ones. */
-bool driver_was_started(const struct driver *d, int64_t index);
+/* Of the planned ones, the first behind `index` (-1: of all) that never started; -1: there is none.
+ */
+int64_t driver_unsent_after(const struct driver *d, int64_t index);
 
 /* Which turn of which conversation a planned request of a session is. */
 void driver_find_turn(const struct driver *d, int64_t index, int64_t *session, int *turn);

@@ -61,6 +61,7 @@ static void plan_record(const struct lane *l, int64_t index, int64_t session, in
 	} else {
 		workload_plan(o->workload, o->phase->level, o->phase->repeat, index, plan);
 	}
+	rec->worker = o->share.first;
 	rec->request_id = phase_request_id(o->scenario, o->phase, l->target, index);
 	rec->target = l->target;
 	rec->point = l->point;
@@ -69,6 +70,7 @@ static void plan_record(const struct lane *l, int64_t index, int64_t session, in
 	rec->index = index;
 	rec->sched_ns = sched_ns;
 	rec->prompt_id = (int32_t)plan->prompt_id;
+	rec->lora_module = plan->lora_module;
 	rec->planned_output_tokens = (int32_t)(1 + plan->n_also) * plan->output_tokens;
 }
 
@@ -93,34 +95,28 @@ static void start_request(struct lane *l, const struct driver_step *step, int64_
 		l->in_flight =
 			xreallocarray(l->in_flight, l->cap_in_flight, sizeof(struct request *));
 	}
-	l->in_flight[l->n_in_flight++] = request_start(&l->env, &plan, &rec, now_ns);
+	l->in_flight[l->n_in_flight] = request_start(&l->env, &plan, &rec, now_ns);
+	request_set_place(l->in_flight[l->n_in_flight], l->n_in_flight);
+	l->n_in_flight++;
 	if (o->level.kind == LOAD_SESSIONS)
 		conversation_add(&l->talk[step->user], "user", plan.text, plan.len);
 }
 
-/* Rows for what was planned and never sent. */
-static void record_dropped(struct lane *l, const char *ended, int64_t now_ns)
+/* The row of a planned request that has none. */
+static void keep_dropped(struct lane *l, int64_t index, int64_t now_ns, const char *how,
+			 const char *why)
 {
-	bool sessions = l->load->level.kind == LOAD_SESSIONS;
+	struct planned_request plan;
+	int64_t session = -1;
+	struct record rec;
+	int turn = -1;
 
-	for (int64_t k = 0; k < driver_planned(l->driver); k++) {
-		struct planned_request plan;
-		int64_t session = -1;
-		struct record rec;
-		int turn = -1;
-
-		if (driver_was_started(l->driver, k))
-			continue;
-		if (sessions)
-			driver_find_turn(l->driver, k, &session, &turn);
-		plan_record(l, k, session, turn, driver_sched_ns(l->driver, k), &rec, &plan);
-		rec.outcome = OUTCOME_DROPPED;
-		snprintf(rec.error, sizeof(rec.error), "never sent: %s",
-			 ended	    ? ended
-			 : sessions ? "an earlier turn of its conversation failed"
-				    : "the level's time was over");
-		l->load->keep(l->load->arg, &rec, now_ns);
-	}
+	if (l->load->level.kind == LOAD_SESSIONS)
+		driver_find_turn(l->driver, index, &session, &turn);
+	plan_record(l, index, session, turn, driver_sched_ns(l->driver, index), &rec, &plan);
+	rec.outcome = OUTCOME_DROPPED;
+	snprintf(rec.error, sizeof(rec.error), "%s: %s", how, why);
+	l->load->keep(l->load->arg, &rec, now_ns);
 }
 
 /* Asks the driver until it has nothing to do now. */
@@ -244,12 +240,9 @@ static void on_request_end(struct request *q, void *arg)
 	int64_t now_ns = evloop_now_ns(o->loop);
 	char why[96];
 
-	for (size_t k = 0; k < l->n_in_flight; k++) {
-		if (l->in_flight[k] == q) {
-			l->in_flight[k] = l->in_flight[--l->n_in_flight];
-			break;
-		}
-	}
+	/* The last one takes its place. */
+	l->in_flight[request_place(q)] = l->in_flight[--l->n_in_flight];
+	request_set_place(l->in_flight[request_place(q)], request_place(q));
 	l->done++;
 	l->failed += !record_ok(&rec);
 	o->keep(o->arg, &rec, now_ns);
@@ -317,9 +310,9 @@ bool lane_begin(struct lane *l, int point, const int64_t *arrivals, int64_t n_ar
 		struct session_source source = {turns_of, think_ns_behind, l};
 
 		l->talk = xcalloc((size_t)o->level.concurrency, sizeof(*l->talk));
-		l->driver = driver_new_sessions(&o->level, o->start_ns, &source);
+		l->driver = driver_new_sessions(&o->level, o->share, o->start_ns, &source);
 	} else {
-		l->driver = driver_new(&o->level, o->start_ns, arrivals, n_arrivals);
+		l->driver = driver_new(&o->level, o->share, o->start_ns, arrivals, n_arrivals);
 	}
 	l->point = point;
 	l->done = l->failed = 0;
@@ -345,17 +338,36 @@ void lane_waiting(struct lane *l, double waiting)
 		give_up(l, why, evloop_now_ns(l->load->loop));
 }
 
-void lane_end(struct lane *l, const char *ended, int64_t now_ns)
+static void let_go(struct lane *l)
 {
-	if (!l->driver) /* it was not tried */
-		return;
-	record_dropped(l, ended, now_ns);
 	for (int i = 0; l->talk && i < l->load->level.concurrency; i++)
 		conversation_release(&l->talk[i]);
 	free(l->talk);
 	l->talk = NULL;
 	driver_free(l->driver);
 	l->driver = NULL;
+}
+
+void lane_end(struct lane *l, const char *ended, int64_t now_ns)
+{
+	bool sessions = l->load->level.kind == LOAD_SESSIONS;
+
+	if (!l->driver) /* it was not tried */
+		return;
+	if (!ended)
+		ended = sessions ? "an earlier turn of its conversation failed"
+				 : "the level's time was over";
+	for (int64_t k = -1; (k = driver_unsent_after(l->driver, k)) >= 0;)
+		keep_dropped(l, k, now_ns, "never sent", ended);
+	let_go(l);
+}
+
+void lane_lose(struct lane *l, const bool *has_row, int64_t n, const char *why, int64_t now_ns)
+{
+	for (int64_t k = -1; (k = driver_unsent_after(l->driver, k)) >= 0;)
+		if (k >= n || !has_row[k])
+			keep_dropped(l, k, now_ns, "lost with its worker", why);
+	let_go(l);
 }
 
 struct lane_counts lane_count(const struct lane *l)

@@ -13,13 +13,15 @@
 
 #include "base/evloop.h"
 #include "deployment.h"
+#include "driver.h"
 #include "phases.h"
 #include "record.h"
 #include "scenario.h"
 #include "workload.h"
 
 /* What is put on lanes, and who hears of it. Plain data, the run's, the same for all lanes;
- * outlives them. phase, level and start_ns change only while no lane is between begin and end. */
+ * outlives them. phase, level, share and start_ns change only while no lane is between begin and
+ * end. */
 struct lane_load {
 	const struct scenario *scenario;
 	struct evloop *loop;
@@ -27,6 +29,7 @@ struct lane_load {
 
 	const struct phase *phase;
 	struct level level; /* phase_level() of it */
+	struct share share; /* what of the level is driven here */
 	int64_t start_ns;   /* of the level */
 
 	/* A row: a request has ended, or (OUTCOME_DROPPED, from lane_end()) was never sent. What
@@ -67,6 +70,10 @@ void lane_waiting(struct lane *l, double waiting);
 /* After over(): keep()s a row for each request planned and never sent. ended: why the run ends
  * early or NULL. Nothing if the level was not tried. */
 void lane_end(struct lane *l, const char *ended, int64_t now_ns);
+
+/* Behind lane_begin(), instead of all else: somebody else drove load->share, and was lost. keep()s
+ * a row for each planned request but those whose number k < n has_row[k]. */
+void lane_lose(struct lane *l, const bool *has_row, int64_t n, const char *why, int64_t now_ns);
 
 /* How far it is, between begin and end; else all zero. */
 struct lane_counts {

@@ -229,6 +229,9 @@ static const char run_examples[] =
 	"  loadgen run --base-url http://127.0.0.1:8000 --model m --num-prompts 200 "
 	"--max-concurrency 16\n"
 	"\n"
+	"Cards of this machine are sampled by libnvidia-ml.so.1 while an engine on it is under "
+	"load;\n"
+	"LOADGEN_LIBNVML names another file. Where there is none, run.json has a note.\n"
 	"Ctrl-C once ends the run in order and keeps what was measured; twice leaves at once.\n"
 	"Exit codes: 0 all requests succeeded; 1 some failed; 2 bad input, nothing was sent;\n"
 	"3 with --strict, the client could not be trusted; 130 interrupted.\n";
@@ -249,7 +252,7 @@ enum rc run_options_parse(struct run_options *o, int argc, char *const *argv, bo
 	bool no_plots = false, no_preflight = false, has_seed = false, has_prompts = false;
 	const char *progress = "auto", *console = "table", *clock = NULL;
 	struct opt_list operands = {0};
-	int64_t seed = 0;
+	int64_t seed = 0, workers = 0;
 	const struct opt_spec specs[] = {
 		{OPT_LIST, "set", 0, &o->sets, "PATH=VALUE", "override a key of the scenario", 0, 0,
 		 NULL},
@@ -261,6 +264,8 @@ enum rc run_options_parse(struct run_options *o, int argc, char *const *argv, bo
 		 &has_seed},
 		{OPT_STRING, "clock", 0, &clock, "CLOCK",
 		 "real, or virtual: profiles run in process, without waiting", 0, 0, NULL},
+		{OPT_INT, "workers", 0, &workers, "N",
+		 "processes that share the load, beyond one's file limit or core", 1, 64, NULL},
 		{OPT_FLAG, "strict", 0, &o->strict, NULL,
 		 "exit 3 if the client was saturated or late, or samples few", 0, 0, NULL},
 		{OPT_FLAG, "no-preflight", 0, &no_preflight, NULL,
@@ -344,6 +349,8 @@ enum rc run_options_parse(struct run_options *o, int argc, char *const *argv, bo
 		add_set(o, &o->seed_set, xasprintf("seed=%lld", (long long)seed));
 	if (clock)
 		add_set(o, &o->clock_set, xasprintf("clock=%s", clock));
+	if (workers)
+		add_set(o, &o->workers_set, xasprintf("workers=%lld", (long long)workers));
 	o->plots = !no_plots;
 	o->preflight = !no_preflight;
 	opt_list_release(&operands);
@@ -359,6 +366,7 @@ void run_options_release(struct run_options *o)
 	buf_release(&o->one_point);
 	free(o->seed_set);
 	free(o->clock_set);
+	free(o->workers_set);
 }
 
 enum rc plan_options_parse(struct plan_options *o, int argc, char *const *argv, bool *help,

@@ -21,8 +21,8 @@ struct run_options {
 	const char *out_dir; /* or NULL */
 	enum progress_mode progress;
 	bool strict, plots, preflight, detailed;
-	bool vllm_console;	    /* vLLM's block for each point instead of the tables */
-	char *seed_set, *clock_set; /* back the "seed=N" and "clock=C" in sets */
+	bool vllm_console; /* vLLM's block for each point instead of the tables */
+	char *seed_set, *clock_set, *workers_set; /* back the "seed=N" and so on in sets */
 };
 
 struct plan_options {

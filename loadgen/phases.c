@@ -43,6 +43,13 @@ struct level phase_level(const struct scenario *s, const struct phase *p)
 	return p->level >= 0 ? s->levels[p->level] : warmup;
 }
 
+int phase_workers(const struct scenario *s, const struct phase *p)
+{
+	struct level l = phase_level(s, p);
+
+	return l.kind == LOAD_OPEN || l.concurrency > s->workers ? s->workers : l.concurrency;
+}
+
 int64_t phase_request_id(const struct scenario *s, const struct phase *p, int target, int64_t index)
 {
 	CHECK(target >= p->first_target && target < p->first_target + p->n_targets);

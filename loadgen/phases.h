@@ -26,6 +26,9 @@ struct phase *phases_new(const struct scenario *s, int *n);
 /* What the phase asks for: a level of the scenario, or the warm-up's requests one at a time. */
 struct level phase_level(const struct scenario *s, const struct phase *p);
 
+/* How many processes share it: scenario.workers, but none without a client. */
+int phase_workers(const struct scenario *s, const struct phase *p);
+
 /* The name of the index-th request of a target in a phase: PHASE_ID_STRIDE * (1 + point) + index,
  * and below the stride for warm-ups. It depends on nothing that happens during the run, so a
  * request carries the same id in `plan`, in requests.csv and in an engine's --truth file. */

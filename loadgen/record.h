@@ -49,6 +49,7 @@ struct record {
 	int32_t session;    /* of its level, and which turn of it, from 0; -1 = no session */
 	int32_t turn;
 	int32_t user; /* who held it, from 0; -1 = no session, or never sent */
+	int worker;   /* the process that drove it; 0 unless the scenario has several */
 
 	int64_t sched_ns;     /* planned start */
 	int64_t send_ns;      /* slot granted, before connect or write */
@@ -62,7 +63,8 @@ struct record {
 	int64_t token_last_ns;
 	int64_t done_ns; /* [DONE] or the final JSON; for a failure, when it was known */
 
-	int32_t prompt_id; /* which prompt of the set (workload.h); -1 = not known */
+	int32_t prompt_id;   /* which prompt of the set (workload.h); -1 = not known */
+	int32_t lora_module; /* which of workload.lora_modules; -1 = none */
 	int32_t planned_output_tokens;
 	int32_t prompt_tokens; /* by usage; -1 = not told */
 	int32_t output_tokens; /* usage, else token-bearing events; -1 = none known */

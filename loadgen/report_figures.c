@@ -130,11 +130,14 @@ static void define_saturated(struct figure_input *f)
 	define_number(f->defs, "any_saturated", any);
 }
 
-static void put_spread(FILE *dat, struct spread v)
+/* A figure and what is drawn around it. */
+static void put_banded(FILE *dat, const struct curve_point *p, size_t field)
 {
-	put_figure(dat, v.mean);
-	put_figure(dat, v.low);
-	put_figure(dat, v.high);
+	struct ends band = curve_band(p, field);
+
+	put_figure(dat, curve_spread(p, field).mean);
+	put_figure(dat, band.low);
+	put_figure(dat, band.high);
 }
 
 /* Target, load and verdict: how each row begins. False: nothing was measured here. */
@@ -164,14 +167,14 @@ static const char *write_throughput(struct figure_input *f)
 
 		for (int i = 0; i < f->axis.n; i++) {
 			const struct curve_point *p = curves_at(&f->curves, t, f->axis.levels[i]);
-			struct spread seed = curve_spread(p, POINT_FIELD(seed_mean_tps));
+			size_t seed = POINT_FIELD(seed_mean_tps);
 
 			if (!begin_row(f, t, i))
 				continue;
-			put_spread(f->dat, curve_spread(p, POINT_FIELD(output_tokens_per_s)));
-			put_spread(f->dat, seed);
+			put_banded(f->dat, p, POINT_FIELD(output_tokens_per_s));
+			put_banded(f->dat, p, seed);
 			fprintf(f->dat, "\t%d\n", i == knee);
-			any_seed |= !isnan(seed.mean);
+			any_seed |= !isnan(curve_spread(p, seed).mean);
 			any_knee |= i == knee;
 		}
 	}
@@ -232,9 +235,15 @@ static const char *write_latency(struct figure_input *f)
 
 	if (why)
 		return why;
-	fputs("target\tload\tsaturated\tttft_p50\tttft_p99\ttpot_p50\ttpot_p99\te2el_p50\te2el_"
-	      "p99\n",
-	      f->dat);
+	fputs("target\tload\tsaturated", f->dat);
+	for (size_t i = 0; i < 6; i++) {
+		static const char *const names[] = {"ttft", "tpot", "e2el"};
+
+		fprintf(f->dat, "\t%s_%s\t%s_%s_low\t%s_%s_high", names[i / 2],
+			i % 2 ? "p99" : "p50", names[i / 2], i % 2 ? "p99" : "p50", names[i / 2],
+			i % 2 ? "p99" : "p50");
+	}
+	fputc('\n', f->dat);
 	for (int t = 0; t < s->n_targets; t++) {
 		for (int i = 0; i < f->axis.n; i++) {
 			const struct curve_point *p = curves_at(&f->curves, t, f->axis.levels[i]);
@@ -243,10 +252,8 @@ static const char *write_latency(struct figure_input *f)
 			if (!begin_row(f, t, i))
 				continue;
 			for (size_t m = 0; m < ARRAY_LEN(metrics); m++) {
-				put_figure(f->dat,
-					   curve_spread(p, POINT_METRIC(metrics[m], S_P50)).mean);
-				put_figure(f->dat,
-					   curve_spread(p, POINT_METRIC(metrics[m], S_P99)).mean);
+				put_banded(f->dat, p, POINT_METRIC(metrics[m], S_P50));
+				put_banded(f->dat, p, POINT_METRIC(metrics[m], S_P99));
 			}
 			fputc('\n', f->dat);
 			any_tpot |= !isnan(curve_spread(p, POINT_METRIC(M_TPOT, S_P50)).mean);
@@ -307,7 +314,7 @@ static const char *write_goodput(struct figure_input *f)
 
 			if (!begin_row(f, t, i))
 				continue;
-			put_spread(f->dat, curve_spread(p, POINT_FIELD(goodput_per_s)));
+			put_banded(f->dat, p, POINT_FIELD(goodput_per_s));
 			put_figure(f->dat, 100 * curve_spread(p, POINT_FIELD(goodput_share)).mean);
 			fputc('\n', f->dat);
 		}
@@ -355,13 +362,70 @@ static const char *write_ratio(struct figure_input *f)
 	return shared ? NULL : "no load was put on two targets";
 }
 
+/* ---- overlay: simulated lines through measured points ---- */
+
+static void define_roles(struct figure_input *f)
+{
+	const struct comparison *c = f->in->comparison;
+
+	/* of a simulated target the number of its measured one, else 0 */
+	buf_printf(f->defs, "array stands_for[%d]\n", c->s.n_targets);
+	for (int t = 0; t < c->s.n_targets; t++)
+		buf_printf(f->defs, "stands_for[%d] = %d\n", t + 1, compare_measured_of(c, t) + 1);
+}
+
+static void put_overlay_row(struct figure_input *f, int target, int level)
+{
+	static const struct {
+		enum residual_figure figure;
+		enum metric_stat stat;
+	} columns[] = {
+		{RESIDUAL_TPS, S_MEAN},	 {RESIDUAL_TTFT, S_MEAN}, {RESIDUAL_TTFT, S_P99},
+		{RESIDUAL_TPOT, S_MEAN}, {RESIDUAL_TPOT, S_P99},
+	};
+	const struct curve_point *p = curves_at(&f->curves, target, level);
+	const struct level *l = &f->in->scenario->levels[level];
+	const enum metric metrics[] = {headline_ttft(l), M_TPOT};
+
+	put_banded(f->dat, p, POINT_FIELD(output_tokens_per_s));
+	for (size_t m = 0; m < ARRAY_LEN(metrics); m++) {
+		put_figure(f->dat, curve_spread(p, POINT_METRIC(metrics[m], S_MEAN)).mean);
+		put_figure(f->dat, curve_spread(p, POINT_METRIC(metrics[m], S_P99)).mean);
+	}
+	for (size_t k = 0; k < ARRAY_LEN(columns); k++)
+		put_figure(f->dat, 100 * compare_residual(f->in->comparison, target, level,
+							  columns[k].figure, columns[k].stat)
+						   .error);
+	fputc('\n', f->dat);
+}
+
+static const char *write_overlay(struct figure_input *f)
+{
+	const struct comparison *c = f->in->comparison;
+	const char *why = no_axis(f);
+
+	if (!c)
+		return "it lays runs on each other (loadgen compare)";
+	if (why)
+		return why;
+	fputs("target\tload\tsaturated\ttps\ttps_low\ttps_high\tttft\tttft_p99\ttpot\ttpot_p99\t"
+	      "tps_error\tttft_error\tttft_p99_error\ttpot_error\ttpot_p99_error\n",
+	      f->dat);
+	for (int t = 0; t < c->s.n_targets; t++)
+		for (int i = 0; i < f->axis.n; i++)
+			if (begin_row(f, t, i))
+				put_overlay_row(f, t, f->axis.levels[i]);
+	define_axis(f);
+	define_roles(f);
+	define_saturated(f);
+	define_metric(f, "ttft", f->axis.open_loop ? M_TTFT_SCHED : M_TTFT, "TTFT, mean and p99",
+		      0);
+	define_metric(f, "tpot", M_TPOT, "TPOT, mean and p99", 0);
+	return NULL;
+}
+
 const struct figure figures[] = {
-	{"throughput", write_throughput},
-	{"latency", write_latency},
-	{"cdf", write_cdf},
-	{"timeline", write_timeline},
-	{"server", write_server},
-	{"goodput", write_goodput},
-	{"ratio", write_ratio},
-	{NULL, NULL},
+	{"throughput", write_throughput}, {"latency", write_latency}, {"cdf", write_cdf},
+	{"timeline", write_timeline},	  {"server", write_server},   {"goodput", write_goodput},
+	{"ratio", write_ratio},		  {"overlay", write_overlay}, {NULL, NULL},
 };

@@ -51,6 +51,7 @@ struct request {
 	int32_t cancel_after_tokens;  /* 0 = not on purpose */
 	size_t n_prompts, n_finished; /* a batch has several; events that told a finish reason */
 
+	size_t place; /* the caller's */
 	struct timer limit;
 	int64_t last_byte_ns;
 	struct deferred sweep;
@@ -504,7 +505,7 @@ static void send_request(struct request *q, const struct planned_request *plan)
 	const struct request_env *env = q->env;
 	const struct target *t = env->target;
 	struct ask ask = {
-		.model = env->model,
+		.model = plan->model ? plan->model : env->model,
 		.prompt = plan->text,
 		.prompt_len = plan->len,
 		.before = plan->before,
@@ -582,6 +583,16 @@ void request_abort(struct request *q, enum outcome why, const char *error, int64
 const char *request_answer(struct request *q)
 {
 	return buf_cstr(&q->body);
+}
+
+void request_set_place(struct request *q, size_t place)
+{
+	q->place = place;
+}
+
+size_t request_place(const struct request *q)
+{
+	return q->place;
 }
 
 struct record request_take_record(struct request *q)

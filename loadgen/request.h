@@ -46,6 +46,10 @@ struct request *request_start(const struct request_env *env, const struct planne
  * end of the turn. */
 void request_abort(struct request *q, enum outcome why, const char *error, int64_t now_ns);
 
+/* A number of the caller's, kept with q: where it is in the caller's list. */
+void request_set_place(struct request *q, size_t place);
+size_t request_place(const struct request *q);
+
 /* All inside on_end. The answer is its body if it was no stream, and goes with q. */
 struct record request_take_record(struct request *q);
 const char *request_answer(struct request *q);

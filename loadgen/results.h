@@ -34,6 +34,7 @@ struct results;
 enum rc results_create(struct results **out, const char *dir, const struct scenario *s,
 		       int64_t start_ns, struct err *e);
 const char *results_dir(const struct results *r);
+char *results_started_utc(const struct results *r); /* as run.json has it; malloc'd */
 
 /* Gathered in memory until results_flush(). A disk that is full is told by results_close(). */
 void results_add_record(struct results *r, const struct record *rec); /* requests.csv, events.bin */
@@ -43,6 +44,10 @@ void results_flush(struct results *r); /* called a few times a second */
 
 /* What was found at a target before its load, for run.json, which is written anew. */
 void results_add_preflight(struct results *r, int target, const struct preflight_found *f);
+
+/* A line for run.json's `notes`: what a reader may miss in the results. Once, however often it is
+ * added. */
+void results_add_note(struct results *r, const char *text);
 
 /* A scraped engine sample: server.csv, one row a sample and name. */
 void results_add_server(struct results *r, int target, int point, int64_t t_ns, const char *name,

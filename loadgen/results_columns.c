@@ -34,7 +34,7 @@ const struct request_column request_columns[N_REQUEST_COLUMNS] = {
 	FIELD("finish_reason", COL_TEXT, finish_reason),
 	FIELD("merged_events", COL_COUNT, merged_events),
 	FIELD("clock_source", COL_CLOCK_SOURCE, stamp_source),
-	{"worker", COL_WORKER, 0, 0},
+	FIELD("worker", COL_INT, worker),
 	FIELD("level", COL_INT, level),
 	FIELD("index", COL_ID, index),
 	FIELD("written_ns", COL_TIME, written_ns),
@@ -48,4 +48,5 @@ const struct request_column request_columns[N_REQUEST_COLUMNS] = {
 	FIELD("turn", COL_COUNT, turn),
 	FIELD("user", COL_COUNT, user),
 	FIELD("cancelled_as_planned", COL_BOOL, cancelled_as_planned),
+	FIELD("lora_module", COL_COUNT, lora_module),
 };

@@ -216,14 +216,16 @@ enum rc run_json_write(const char *path, const struct run_story *y, struct err *
 	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)s->seed);
 	cJSON_AddRawToObject(root, "seed", seed);
 	cJSON_AddStringToObject(root, "clock", s->clock == RUN_CLOCK_VIRTUAL ? "virtual" : "real");
+	add_int(root, "workers", s->workers);
 	add_versions(root);
 	add_host(root);
 	add_limits(root, &s->limits);
-	format_utc(utc, sizeof(utc), "%Y-%m-%dT%H:%M:%SZ", y->start_ns + y->wall_offset_ns);
+	format_utc(utc, sizeof(utc), UTC_FORMAT, y->start_ns + y->wall_offset_ns);
 	cJSON_AddStringToObject(root, "started_utc", utc);
 	add_int(root, "start_monotonic_ns", y->start_ns);
 	add_int(root, "wall_minus_monotonic_ns", y->wall_offset_ns);
 	cJSON_AddItemToObject(root, "preflight", cJSON_Duplicate(y->preflight, true));
+	cJSON_AddItemToObject(root, "notes", cJSON_Duplicate(y->notes, true));
 	cJSON_AddStringToObject(root, "percentiles", "linear interpolation between closest ranks");
 	if (y->ended) {
 		cJSON_AddStringToObject(root, "ended", y->ended);

@@ -24,7 +24,6 @@ enum column_kind {
 			*/
 	COL_CONCURRENCY,
 	COL_RATE,
-	COL_WORKER, /* 0: one thread drives all load; written only */
 	COL_ID,	    /* int64_t */
 	COL_INT,    /* int */
 	COL_COUNT,  /* int32_t, -1 = empty */
@@ -43,7 +42,8 @@ struct request_column {
 	size_t offset, size; /* in struct record */
 };
 
-#define N_REQUEST_COLUMNS 37
+#define N_REQUEST_COLUMNS 38
+#define N_OLDEST_COLUMNS  37 /* of them; those behind came later, and an older folder lacks them */
 extern const struct request_column request_columns[N_REQUEST_COLUMNS];
 
 #define EVENTS_MAGIC   "LGEVENTS"
@@ -68,6 +68,7 @@ struct run_story {
 	int64_t ended_ns;
 	const struct point *points;
 	size_t n_points;
+	const cJSON *notes;	/* an array of lines */
 	const cJSON *preflight; /* an array, an object a target that was looked at */
 };
 cJSON *preflight_json(const char *target, const struct preflight_found *f);
@@ -75,6 +76,8 @@ enum rc run_json_write(const char *path, const struct run_story *story, struct e
 
 /* Whole or not at all, also for a reader who comes in between. */
 enum rc file_replace(const char *path, const struct buf *content, struct err *e);
+
+#define UTC_FORMAT "%Y-%m-%dT%H:%M:%SZ"
 
 /* strftime() of a wall time in UTC. */
 void format_utc(char *out, size_t cap, const char *format, int64_t wall_ns);

@@ -3,81 +3,25 @@
  * Everything happens on the main thread.
  *
  * A run is a list of phases (phases.h). A phase puts one level on one or more lanes (lane.h) at
- * once and ends when all of them are over. Knows no driver, no bytes, no JSON, no figures.
+ * once and ends when all of them are over; run_phase.c carries it out. Knows no driver, no bytes,
+ * no JSON, no figures.
  */
 #include "run.h"
 
 #include <errno.h>
-#include <math.h>
 #include <signal.h>
-#include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "arrival.h"
-#include "base/check.h"
 #include "base/clock.h"
 #include "base/die.h"
-#include "base/evloop.h"
 #include "base/log.h"
-#include "base/units.h"
-#include "curve.h"
-#include "deployment.h"
+#include "file_limit.h"
 #include "find.h"
-#include "lane.h"
-#include "phases.h"
-#include "results.h"
+#include "run_parts.h"
 #include "scrape.h"
-#include "self_watch.h"
-#include "transport.h"
 #include "workload.h"
-
-#define FLUSH_NS	 (100 * NS_PER_MS)
-#define LOOK_UP_REQUESTS 1024
-
-struct run;
-
-/* A target of the run. */
-struct site {
-	struct run *run;
-	int index; /* of the target */
-	struct deployment at;
-	struct lane *lane;
-	int point; /* the lane's, of the last phase it was driven in */
-};
-
-struct run {
-	struct scenario *s;
-	struct evloop *loop;
-	struct results *results;
-	struct self_watch *watch;
-	struct progress *progress;
-	struct site *sites; /* one a target */
-
-	struct record *records;
-	size_t n_records, cap_records;
-	struct point *points;
-	size_t n_points, cap_points;
-	int64_t failures;
-	const char *ended; /* why it stops early; NULL = it does not */
-
-	struct phase *phases;
-	int n_phases, phases_done, phases_expected; /* a search goes through some of them */
-
-	/* this phase */
-	struct lane_load load;
-	struct site *active; /* n_active of sites[], those of the phase */
-	int n_active, n_open;
-	size_t first_record;
-	struct timer flush, show;
-	int64_t tokens;			    /* of all lanes, since the run began */
-	int64_t rate_tokens, rate_since_ns; /* where the progress line counts its rate from */
-	int64_t looked_up_ns; /* virtual time: when the wall's clock was last looked at */
-	struct hist *ttft_us;
-};
 
 /* Ctrl-C. The first lets the run end in order; the second leaves at once: written rows stay, the
  * keepers end the engines. */
@@ -106,159 +50,12 @@ static void catch_interrupts(struct evloop *loop)
 	sigaction(SIGTERM, &act, NULL);
 }
 
-static void keep_record(struct run *r, const struct record *rec)
-{
-	if (r->n_records == r->cap_records) {
-		r->cap_records = r->cap_records ? 2 * r->cap_records : 1024;
-		r->records = xreallocarray(r->records, r->cap_records, sizeof(*r->records));
-	}
-	r->records[r->n_records++] = *rec;
-	results_add_record(r->results, rec);
-}
-
-/* Nothing new starts; what is in flight is cancelled and recorded. */
-static void end_early(struct run *r, const char *why, int64_t now_ns)
-{
-	if (r->ended)
-		return;
-	r->ended = why;
-	for (int i = 0; i < r->n_active; i++)
-		lane_stop(r->active[i].lane, why, now_ns);
-	if (r->n_active == 0 || r->n_open == 0)
-		evloop_stop(r->loop);
-}
-
 static void on_notify(void *arg)
 {
 	struct run *r = arg;
 
 	if (interrupts)
-		end_early(r, "interrupted", evloop_now_ns(r->loop));
-}
-
-static void on_flush(struct timer *t, int64_t now_ns)
-{
-	struct run *r = (struct run *)((char *)t - offsetof(struct run, flush));
-
-	results_flush(r->results);
-	evloop_timer(r->loop, t, now_ns + FLUSH_NS);
-}
-
-static void describe_level(const struct run *r, int64_t now_ns, char *out, size_t cap)
-{
-	const struct level *v = &r->load.level;
-	bool ending = v->duration_ns && now_ns - r->load.start_ns > v->duration_ns;
-	char repeat[16] = "", behind[32], label[32];
-
-	if (r->s->repeats > 1)
-		snprintf(repeat, sizeof(repeat), " #%d", r->load.phase->repeat + 1);
-	snprintf(behind, sizeof(behind), "%s%s", repeat, ending ? " (ending)" : "");
-	if (r->load.phase->level < 0)
-		snprintf(out, cap, "warm-up");
-	else {
-		level_label(v, label, sizeof(label));
-		snprintf(out, cap, "%s%s", label, behind);
-	}
-}
-
-static void restart_rate(struct run *r, int64_t now_ns)
-{
-	r->rate_tokens = r->tokens;
-	r->rate_since_ns = now_ns;
-}
-
-static void show_progress(struct run *r, int64_t now_ns)
-{
-	struct progress_now now = {.point = r->phases_done, .points = r->phases_expected};
-	char target[64], level[64];
-	double share = 0; /* of this phase */
-
-	describe_level(r, now_ns, level, sizeof(level));
-	snprintf(target, sizeof(target), "%d targets", r->n_active);
-	now.target = r->n_active == 1 ? r->active[0].at.target->name : target;
-	now.level = level;
-	for (int i = 0; i < r->n_active; i++) {
-		struct lane_counts n = lane_count(r->active[i].lane);
-
-		now.done += n.done;
-		now.failed += n.failed;
-		now.running += n.in_flight;
-		if (r->load.level.requests > 0 || r->load.level.conversations > 0 ||
-		    r->load.level.kind == LOAD_OPEN)
-			now.planned += n.planned;
-	}
-	if (now.planned > 0)
-		share = (double)now.done / (double)now.planned;
-	else if (r->load.level.duration_ns > 0)
-		share = fmin(1, (double)(now_ns - r->load.start_ns) /
-					(double)r->load.level.duration_ns);
-	now.fraction = (r->phases_done + share) / r->phases_expected;
-	if (now_ns > r->rate_since_ns)
-		now.output_tokens_per_s =
-			(double)(r->tokens - r->rate_tokens) / ns_to_s(now_ns - r->rate_since_ns);
-	now.ttft_p50_ms =
-		hist_count(r->ttft_us) ? (double)hist_quantile(r->ttft_us, 0.5) / 1e3 : NAN;
-	if (now_ns - r->rate_since_ns >= NS_PER_S)
-		restart_rate(r, now_ns);
-	progress_show(r->progress, &now, monotonic_now_ns());
-}
-
-static void on_show(struct timer *t, int64_t now_ns)
-{
-	struct run *r = (struct run *)((char *)t - offsetof(struct run, show));
-
-	show_progress(r, now_ns);
-	evloop_timer(r->loop, t, now_ns + progress_interval_ns(r->progress));
-}
-
-/* In virtual time a timer a few times a second would be most of the work, and in the way of steps
- * taken many at once. What people and disks want is looked after between requests instead. */
-static void look_up(struct run *r, int64_t now_ns)
-{
-	int64_t interval_ns = progress_interval_ns(r->progress), wall_ns = monotonic_now_ns();
-
-	results_flush(r->results);
-	if (interval_ns == 0 || wall_ns - r->looked_up_ns < interval_ns)
-		return;
-	r->looked_up_ns = wall_ns;
-	show_progress(r, now_ns);
-}
-
-/* What lanes say (lane.h): on_row() to on_over(). */
-static void on_row(void *arg, const struct record *rec, int64_t now_ns)
-{
-	struct run *r = arg;
-
-	keep_record(r, rec);
-	if (rec->outcome == OUTCOME_DROPPED)
-		return;
-	if (!record_ok(rec))
-		r->failures++;
-	else if (rec->token1_ns >= 0)
-		hist_record(r->ttft_us, (rec->token1_ns - rec->send_ns) / NS_PER_US);
-	if (r->s->clock == RUN_CLOCK_VIRTUAL && r->n_records % LOOK_UP_REQUESTS == 0)
-		look_up(r, now_ns);
-}
-
-static void on_settled(void *arg, int64_t now_ns)
-{
-	struct run *r = arg;
-
-	if (r->s->limits.max_failures > 0 && r->failures >= r->s->limits.max_failures)
-		end_early(r, "max_failures", now_ns);
-}
-
-static void on_token(void *arg)
-{
-	((struct run *)arg)->tokens++;
-}
-
-static void on_over(void *arg)
-{
-	struct run *r = arg;
-
-	if (--r->n_open == 0)
-		evloop_stop(r->loop);
+		run_end_early(r, "interrupted", evloop_now_ns(r->loop));
 }
 
 static void on_scraped(void *arg, int64_t t_ns, const char *name, double value)
@@ -268,128 +65,6 @@ static void on_scraped(void *arg, int64_t t_ns, const char *name, double value)
 	results_add_server(t->run->results, t->index, t->point, t_ns, name, value);
 	if (strcmp(name, "waiting") == 0)
 		lane_waiting(t->lane, value);
-}
-
-/* The receive stamps' lag since it was last forgotten; NULL where there are no such stamps. */
-static struct hist *receive_lag(const struct site *t)
-{
-	struct transport_stats stats = {0};
-
-	t->at.transport_type->stats(t->at.transport, &stats);
-	return stats.receive_lag_ns;
-}
-
-/* The point of a target whose lane has just gone through a phase. */
-static void compute_point(const struct site *t, struct self_watch_point self, int64_t end_ns)
-{
-	struct run *r = t->run;
-	const struct record **mine =
-		xcalloc(r->n_records - r->first_record + 1, sizeof(struct record *));
-	const struct hist *lag = receive_lag(t);
-	struct point *p;
-	size_t n = 0;
-
-	for (size_t i = r->first_record; i < r->n_records; i++)
-		if (r->records[i].point == t->point)
-			mine[n++] = &r->records[i];
-	if (lag && hist_count(lag))
-		self.receive_error_p99_us = (double)hist_quantile(lag, 0.99) / 1e3;
-	if (r->n_points == r->cap_points) {
-		r->cap_points = r->cap_points ? 2 * r->cap_points : 64;
-		r->points = xreallocarray(r->points, r->cap_points, sizeof(*r->points));
-	}
-	p = &r->points[r->n_points++];
-	memset(p, 0, sizeof(*p));
-	p->id = t->point;
-	p->target = t->index;
-	p->level = r->load.phase->level;
-	p->repeat = r->load.phase->repeat;
-	point_compute(p, r->s, mine, n, r->load.start_ns, &self);
-	results_add_point(r->results, p, r->load.start_ns, end_ns);
-	free(mine);
-}
-
-static void site_begin(struct site *t, const int64_t *arrivals, int64_t n_arrivals)
-{
-	struct run *r = t->run;
-	const struct phase *p = r->load.phase;
-	int point = p->level < 0 ? -1 : p->first_point + t->index - p->first_target;
-	struct hist *lag;
-
-	if (!lane_begin(t->lane, point, arrivals, n_arrivals))
-		return;
-	lag = receive_lag(t);
-	if (lag)
-		hist_reset(lag);
-	t->point = point;
-	r->n_open++;
-}
-
-/* What has started has ended: the lane's rows become its point. */
-static void site_end(struct site *t, const struct self_watch_point *self, int64_t end_ns)
-{
-	struct lane_counts n = lane_count(t->lane);
-
-	if (!n.driven)
-		return;
-	lane_end(t->lane, t->run->ended, end_ns);
-	if (t->point >= 0)
-		compute_point(t, *self, end_ns);
-	deployment_tell_death(&t->at, n.failed > 0);
-}
-
-/* What a person and a disk want a few times a second, and how well the client keeps up. In virtual
- * time there is none to keep up, and look_up() does the rest. */
-static void begin_housekeeping(struct run *r)
-{
-	self_watch_start(r->watch, r->load.start_ns);
-	if (progress_interval_ns(r->progress) > 0)
-		evloop_timer(r->loop, &r->show,
-			     r->load.start_ns + progress_interval_ns(r->progress));
-	evloop_timer(r->loop, &r->flush, r->load.start_ns + FLUSH_NS);
-}
-
-static void end_housekeeping(struct run *r, int64_t end_ns, struct self_watch_point *self)
-{
-	evloop_timer_cancel(r->loop, &r->show);
-	evloop_timer_cancel(r->loop, &r->flush);
-	self_watch_stop(r->watch, end_ns, self);
-}
-
-/* One level, on the lanes of all `active` sites at once. */
-static void run_phase(struct run *r)
-{
-	struct self_watch_point self = {NAN, NAN, NAN, NAN};
-	int64_t *arrivals = NULL, n_arrivals = 0, end_ns;
-
-	r->load.level = phase_level(r->s, r->load.phase);
-	if (r->load.level.kind == LOAD_OPEN)
-		arrivals =
-			arrival_times(&r->load.level, workload_trace(r->load.workload), r->s->seed,
-				      r->load.phase->level, r->load.phase->repeat, &n_arrivals);
-	r->first_record = r->n_records;
-	hist_reset(r->ttft_us);
-	r->load.start_ns = evloop_now_ns(r->loop);
-	restart_rate(r, r->load.start_ns);
-	r->n_open = 0;
-	for (int i = 0; i < r->n_active; i++)
-		site_begin(&r->active[i], arrivals, n_arrivals);
-	free(arrivals);
-	if (r->s->clock == RUN_CLOCK_REAL)
-		begin_housekeeping(r);
-	for (int i = 0; i < r->n_active; i++)
-		lane_pump(r->active[i].lane, evloop_now_ns(r->loop));
-	while (r->n_open > 0)
-		evloop_run(r->loop);
-	end_ns = evloop_now_ns(r->loop);
-	if (r->s->clock == RUN_CLOCK_REAL)
-		end_housekeeping(r, end_ns, &self);
-	for (int i = 0; i < r->n_active; i++)
-		site_end(&r->active[i], &self, end_ns);
-	if (!r->s->output.events)
-		for (size_t i = r->first_record; i < r->n_records; i++)
-			record_release(&r->records[i]);
-	results_flush(r->results);
 }
 
 static enum rc site_open(struct site *t, bool look, bool *hopeless, struct err *e)
@@ -462,15 +137,12 @@ static enum rc sites_prepare(struct run *r, bool look, struct err *e)
 			results_add_preflight(r->results, r->active[i].index,
 					      &r->active[i].at.found);
 	for (int i = 0; i < r->n_active && !rc && !interrupts && r->s->output.scrape_ns; i++) {
-		struct deployment *at = &r->active[i].at;
+		struct err note;
 
-		if (scrape_new(&at->scrape, r->loop, at->target, r->s->output.scrape_ns, on_scraped,
-			       &r->active[i], e) != RC_OK)
-			log_warn("target %s: no engine metrics: %s", at->target->name, e->msg);
-		if (at->launched)
-			at->proc =
-				proc_watch_new(r->loop, launch_keeper(at->launched),
-					       r->s->output.scrape_ns, on_scraped, &r->active[i]);
+		deployment_watch(&r->active[i].at, r->s->output.scrape_ns, on_scraped,
+				 &r->active[i], &note);
+		if (note.msg[0])
+			results_add_note(r->results, note.msg);
 	}
 	return interrupts ? RC_OK : rc;
 }
@@ -502,7 +174,7 @@ static enum rc run_phases(struct run *r, bool look, struct err *e)
 		if (!same_targets(r, last, i))
 			rc = sites_prepare(r, look, e);
 		if (interrupts)
-			end_early(r, "interrupted", evloop_now_ns(r->loop));
+			run_end_early(r, "interrupted", evloop_now_ns(r->loop));
 		if (!rc && !r->ended)
 			run_phase(r);
 		r->phases_done++;
@@ -522,19 +194,9 @@ static void run_open(struct run *r, struct scenario *s, const struct run_opts *o
 	r->loop = s->clock == RUN_CLOCK_VIRTUAL ? evloop_new_virtual(0) : evloop_new();
 	r->watch = self_watch_new(r->loop);
 	r->progress = progress_new(o->progress);
-	r->looked_up_ns = monotonic_now_ns();
 	r->ttft_us = hist_new();
-	r->flush.fn = on_flush;
-	r->show.fn = on_show;
-	r->load = (struct lane_load){
-		.scenario = s,
-		.loop = r->loop,
-		.keep = on_row,
-		.settled = on_settled,
-		.token = on_token,
-		.over = on_over,
-		.arg = r,
-	};
+	run_show_init(r);
+	run_load_init(r);
 	r->sites = xcalloc((size_t)s->n_targets, sizeof(*r->sites));
 	for (int i = 0; i < s->n_targets; i++) {
 		struct site *t = &r->sites[i];
@@ -569,17 +231,6 @@ static void run_close(struct run *r)
 	free(r->phases);
 }
 
-static char *utc_now(void)
-{
-	char text[32];
-	time_t t = time(NULL);
-	struct tm tm;
-
-	gmtime_r(&t, &tm);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return xstrdup(text);
-}
-
 enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_done *out,
 		     struct err *e)
 {
@@ -589,8 +240,9 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 
 	memset(out, 0, sizeof(*out));
 	run_open(&r, s, o);
-	out->started_utc = utc_now();
-	rc = workload_new(&r.load.workload, s, e);
+	rc = file_limit_check(s, e);
+	if (!rc)
+		rc = workload_new(&r.load.workload, s, e);
 	if (!rc)
 		rc = look_at_deployed(&r, o->preflight, e);
 	if (!rc)
@@ -604,6 +256,7 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 	out->n_points = r.n_points;
 	if (r.results) {
 		out->dir = xstrdup(results_dir(r.results));
+		out->started_utc = results_started_utc(r.results);
 		if (results_close(r.results, out->ended, &close_err) != RC_OK && !rc) {
 			*e = close_err;
 			rc = close_err.rc;

@@ -25,7 +25,7 @@ struct run_opts {
 struct run_done {
 	char *dir;
 	char *started_utc;
-	const char *ended; /* "complete", "interrupted", "max_failures" */
+	const char *ended; /* "complete", "interrupted", "max_failures", "worker_lost" */
 	struct record *records;
 	size_t n_records;
 	struct point *points;

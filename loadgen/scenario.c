@@ -16,7 +16,8 @@
 #include "dialect.h"
 #include "scenario_read.h"
 
-#define MAX_POINTS 1000000
+#define MAX_POINTS  1000000
+#define MAX_WORKERS 64
 
 static const struct field warmup_fields[] = {
 	FIELD("requests", field_count, offsetof(struct scenario, warmup_requests), .min = 0,
@@ -113,6 +114,8 @@ static const struct field scenario_fields[] = {
 	FIELD("targets", read_targets, 0, .required = true),
 	FIELD("load", read_load, 0, .required = true),
 	FIELD("warmup", field_map, 0, .fields = warmup_fields),
+	FIELD("workers", field_int, offsetof(struct scenario, workers), .min = 1,
+	      .max = MAX_WORKERS),
 	FIELD("repeats", field_int, offsetof(struct scenario, repeats), .min = 1, .max = 1000),
 	FIELD("slo", field_map, offsetof(struct scenario, slo), .fields = slo_fields),
 	FIELD("limits", field_map, offsetof(struct scenario, limits), .fields = limits_fields),
@@ -128,6 +131,7 @@ static void set_defaults(struct scenario *s)
 	s->description = xstrdup("");
 	s->seed = 42;
 	s->repeats = 1;
+	s->workers = 1;
 	s->slo.share = 0.9;
 	s->limits = (struct limits){
 		.connect_ns = 10 * NS_PER_S,
@@ -232,6 +236,34 @@ static enum rc check_targets(const struct scenario *s, struct err *e)
 	return RC_OK;
 }
 
+/* What needs to see all requests at once has one worker; nor may any be without work. */
+static enum rc check_workers(const struct scenario *s, struct err *e)
+{
+	const struct ynode *n = ynode_get(ydoc_root(s->doc), "workers");
+	int most = 0;
+
+	if (s->workers == 1)
+		return RC_OK;
+	if (s->clock == RUN_CLOCK_VIRTUAL)
+		return ynode_err(n, e, "virtual time has one process, want 1 (or clock: real)");
+	if (s->stop_when.ttft_ns || s->stop_when.waiting)
+		return ynode_err(n, e, "load.stop_when watches all answers in one process, want 1");
+	for (int i = 0; i < s->n_levels; i++) {
+		const struct level *l = &s->levels[i];
+		int has_work_for = l->kind == LOAD_OPEN ? s->workers : l->concurrency;
+
+		if (l->kind == LOAD_OPEN && l->concurrency)
+			return ynode_err(n, e,
+					 "load.open.max_concurrency counts what is in flight in "
+					 "one process, want 1");
+		most = has_work_for > most ? has_work_for : most;
+	}
+	if (s->workers > most)
+		return ynode_err(n, e, "no level has so many clients to share out, want at most %d",
+				 most);
+	return RC_OK;
+}
+
 static enum rc apply_sets(struct ydoc *doc, const struct opt_list *sets, struct err *e)
 {
 	enum rc rc = RC_OK;
@@ -309,6 +341,8 @@ static enum rc build(struct scenario **out, struct ydoc *doc, const char *path,
 		rc = check_targets(s, e);
 	if (!rc)
 		rc = check_find(s, e);
+	if (!rc)
+		rc = check_workers(s, e);
 	free(r.request.extra_json);
 	if (rc)
 		scenario_free(s);
@@ -362,6 +396,7 @@ void scenario_free(struct scenario *s)
 	free(s->trace_file);
 	free(s->workload.file);
 	strings_free(s->workload.text);
+	strings_free(s->workload.lora_modules);
 	strings_free(s->output.plots);
 	strings_free(s->rows);
 	strings_free(s->columns);

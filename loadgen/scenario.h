@@ -115,6 +115,10 @@ struct target {
 	char *row, *column;	       /* or NULL */
 	double published_tokens_per_s; /* single stream, as in the source; 0 = none */
 
+	/* Connections to a loopback address leave from 127.0.0.(1 + this) on: a worker has ports of
+	 * its own. */
+	int first_source;
+
 	double cost_per_hour;	    /* what it costs to keep, in whatever money; 0 = not said */
 	const struct ynode *expect; /* `expect:`, or NULL (expect.h) */
 };
@@ -146,6 +150,9 @@ struct workload_spec {
 	bool output_reference;	   /* output_tokens: reference */
 	int64_t output_cap;	   /* `output_tokens: {reference: {max: N}}`; 0 = none */
 	struct dist output_tokens; /* otherwise; default 128, as vLLM's bench has it */
+	/* NULL-terminated: each request's model is one of them, drawn alike often; NULL: the
+	 * target's own. As vLLM's bench has it. */
+	char **lora_modules;
 };
 
 struct slo {
@@ -192,6 +199,7 @@ struct scenario {
 	struct stop_spec stop_when;
 	bool interleave; /* all targets at once, level by level, with equal arrivals */
 	bool find;	 /* levels are a grid of rising loads to be searched, not walked (find.h) */
+	int workers;	 /* processes that share each level's load; 1 = the run's own */
 	int64_t warmup_requests; /* one at a time per target; recorded as "warmup", in no figure */
 	int repeats;
 	struct slo slo;

@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/die.h"
+#include "file_limit.h"
 #include "launch.h"
 #include "report_body.h"
 #include "run.h"
@@ -21,7 +21,7 @@
 #include "truth.h"
 
 /* Streams: 50 ms to the first token, then 20 ms each. Requests: short, to be many. */
-enum { TOKENS = 64, SHORT_TOKENS = 4, SPARE_FILES = 128 };
+enum { TOKENS = 64, SHORT_TOKENS = 4 };
 #define STREAMS_S 2
 static const int streams[] = {1, 64, 256, 1024, 2048, 4096, 8192};
 static const int rates[] = {100, 1000, 5000};
@@ -336,13 +336,11 @@ static enum rc run_all(struct self_test *t, struct err *e)
 enum rc self_test(enum progress_mode progress, struct buf *out, struct err *e)
 {
 	struct self_test t = {.progress = progress};
-	struct rlimit files;
 	enum rc rc = make_folder(&t, e);
 
 	if (rc)
 		return rc;
-	getrlimit(RLIMIT_NOFILE, &files);
-	t.most_streams = files.rlim_cur > 1000000 ? 1000000 : (int)files.rlim_cur - SPARE_FILES;
+	t.most_streams = file_limit_streams();
 	body_say(&t.body, BLOCK_HEADING,
 		 "What loadgen can honestly measure on this machine (%ld cores), against its own "
 		 "engine over loopback",
@@ -355,10 +353,9 @@ enum rc self_test(enum progress_mode progress, struct buf *out, struct err *e)
 			 p99_limit_us);
 		if (t.most_streams < streams[ARRAY_LEN(streams) - 1])
 			body_say(&t.body, BLOCK_WARNING,
-				 "More than %d streams were not tried: a process may open %llu "
-				 "files "
-				 "here (ulimit -Hn).",
-				 t.most_streams, (unsigned long long)files.rlim_cur);
+				 "More than %d streams were not tried: a process may have no more "
+				 "open here (ulimit -Hn).",
+				 t.most_streams);
 		body_text(&t.body, out);
 	}
 	body_release(&t.body);

@@ -67,3 +67,8 @@ void self_watch_stop(struct self_watch *w, int64_t now_ns, struct self_watch_poi
 	out->receive_error_p99_us = NAN;
 	out->send_late_p99_us = NAN;
 }
+
+const struct hist *self_watch_lag(const struct self_watch *w)
+{
+	return w->lag;
+}

@@ -17,4 +17,7 @@ void self_watch_free(struct self_watch *w);
 void self_watch_start(struct self_watch *w, int64_t now_ns);
 void self_watch_stop(struct self_watch *w, int64_t now_ns, struct self_watch_point *out);
 
+/* Of the point just over; valid until the next starts. */
+const struct hist *self_watch_lag(const struct self_watch *w);
+
 #endif

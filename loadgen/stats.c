@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/die.h"
+#include "base/sortx.h"
 
 void sample_add(struct sample *s, double v)
 {
@@ -54,13 +55,6 @@ double sample_max(const struct sample *s)
 	return max;
 }
 
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 double sample_percentile(struct sample *s, double p)
 {
 	double rank, low;
@@ -69,7 +63,7 @@ double sample_percentile(struct sample *s, double p)
 	if (!s->n)
 		return NAN;
 	if (!s->sorted)
-		qsort(s->v, s->n, sizeof(*s->v), compare);
+		sort_doubles(s->v, s->n);
 	s->sorted = true;
 	rank = p / 100 * (double)(s->n - 1);
 	low = floor(rank);

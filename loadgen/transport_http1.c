@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <event2/event_struct.h>
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
@@ -29,7 +30,9 @@
 #include "http_in.h"
 #include "recv_stamp.h"
 
-#define READ_BYTES	   (64u << 10)
+#define READ_BYTES (64u << 10)
+/* The kernel finds a free port in 20 us until half of them are taken, then in milliseconds. */
+#define CONNS_A_SOURCE	   14000
 #define UNIX_RETRY_NS	   NS_PER_MS /* a full backlog of a unix socket cannot be waited for */
 #define CONTAINER(p, T, m) ((T *)((char *)(p)-offsetof(T, m)))
 
@@ -81,6 +84,7 @@ struct transport {
 	int64_t connect_ns;
 	char host[300]; /* of the Host header */
 	struct recv_stamp stamp;
+	int first_source, n_conns;     /* see leave_from() */
 	LIST_HEAD(, conn) conns, idle; /* idle: the latest first */
 	LIST_HEAD(, xfer) xfers;
 	struct conn *dead_conns;
@@ -140,6 +144,7 @@ static void conn_close(struct conn *c)
 	close_socket(c);
 	evloop_timer_cancel(t->loop, &c->timer);
 	LIST_REMOVE(c, in_all);
+	t->n_conns--;
 	c->next_dead = t->dead_conns;
 	t->dead_conns = c;
 	evloop_defer(t->loop, &t->sweep);
@@ -372,8 +377,8 @@ static void connect_failed(struct conn *c, const char *what, int error)
 	if (error == EMFILE || error == ENFILE) {
 		getrlimit(RLIMIT_NOFILE, &files);
 		snprintf(why, sizeof(why),
-			 "%s: %s: %llu are allowed; raise the limit (ulimit -n) or lower the "
-			 "concurrency",
+			 "%s: %s: %llu are allowed; raise the limit (ulimit -n), share the load "
+			 "out (workers: N) or lower the concurrency",
 			 what, strerror(error), (unsigned long long)files.rlim_cur);
 	} else if (error == EADDRNOTAVAIL) {
 		snprintf(
@@ -411,6 +416,24 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+/* On loopback many connections come from more than one address: all of 127.0.0.0/8 is this host.
+ * That it cannot be done is no reason not to connect. */
+static void leave_from(const struct transport *t, int fd, const struct address *a)
+{
+	int source = t->first_source + (t->n_conns - 1) / CONNS_A_SOURCE;
+	struct sockaddr_in from = {.sin_family = AF_INET}, to;
+	static const int on = 1;
+
+	if (!source || a->sa.ss_family != AF_INET)
+		return;
+	memcpy(&to, &a->sa, sizeof(to));
+	if (ntohl(to.sin_addr.s_addr) >> 24 != IN_LOOPBACKNET)
+		return;
+	from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)source);
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	(void)!bind(fd, (const struct sockaddr *)&from, sizeof(from));
+}
+
 static int open_socket(const struct transport *t, const struct address *a)
 {
 	static const int on = 1;
@@ -420,6 +443,8 @@ static int open_socket(const struct transport *t, const struct address *a)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (fd >= 0)
 		recv_stamp_enable(&t->stamp, fd);
+	if (fd >= 0)
+		leave_from(t, fd, a);
 	return fd;
 }
 
@@ -501,6 +526,7 @@ static void connect_new(struct xfer *x)
 	c->timer.fn = on_timer;
 	c->connect_by_ns = monotonic_now_ns() + t->connect_ns;
 	LIST_INSERT_HEAD(&t->conns, c, in_all);
+	t->n_conns++;
 	attach(c, x);
 	x->sent = 0;
 	evloop_timer(t->loop, &c->timer, c->connect_by_ns);
@@ -604,6 +630,7 @@ static enum rc http1_open(struct transport **out, struct evloop *loop, const str
 			 target->host, target->port);
 	t->loop = loop;
 	t->connect_ns = connect_ns;
+	t->first_source = target->first_source;
 	t->sweep.fn = on_sweep;
 	LIST_INIT(&t->conns);
 	LIST_INIT(&t->idle);

@@ -13,7 +13,7 @@
 #include "base/units.h"
 
 struct token {
-	int64_t request, index, sent_ns;
+	int64_t request, index, due_ns, sent_ns;
 };
 
 struct truth {
@@ -33,7 +33,7 @@ static int by_request(const void *a, const void *b)
 enum rc truth_load(struct truth **out, const char *path, struct err *e)
 {
 	static const char mark[] = "req-";
-	int request = -1, index = -1, sent = -1;
+	int request = -1, index = -1, due = -1, sent = -1;
 	struct csv_table *csv = NULL;
 	struct truth *t = xcalloc(1, sizeof(*t));
 	enum rc rc = csv_read(&csv, path, true, e);
@@ -43,6 +43,8 @@ enum rc truth_load(struct truth **out, const char *path, struct err *e)
 		rc = csv_need(csv, "request_id", &request, e);
 	if (!rc)
 		rc = csv_need(csv, "token_index", &index, e);
+	if (!rc)
+		rc = csv_need(csv, "due_ns", &due, e);
 	if (!rc)
 		rc = csv_need(csv, "sent_ns", &sent, e);
 	if (!rc)
@@ -55,6 +57,8 @@ enum rc truth_load(struct truth **out, const char *path, struct err *e)
 			continue;
 		k->request = strtoll(name + sizeof(mark) - 1, NULL, 10);
 		rc = csv_field_int(csv, i, index, 0, &k->index, e);
+		if (!rc)
+			rc = csv_field_int(csv, i, due, 0, &k->due_ns, e);
 		if (!rc)
 			rc = csv_field_int(csv, i, sent, 0, &k->sent_ns, e);
 		t->n++;
@@ -96,6 +100,17 @@ static const struct token *tokens_of(const struct truth *t, int64_t request, int
 	return &t->v[low];
 }
 
+static void add_samples(const struct record *r, const struct token *sent, int32_t n,
+			int64_t zero_ns, struct truth_check *c)
+{
+	sample_add(&c->departed->ttft_ms, ns_to_ms(sent[0].sent_ns - zero_ns - r->send_ns));
+	sample_add(&c->arrived->ttft_ms, ns_to_ms(r->event[0].t_ns - r->send_ns));
+	for (int32_t k = 1; k < n; k++) {
+		sample_add(&c->departed->itl_ms, ns_to_ms(sent[k].sent_ns - sent[k - 1].sent_ns));
+		sample_add(&c->arrived->itl_ms, ns_to_ms(r->event[k].t_ns - r->event[k - 1].t_ns));
+	}
+}
+
 static void compare_request(const struct record *r, const struct token *sent, int32_t n,
 			    int64_t zero_ns, struct truth_check *c)
 {
@@ -105,6 +120,10 @@ static void compare_request(const struct record *r, const struct token *sent, in
 	}
 	for (int32_t k = 0; k < n; k++)
 		hist_record(c->late_ns, llabs(r->event[k].t_ns + zero_ns - sent[k].sent_ns));
+	for (int32_t k = 0; c->engine_late_ns && k < n; k++)
+		hist_record(c->engine_late_ns, sent[k].sent_ns - sent[k].due_ns);
+	if (c->departed && c->arrived)
+		add_samples(r, sent, n, zero_ns, c);
 	c->tokens += n;
 	c->ttft_true_ms += ns_to_ms(sent[0].sent_ns - zero_ns - r->send_ns);
 	c->ttft_ms += ns_to_ms(r->event[0].t_ns - r->send_ns);
@@ -119,7 +138,10 @@ static void compare_request(const struct record *r, const struct token *sent, in
 void truth_compare(const struct truth *t, const struct record *records, size_t n, int point,
 		   int64_t zero_ns, struct truth_check *c)
 {
-	*c = (struct truth_check){.late_ns = c->late_ns};
+	*c = (struct truth_check){.late_ns = c->late_ns,
+				  .engine_late_ns = c->engine_late_ns,
+				  .departed = c->departed,
+				  .arrived = c->arrived};
 	for (size_t i = 0; i < n; i++) {
 		const struct record *r = &records[i];
 		const struct token *sent;

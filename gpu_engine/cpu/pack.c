@@ -331,7 +331,7 @@ static void fill_quantised(const struct packed *p, const struct matrix_part *par
 			struct block b = {.scale = 0};
 
 			if (row < p->n_out) {
-				row += part->row;
+				row = matrix_part_row(part, row);
 				format->read(from + (size_t)row * row_bytes, g, &b);
 			}
 			write_block(p->kind, to, g, r, &b);
@@ -353,7 +353,7 @@ static void fill_plain(const struct packed *p, const struct matrix_part *part, i
 
 		if (row >= p->n_out)
 			break;
-		row += part->row;
+		row = matrix_part_row(part, row);
 		for (int32_t k = 0; k < p->n_in; k++) {
 			uint8_t *at = to + ((size_t)k * PACK_ROWS + (size_t)r) * width;
 			const uint8_t *w =

@@ -389,7 +389,7 @@ static void k_fit(const float *x, int top, uint8_t *b, int q[K_BLOCK])
 	for (int p = 0; p < K_PARTS; p++) {
 		float max;
 
-		min_max(x + p * 32, 32, &low[p], &max);
+		min_max(x + (ptrdiff_t)p * 32, 32, &low[p], &max);
 		low[p] = fminf(low[p], 0);
 		step[p] = fmaxf(max - low[p], 0) / (float)top;
 		most_step = fmaxf(most_step, step[p]);
@@ -443,7 +443,7 @@ static void q6_k_write(const float *x, uint8_t *b)
 	float step[Q6K_PARTS], most = 0, d;
 
 	for (int p = 0; p < Q6K_PARTS; p++) {
-		step[p] = symmetric_scale(x + p * 16, 16, -32);
+		step[p] = symmetric_scale(x + (ptrdiff_t)p * 16, 16, -32);
 		most = fmaxf(most, fabsf(step[p]));
 	}
 	d = store_f16(b + 208, most / 127);

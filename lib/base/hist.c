@@ -102,6 +102,19 @@ void hist_merge(struct hist *into, const struct hist *from)
 		into->max = from->max;
 }
 
+size_t hist_bytes(void)
+{
+	return sizeof(struct hist);
+}
+
+void hist_merge_bytes(struct hist *into, const void *bytes)
+{
+	struct hist from;
+
+	memcpy(&from, bytes, sizeof(from));
+	hist_merge(into, &from);
+}
+
 uint64_t hist_count(const struct hist *h)
 {
 	return h->count;

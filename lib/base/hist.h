@@ -6,6 +6,7 @@
 #ifndef BASE_HIST_H
 #define BASE_HIST_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct hist;
@@ -16,6 +17,11 @@ void hist_reset(struct hist *h);
 void hist_record(struct hist *h, int64_t value);
 void hist_record_n(struct hist *h, int64_t value, uint64_t n);
 void hist_merge(struct hist *into, const struct hist *from);
+
+/* A histogram is plain memory of so many bytes, which may go to another process of the same program
+ * and be merged there, from any address. */
+size_t hist_bytes(void);
+void hist_merge_bytes(struct hist *into, const void *bytes);
 
 uint64_t hist_count(const struct hist *h);
 double hist_mean(const struct hist *h); /* exact; 0 when empty */

@@ -446,12 +446,22 @@ static const char *replacement(const char *s, size_t n, size_t *len, char out[8]
 	return "\xef\xbf\xbd";
 }
 
+/* How many characters from s on pass as they are, at a glance: nearly all of a text does. */
+static size_t plain_run(const char *s, size_t len)
+{
+	size_t i = 0;
+
+	while (i < len && (signed char)s[i] >= 0x20 && s[i] != '"' && s[i] != '\\')
+		i++;
+	return i;
+}
+
 bool json_escape(struct buf *b, const char *s, size_t len)
 {
 	size_t before = buf_size(b), run = 0, n;
 	char out[8];
 
-	for (size_t i = 0; i < len; i += n) {
+	for (size_t i = plain_run(s, len); i < len; i += n + plain_run(s + i + n, len - i - n)) {
 		const char *r = replacement(s + i, len - i, &n, out);
 
 		if (!r)

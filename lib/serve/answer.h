@@ -23,8 +23,12 @@ struct choice {
 	struct form event; /* stream: of a token that is not the last */
 	struct buf whole;  /* all the text, where it is needed again */
 	int32_t *tokens;   /* all the ids, where they are needed again; from the end on */
-	const char *echo;  /* still to be put before the first token, or NULL */
-	bool has_role;	   /* its role event has left */
+	struct token_logprob *logprob; /* of all tokens, if they were asked for; from the end on */
+	int64_t text_offset;	       /* of the last token's text, in characters ... */
+	int64_t event_offset;	       /* ... and of the first one's in its event */
+	int32_t held;		       /* of one step, whose text waits for that of the last */
+	const char *echo;	       /* still to be put before the first token, or NULL */
+	bool has_role;		       /* its role event has left */
 	int32_t cached_tokens;
 	double prefill_s, decode_s; /* so far */
 };
@@ -48,6 +52,9 @@ static inline const struct api_prompt *answer_prompt(const struct choice *c)
 {
 	return &c->answer->q.prompt[c->index / c->answer->q.n];
 }
+
+/* What was asked for of the probabilities of n tokens from `first` on. */
+struct logprob_rows answer_logprobs(const struct choice *c, int32_t first, int32_t n);
 
 /* The event of a choice's tokens, made ready. */
 void answer_prepare(struct choice *c);

@@ -67,6 +67,19 @@ static const char *finish_word(const struct choice *c)
 	return c->stop >= 0 ? words->stop : words->eos;
 }
 
+struct logprob_rows answer_logprobs(const struct choice *c, int32_t first, int32_t n)
+{
+	const struct sampling *s = c->answer->q.sampling;
+	const struct token_logprob *all = c->ended ? c->logprob : c->r->logprob;
+	struct logprob_rows rows = {.n_tokens = n, .codec = c->answer->a->c.codec};
+
+	if (!s || s->n_logprobs < 0 || !all)
+		return rows;
+	rows.n_alternatives = s->n_logprobs;
+	rows.entry = all + (int64_t)first * (1 + s->n_logprobs);
+	return rows;
+}
+
 static struct form_values values_of(const struct choice *c)
 {
 	struct form_values v = c->answer->common;
@@ -149,6 +162,8 @@ void answer_token(struct choice *c, const struct buf *text)
 	v.text = buf_head(text);
 	v.len = buf_size(text);
 	v.token = c->last_token;
+	v.logprobs = answer_logprobs(c, c->n_tokens - 1 - c->held, 1 + c->held);
+	v.text_offset = c->event_offset;
 	if (c->echo)
 		v.flags |= FORM_FLAG('e');
 	if (c->ended && c->stop >= 0)
@@ -197,6 +212,7 @@ void answer_body(struct answer *w)
 			buf_putc(&b, ',');
 		one.text = one.whole;
 		one.len = one.whole_len;
+		one.logprobs = answer_logprobs(&w->choice[i], 0, w->choice[i].n_tokens);
 		if (w->q.echo)
 			one.flags |= FORM_FLAG('e');
 		form_put(&b, w->d->body_choice, &one);

@@ -173,6 +173,8 @@ struct api *api_new(const struct api_config *c, struct engine *engine)
 		.codec = c->codec,
 		.max_len = engine_max_len(engine),
 		.reading = a->c.wire->reading,
+		.keep_said = c->keep_said,
+		.logits = engine_has_logits(engine),
 	};
 	a->started_s = time(NULL);
 	a->id_salt = (uint64_t)monotonic_now_ns() ^ (uint64_t)a->started_s << 32;

@@ -20,6 +20,7 @@
 #include "base/check.h"
 #include "base/die.h"
 #include "base/units.h"
+#include "script.h"
 
 static void answer_free_if_over(struct answer *w)
 {
@@ -29,6 +30,7 @@ static void answer_free_if_over(struct answer *w)
 		text_stream_release(&w->choice[i].text);
 		form_release(&w->choice[i].event);
 		free(w->choice[i].tokens);
+		free(w->choice[i].logprob);
 		buf_release(&w->choice[i].whole);
 	}
 	api_request_release(&w->q);
@@ -59,13 +61,19 @@ static void show(struct choice *c, const struct buf *shown)
 
 static void end_choice(struct choice *c, enum genreq_finish finish, int stop)
 {
+	struct genreq *r = c->r;
+
 	c->ended = true;
 	c->finish = finish;
 	c->stop = stop;
 	c->answer->n_open--;
-	if (c->answer->d->keeps_tokens) { /* the engine lets go of them before the answer may */
+	/* The engine lets go of them before the answer may. */
+	c->logprob = r->logprob;
+	r->logprob = NULL;
+	r->n_logprobs = r->cap_logprobs = 0;
+	if (c->answer->d->keeps_tokens) {
 		c->tokens = xreallocarray(NULL, (size_t)c->n_tokens, sizeof(*c->tokens));
-		memcpy(c->tokens, c->r->tokens + c->r->n_prompt,
+		memcpy(c->tokens, r->tokens + r->n_prompt,
 		       (size_t)c->n_tokens * sizeof(*c->tokens));
 	}
 }
@@ -78,6 +86,17 @@ static void note_progress(struct choice *c, const struct genreq *r, int32_t toke
 	c->cached_tokens = r->cached_tokens;
 	c->prefill_s = ns_to_s(r->first_token_ns - r->first_scheduled_ns);
 	c->decode_s = ns_to_s(r->last_token_ns - r->first_token_ns);
+}
+
+/* Where the next token's text will stand. */
+static void note_offset(struct choice *c)
+{
+	struct logprob_rows last;
+
+	if (c->n_tokens < 2)
+		return;
+	last = answer_logprobs(c, c->n_tokens - 2, 1);
+	c->text_offset += logprobs_text_length(&last);
 }
 
 /* The engine broke off: nobody waits for the rest. */
@@ -105,7 +124,7 @@ static bool is_end_mark(const struct genreq *r, const struct textcodec *codec, i
 	return token == codec->eos_token;
 }
 
-static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
+static void on_token(struct genreq *r, int32_t token, int64_t due_ns, bool more)
 {
 	struct choice *c = r->owner;
 	struct answer *w = c->answer;
@@ -119,12 +138,18 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 	if (c->ended || !w->x)
 		return;
 	buf_clear(bytes);
-	buf_clear(shown);
-	if (c->echo)
-		CHECK(buf_puts(shown, c->echo));
+	if (c->held == 0) {
+		buf_clear(shown);
+		if (c->echo)
+			CHECK(buf_puts(shown, c->echo));
+	}
 	if (!last || !is_end_mark(r, codec, token))
-		CHECK(codec->decode(codec, token, c->n_tokens, bytes));
+		CHECK(r->script ? script_put(r->script, c->n_tokens, bytes)
+				: codec->decode(codec, token, c->n_tokens, bytes));
 	note_progress(c, r, token);
+	note_offset(c);
+	if (c->held == 0)
+		c->event_offset = c->text_offset;
 	stop = text_stream_push(&c->text, buf_head(bytes), buf_size(bytes),
 				c->n_tokens > r->min_tokens, shown);
 	if (stop >= 0) {
@@ -135,7 +160,12 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 		text_stream_end(&c->text, shown);
 		end_choice(c, r->finish, -1);
 	}
+	if (more && !c->ended) {
+		c->held++;
+		return;
+	}
 	show(c, shown);
+	c->held = 0;
 }
 
 static void on_done(struct genreq *r)

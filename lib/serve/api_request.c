@@ -4,13 +4,13 @@
  */
 #include "api_request.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api_fields.h"
 #include "api_native.h"
 #include "api_prompt.h"
+#include "api_sampling.h"
 #include "base/check.h"
 #include "base/jsonx.h"
 
@@ -30,6 +30,7 @@ static bool get_model(const cJSON *o, const struct api_terms *terms, struct api_
 	for (int i = 0; terms->models[i]; i++) {
 		if (strcmp(terms->models[i], name) == 0) {
 			q->model = terms->models[i];
+			q->adapter = i;
 			return true;
 		}
 	}
@@ -66,25 +67,6 @@ static bool get_stream(const cJSON *o, const struct api_terms *terms, struct api
 	return true;
 }
 
-/* There are no probabilities behind the tokens, so any number would be made up. */
-static bool check_logprobs(const cJSON *o, enum api_kind kind, struct api_error *e)
-{
-	const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, "logprobs");
-	int64_t top = 0;
-
-	if (kind == API_COMPLETIONS && v && !cJSON_IsNull(v) && !cJSON_IsNumber(v))
-		return api_refuse(e, REFUSE_FORM, "body.logprobs", "logprobs: want an integer");
-	if (kind == API_CHAT && v && !cJSON_IsNull(v) && !cJSON_IsBool(v))
-		return api_refuse(e, REFUSE_FORM, "body.logprobs", "logprobs: want true or false");
-	if (!api_field_int(o, "top_logprobs", 0, INT64_MAX, &top, e))
-		return false;
-	if ((v && (cJSON_IsNumber(v) || cJSON_IsTrue(v))) || top > 0)
-		return api_refuse(e, REFUSE_VALUE, top > 0 ? "top_logprobs" : "logprobs",
-				  "logprobs are not served: this engine keeps no probabilities of "
-				  "its tokens");
-	return true;
-}
-
 static bool get_lengths(const cJSON *o, const struct api_terms *terms, struct api_request *q,
 			struct api_error *e)
 {
@@ -110,21 +92,16 @@ static bool get_lengths(const cJSON *o, const struct api_terms *terms, struct ap
 static bool get_sampling(const cJSON *o, const struct api_terms *terms, struct api_request *q,
 			 struct api_error *e)
 {
-	double top_p = 1;
 	int64_t n = 1, priority = 0;
 	const cJSON *seed = cJSON_GetObjectItemCaseSensitive(o, "seed");
 
 	if (!api_field_int(o, "n", 1, API_MAX_CHOICES, &n, e) ||
-	    !api_field_num(o, "temperature", terms->reading & READ_LOOSE ? -HUGE_VAL : 0, HUGE_VAL,
-			   &q->temperature, e) ||
-	    !api_field_num(o, "top_p", 0, 1, &top_p, e) ||
+	    !api_read_sampling(o, terms, q, e) ||
 	    !api_field_int(o, "seed", -MAX_EXACT_INT, MAX_EXACT_INT, &q->seed, e) ||
 	    !api_field_int(o, "priority", INT32_MIN, INT32_MAX, &priority, e) ||
 	    !api_field_bool(o, "ignore_eos", &q->ignore_eos, e))
 		return false;
-	if (top_p == 0)
-		return api_refuse(e, REFUSE_VALUE, "top_p",
-				  "top_p: got 0, want a number above 0, at most 1");
+	q->temperature = q->sampling->temperature;
 	q->has_seed = cJSON_IsNumber(seed);
 	q->n = (int)n;
 	q->priority = (int)priority;
@@ -159,7 +136,7 @@ static bool check_prompts(const struct api_request *q, const struct api_terms *t
 }
 
 /* Those that transformers' own server has a use for. */
-static bool check_known(const cJSON *o, struct api_error *e)
+static bool is_known(const char *name)
 {
 	static const char *const known[] = {
 		"model",      "messages",
@@ -170,35 +147,40 @@ static bool check_known(const cJSON *o, struct api_error *e)
 		"logit_bias", "frequency_penalty",
 		"suffix",     "generation_config",
 	};
-	const cJSON *v;
 
-	cJSON_ArrayForEach(v, o)
-	{
-		size_t i = 0;
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (strcmp(known[i], name) == 0)
+			return true;
+	return false;
+}
 
-		while (i < ARRAY_LEN(known) && strcmp(known[i], v->string) != 0)
-			i++;
-		if (i == ARRAY_LEN(known))
+static bool check_known(cJSON *o, unsigned reading, struct api_error *e)
+{
+	for (cJSON *v = o->child, *next; v; v = next) {
+		next = v->next;
+		if (is_known(v->string))
+			continue;
+		if (!(reading & READ_DROP_UNKNOWN))
 			return api_refuse(e, REFUSE_FIELD, NULL,
 					  "Unsupported fields in the request: {'%s'}", v->string);
+		cJSON_Delete(cJSON_DetachItemViaPointer(o, v));
 	}
 	return true;
 }
 
-static bool read_fields(const cJSON *o, const struct api_terms *terms, struct api_request *q,
+static bool read_fields(cJSON *o, const struct api_terms *terms, struct api_request *q,
 			struct api_error *e)
 {
 	bool chat = q->kind == API_CHAT ||
 		    (q->kind == API_TOKENIZE && cJSON_GetObjectItemCaseSensitive(o, "messages"));
 
-	if ((terms->reading & READ_KNOWN_FIELDS) && !check_known(o, e))
+	if ((terms->reading & READ_KNOWN_FIELDS) && !check_known(o, terms->reading, e))
 		return false;
 	if (!get_model(o, terms, q, e))
 		return false;
 	if (q->kind != API_TOKENIZE &&
 	    (!get_stream(o, terms, q, e) || !get_lengths(o, terms, q, e) ||
-	     !get_sampling(o, terms, q, e) || !api_field_stops(o, &q->stops, e) ||
-	     !check_logprobs(o, q->kind, e)))
+	     !get_sampling(o, terms, q, e) || !api_field_stops(o, &q->stops, e)))
 		return false;
 	if (q->kind == API_COMPLETIONS && !(terms->reading & READ_NO_ECHO) &&
 	    !api_field_bool(o, "echo", &q->echo, e))
@@ -244,8 +226,10 @@ void api_request_release(struct api_request *q)
 	for (int i = 0; i < q->n_prompts; i++) {
 		token_list_release(&q->prompt[i].tokens);
 		free(q->prompt[i].text);
+		free(q->prompt[i].said);
 	}
 	free(q->prompt);
 	stop_list_release(&q->stops);
+	sampling_free(q->sampling);
 	memset(q, 0, sizeof(*q));
 }

@@ -1,7 +1,8 @@
 /*
  * Reads the body of POST /v1/chat/completions and its kin: bytes in, request or refusal out. No
  * sockets, no engine. Unknown fields are accepted, as real servers do; known ones must be
- * well-formed, and what cannot be answered truly (logprobs) is refused.
+ * well-formed, and what cannot be answered truly (logprobs, by an engine without logits) is
+ * refused.
  */
 #ifndef SERVE_API_REQUEST_H
 #define SERVE_API_REQUEST_H
@@ -10,6 +11,7 @@
 #include <stdint.h>
 
 #include "api_error.h"
+#include "sampling.h"
 #include "text_stream.h"
 #include "textcodec.h"
 
@@ -33,23 +35,33 @@ enum api_kind {
 #define READ_ONE_USAGE	  16u /* continuous_usage_stats is passed over */
 #define READ_NO_ECHO	  32u
 #define READ_NO_IDS	  64u /* a prompt is a text */
+/* With READ_KNOWN_FIELDS: what would be an error is as good as not there, as for a client that has
+ * learnt to leave it out. */
+#define READ_DROP_UNKNOWN 128u
 
 /* What a body is read against. */
 struct api_terms {
-	const char *const *models; /* served names, NULL-terminated; the first is the default */
+	/* Served names, NULL-terminated: the model, which is the default, then its adapters. */
+	const char *const *models;
 	const struct textcodec *codec;
 	int32_t max_len;  /* prompt + output tokens */
 	unsigned reading; /* READ_... */
+	bool keep_said;	  /* api_prompt.said is wanted */
+	bool logits;	  /* the engine chooses tokens by their probabilities, and can tell them */
 };
 
 struct api_prompt {
 	struct token_list tokens;
 	char *text; /* with keep_text; else NULL */
+	/* With the terms' keep_said what was said last, without a template: of a chat the last
+	 * message, else the text. NULL for ids. */
+	char *said;
 };
 
 struct api_request {
 	enum api_kind kind;
-	const char *model; /* one of the terms' */
+	const char *model; /* one of the terms' ... */
+	int32_t adapter;   /* ... and which: 0 = the first */
 	struct api_prompt *prompt;
 	int n_prompts;
 	int n;		      /* answers to each prompt */
@@ -61,6 +73,7 @@ struct api_request {
 	bool details;
 	bool has_seed;
 	int64_t seed;
+	struct sampling *sampling; /* of a native dialect: NULL */
 	double temperature;
 	int priority;
 	struct stop_list stops;

@@ -128,6 +128,8 @@ PLACE(completion_tokens, put_count(b, v->completion_tokens))
 PLACE(total_tokens, put_count(b, v->prompt_tokens + v->completion_tokens))
 PLACE(resident_tokens, put_count(b, v->prompt_tokens + v->completion_tokens - 1))
 PLACE(latency_s, buf_printf(b, "%.6f", v->prefill_s + v->decode_s))
+PLACE(logprobs, logprobs_put_chat(b, &v->logprobs))
+PLACE(logprobs_text, logprobs_put_text(b, &v->logprobs, v->text_offset))
 PLACE(finish, put_quoted(b, v, v->finish))
 PLACE(stop, put_quoted(b, v, v->stop))
 PLACE(stop_text, put_string(b, v, v->stop))
@@ -225,6 +227,8 @@ static const struct place {
 	{"resident_tokens", false, place_resident_tokens},
 	{"latency_s", false, place_latency_s},
 	{"timings", false, place_timings},
+	{"logprobs", false, place_logprobs},
+	{"logprobs_text", false, place_logprobs_text},
 	{"finish", false, place_finish},
 	{"finish_object", false, place_finish_object},
 	{"stop", false, place_stop},

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "logprobs.h"
 #include "text_stream.h"
 #include "textcodec.h"
 
@@ -55,6 +56,8 @@ struct form_values {
 	const int32_t *token_id; /* completion_tokens of them */
 	int64_t completion_tokens;
 	double prefill_s, decode_s;
+	struct logprob_rows logprobs;
+	int64_t text_offset;
 	const char *finish; /* the protocol's word, or NULL */
 	const char *stop;   /* the stop string that ended it, or NULL */
 

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/die.h"
+#include "script.h"
 
 /* Room made at birth for the answer, so that a token rarely allocates: max_tokens may be as large
  * as the context. */
@@ -65,8 +66,10 @@ void genreq_free(struct genreq *r)
 	free(r->slot.hash);
 	sampling_free(r->sampling);
 	free(r->logprob);
+	free(r->prompt_logprob);
 	free(r->tokens);
 	free(r->name);
+	script_drop(r->script);
 	free(r);
 }
 
@@ -156,6 +159,20 @@ void genreq_take_run(struct genreq *r, const int32_t *token, int32_t n, int64_t 
 	memcpy(r->tokens + r->n_tokens, token, (size_t)n * sizeof(*token));
 	r->n_tokens += n;
 	r->last_token_ns = end_ns;
+}
+
+struct token_logprob *genreq_add_logprobs(struct genreq *r)
+{
+	int32_t n = 1 + r->sampling->n_logprobs;
+
+	if (n > r->cap_logprobs - r->n_logprobs) {
+		CHECK(r->cap_logprobs <= INT32_MAX / 2 - n);
+		r->cap_logprobs = 2 * r->cap_logprobs + n;
+		r->logprob =
+			xreallocarray(r->logprob, (size_t)r->cap_logprobs, sizeof(*r->logprob));
+	}
+	r->n_logprobs += n;
+	return r->logprob + r->n_logprobs - n;
 }
 
 const char *genreq_state_name(enum genreq_state s)

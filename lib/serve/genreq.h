@@ -35,6 +35,7 @@ enum genreq_finish {
 };
 
 struct radix_node;
+struct script;
 
 /* What the memory ledger and the policy keep per request. Owned by the scheduler from add to
  * removal. */
@@ -47,6 +48,7 @@ struct sched_slot {
 	int32_t n_hashes, cap_hashes;
 	struct radix_node *prefix; /* tokenpool.h: where the locked prefix ends; or NULL */
 	int32_t n_prefix;	   /* its tokens, among n_blocks */
+	int32_t n_draft;	   /* tokens drafted for its next step */
 	int32_t preemptions;
 	bool in_step;		    /* part of a step that is being computed */
 	struct genreq *prev, *next; /* the policy's list */
@@ -59,14 +61,21 @@ struct genreq {
 	uint64_t id;	 /* ascending in order of arrival: the tie-break everywhere */
 	char *name;	 /* the client's X-Request-Id or one of ours; owned */
 	int priority;	 /* lower runs first, for policies that care */
+	int32_t adapter; /* LoRA: number of the one it wants, from 1; 0 = the model itself */
 	int32_t *tokens; /* prompt, then output; owned */
 	int32_t n_prompt, n_tokens, cap_tokens;
 	int32_t max_tokens; /* output tokens at most, > 0 */
 	int32_t min_tokens;
 	int32_t eos_after; /* simulated models: the answer ends after so many tokens; 0 = never */
+	struct script
+		*script; /* simulated models: what the answer says (script.h); held, or NULL */
 	bool ignore_eos;
 	uint64_t seed;		   /* what sampling, or random words, start from */
 	struct sampling *sampling; /* how tokens are chosen; owned; NULL = greedy, nothing else */
+	float *prompt_logprob;	   /* n_prompt places for an executor with logits to fill: of each
+				      prompt token but the first, given those before it; owned; NULL =
+				      nobody wants them. Not with cached prefixes: those are not
+				      computed */
 	void *owner;		   /* the front end's */
 
 	/* engine loop and scheduler */
@@ -109,6 +118,21 @@ bool genreq_take_token(struct genreq *r, int32_t token, int64_t end_ns, int32_t 
 /* After how many more tokens r ends at the latest, by the lengths alone; at least 1. Without an
  * end-of-sequence token (eos_token -1) it ends exactly then. */
 int32_t genreq_tokens_left(const struct genreq *r, int32_t max_len);
+
+/* Room for what is told of the next output token, 1 + n_logprobs entries; only if it is asked for.
+ * On the thread that reports the step done, before it does. */
+struct token_logprob *genreq_add_logprobs(struct genreq *r);
+
+static inline bool genreq_wants_logprobs(const struct genreq *r)
+{
+	return r->sampling && r->sampling->n_logprobs >= 0;
+}
+
+/* Any token might be its last: it names tokens that end it. */
+static inline bool genreq_has_stop_ids(const struct genreq *r)
+{
+	return r->sampling && r->sampling->n_stop_ids > 0;
+}
 
 /* n tokens at once to a request that decodes and does not end with them; the last of them made at
  * end_ns. */

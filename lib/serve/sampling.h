@@ -40,5 +40,7 @@ struct token_logprob {
 /* Neutral: the softmax of the logits as it is, no logprobs. */
 struct sampling *sampling_new(void);
 void sampling_free(struct sampling *s); /* NULL legal */
+struct sampling *sampling_copy(const struct sampling *s);
+void sampling_add_stop_id(struct sampling *s, int32_t id);
 
 #endif

@@ -35,9 +35,9 @@ static const struct api_dialect chat = {
 	.role = CHAT("{'index':$index,'delta':{'role':'assistant','content':''},'logprobs':null,"
 		     "'finish_reason':null}") EACH_USAGE
 	",'prompt_token_ids':null,'prompt_text':null}\n\n",
-	.token = CHAT("{'index':$index,'delta':{'content':'$text'},'logprobs':null,"
+	.token = CHAT("{'index':$index,'delta':{'content':'$text'},'logprobs':$logprobs,"
 		      "'finish_reason':null,'token_ids':null}") EACH_USAGE "}\n\n",
-	.last = CHAT("{'index':$index,'delta':{'content':'$text'},'logprobs':null,"
+	.last = CHAT("{'index':$index,'delta':{'content':'$text'},'logprobs':$logprobs,"
 		     "'finish_reason':$finish,'stop_reason':$stop,'token_ids':null}")
 		EACH_USAGE END_MARK,
 	.usage = CHAT("") USAGE "},'system_fingerprint':'$fingerprint'}\n\n",
@@ -46,7 +46,7 @@ static const struct api_dialect chat = {
 		"'choices':[",
 	.body_choice = "{'index':$index,'message':{'role':'assistant','content':'$text',"
 		       "'refusal':null,'annotations':null,'audio':null,'function_call':null,"
-		       "'reasoning':null},'logprobs':null,'finish_reason':$finish,"
+		       "'reasoning':null},'logprobs':$logprobs,'finish_reason':$finish,"
 		       "'stop_reason':$stop,'token_ids':null,'routed_experts':null}",
 	.body_end = BODY_END
 	",'prompt_logprobs':null,'prompt_token_ids':null,'prompt_text':null" BODY_TAIL,
@@ -63,19 +63,22 @@ static const struct api_dialect chat = {
 
 static const struct api_dialect completions = {
 	.id = "cmpl-xxxxxxxxxxxxxxxx",
-	.token = TEXT("{'index':$index,'text':'$text','logprobs':null,'finish_reason':null,"
-		      "'stop_reason':null,'prompt_token_ids':$prompt_ids,'token_ids':null}")
-		EACH_USAGE "}\n\n",
-	.last = TEXT("{'index':$index,'text':'$text','logprobs':null,'finish_reason':$finish,"
-		     "'stop_reason':$stop,'prompt_token_ids':$prompt_ids,'token_ids':null}")
+	.token = TEXT(
+		"{'index':$index,'text':'$text','logprobs':$logprobs_text,'finish_reason':null,"
+		"'stop_reason':null,'prompt_token_ids':$prompt_ids,'token_ids':null}") EACH_USAGE
+	"}\n\n",
+	.last = TEXT(
+		"{'index':$index,'text':'$text','logprobs':$logprobs_text,'finish_reason':$finish,"
+		"'stop_reason':$stop,'prompt_token_ids':$prompt_ids,'token_ids':null}")
 		EACH_USAGE END_MARK,
 	.usage = TEXT("") USAGE "},'system_fingerprint':'$fingerprint'}\n\n",
 	.done = "data: [DONE]\n\n",
 	.body = "{'id':'$id','object':'text_completion','created':$created,'model':'$model',"
 		"'choices':[",
-	.body_choice = "{'index':$index,'text':'$text','logprobs':null,'finish_reason':$finish,"
-		       "'stop_reason':$stop,'token_ids':null,'prompt_logprobs':null,"
-		       "'prompt_token_ids':$prompt_ids,'routed_experts':null}",
+	.body_choice =
+		"{'index':$index,'text':'$text','logprobs':$logprobs_text,'finish_reason':$finish,"
+		"'stop_reason':$stop,'token_ids':null,'prompt_logprobs':null,"
+		"'prompt_token_ids':$prompt_ids,'routed_experts':null}",
 	.body_end = BODY_END BODY_TAIL,
 	.words = {"stop", "stop", "length"},
 	.shows_nothing = true,

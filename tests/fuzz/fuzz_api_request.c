@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const models[] = {"smollm2-135m", NULL};
 	static const struct api_terms terms = {
-		.models = models, .codec = &toy_codec, .max_len = 2048};
+		.logits = true, .models = models, .codec = &toy_codec, .max_len = 2048};
 	static const struct {
 		uint8_t byte;
 		enum api_kind kind;

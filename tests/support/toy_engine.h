@@ -4,7 +4,7 @@
  *
  * Codec: an id below 256 is that byte, 256 is the end of sequence, all others read "<id>".
  * Executor: the token at place i of every answer is script[i], going round; a step takes cost_ns
- * after its start by the loop's timers, or ends when the test says so.
+ * after its start by the loop's timers, or ends when the test says so. It tells made-up logprobs.
  */
 #ifndef TESTS_TOY_ENGINE_H
 #define TESTS_TOY_ENGINE_H
@@ -83,6 +83,15 @@ static enum rc toy_open(struct executor **out, const struct executor_opts *o, st
 	return RC_OK;
 }
 
+/* Itself at -0.5, and the ids above it at -1.5, -2.5, ... */
+static void toy_tell(struct genreq *r, int32_t token)
+{
+	struct token_logprob *p = genreq_add_logprobs(r);
+
+	for (int32_t k = 0; k <= r->sampling->n_logprobs; k++)
+		p[k] = (struct token_logprob){token + k, -0.5F - (float)k, k + 1};
+}
+
 static void toy_finish(struct executor *x, struct toy_step *s, int64_t end_ns, const char *failure)
 {
 	const struct toy *t = x->toy;
@@ -99,8 +108,13 @@ static void toy_finish(struct executor *x, struct toy_step *s, int64_t end_ns, c
 			break;
 		}
 	}
-	for (int32_t i = 0; i < s->plan->n_items; i++)
-		token[i] = t->script[genreq_output_tokens(s->plan->item[i].req) % t->n_script];
+	for (int32_t i = 0; i < s->plan->n_items; i++) {
+		struct genreq *req = s->plan->item[i].req;
+
+		token[i] = t->script[genreq_output_tokens(req) % t->n_script];
+		if (s->plan->item[i].emits && genreq_wants_logprobs(req))
+			toy_tell(req, token[i]);
+	}
 	x->opts.done(&r, x->opts.arg);
 	free(token);
 	free(s);
@@ -150,6 +164,7 @@ static void toy_close(struct executor *x)
 
 __attribute__((unused)) static const struct executor_type toy_executor = {
 	.name = "toy",
+	.logits = true,
 	.open = toy_open,
 	.submit = toy_submit,
 	.close = toy_close,

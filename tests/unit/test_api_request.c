@@ -78,6 +78,19 @@ static const struct refused refused[] = {
 	{API_COMPLETIONS, 400, "{\"prompt\":\"hi\",\"logprobs\":0}", API_BAD_VALUE, "logprobs"},
 	{API_COMPLETIONS, 400, "{\"prompt\":\"hi\",\"logprobs\":true}", API_BAD_FORM,
 	 "body.logprobs"},
+	{API_CHAT, 400, "{" CHAT ",\"top_k\":-2}", API_BAD_VALUE, "top_k"},
+	{API_CHAT, 400, "{" CHAT ",\"min_p\":1.5}", API_BAD_VALUE, "min_p"},
+	{API_CHAT, 400, "{" CHAT ",\"presence_penalty\":2.5}", API_BAD_VALUE, "presence_penalty"},
+	{API_CHAT, 400, "{" CHAT ",\"frequency_penalty\":\"x\"}", API_BAD_FORM,
+	 "body.frequency_penalty"},
+	{API_CHAT, 400, "{" CHAT ",\"repetition_penalty\":0}", API_BAD_VALUE, "repetition_penalty"},
+	{API_CHAT, 400, "{" CHAT ",\"logit_bias\":[1]}", API_BAD_FORM, "body.logit_bias"},
+	{API_CHAT, 400, "{" CHAT ",\"logit_bias\":{\"a\":1}}", API_BAD_FORM, "body.logit_bias"},
+	{API_CHAT, 400, "{" CHAT ",\"logit_bias\":{\"1\":101}}", API_BAD_VALUE, "logit_bias"},
+	{API_CHAT, 400, "{" CHAT ",\"logit_bias\":{\"9999999\":1}}", API_BAD_VALUE, "logit_bias"},
+	{API_CHAT, 400, "{" CHAT ",\"stop_token_ids\":[\"a\"]}", API_BAD_FORM,
+	 "body.stop_token_ids"},
+	{API_CHAT, 400, "{" CHAT ",\"stop_token_ids\":[-1]}", API_BAD_VALUE, "stop_token_ids"},
 	{API_COMPLETIONS, 400, "{}", API_BAD_FORM, "body.prompt"},
 	{API_COMPLETIONS, 400, "{\"prompt\":5}", API_BAD_FORM, "body.prompt"},
 	{API_COMPLETIONS, 400, "{\"prompt\":[]}", API_BAD_FORM, "body.prompt"},
@@ -133,6 +146,9 @@ static void test_all_fields(void **state)
 		"true,"
 		"\"continuous_usage_stats\":true},\"seed\":-7,\"temperature\":0.5,\"top_p\":0.9,"
 		"\"ignore_eos\":true,"
+		"\"top_k\":-1,\"min_p\":0.1,\"presence_penalty\":-2,\"frequency_penalty\":1.5,"
+		"\"repetition_penalty\":1.1,\"logit_bias\":{\"7\":-100,\"65535\":2.5},"
+		"\"stop_token_ids\":[3,4],"
 		"\"priority\":-2,\"user\":\"u\",\"logprobs\":false,\"no_such_field\":{\"x\":[1]}}");
 	assert_string_equal(q.model, "m2");
 	assert_int_equal(q.max_tokens, 8);
@@ -145,6 +161,15 @@ static void test_all_fields(void **state)
 	assert_int_equal(q.seed, -7);
 	assert_true(q.temperature == 0.5);
 	assert_int_equal(q.priority, -2);
+	assert_true(q.sampling->temperature == 0.5 && q.sampling->top_p == 0.9 &&
+		    q.sampling->top_k == 0 && q.sampling->min_p == 0.1 &&
+		    q.sampling->presence_penalty == -2 && q.sampling->frequency_penalty == 1.5 &&
+		    q.sampling->repetition_penalty == 1.1 && q.sampling->n_logprobs == -1);
+	assert_int_equal(q.sampling->n_bias, 2);
+	assert_int_equal(q.sampling->bias[1].token, 65535);
+	assert_true(q.sampling->bias[1].bias == 2.5F);
+	assert_int_equal(q.sampling->n_stop_ids, 2);
+	assert_int_equal(q.sampling->stop_id[1], 4);
 	api_request_release(&q);
 }
 
@@ -225,13 +250,49 @@ static void test_prompts(void **state)
 	api_request_release(&q);
 }
 
+/* Writes roles and contents apart, in a form of its own. */
+static void bare_chat(const struct textcodec *c, const struct chat_message *m, int32_t n,
+		      struct token_list *out)
+{
+	for (int32_t i = 0; i < n; i++) {
+		token_list_push(out, 1000 + i);
+		c->encode(c, m[i].role, strlen(m[i].role), out);
+		c->encode(c, "=", 1, out);
+		c->encode(c, m[i].text, m[i].len, out);
+	}
+}
+
+/* A codec with a template of its own gets the messages as they are, whoever asks. */
+static void test_chat_of_the_codec(void **state)
+{
+	static const enum api_kind kinds[] = {API_CHAT, API_TOKENIZE};
+	struct textcodec codec = toy_codec;
+	struct api_terms chatty = terms;
+
+	(void)state;
+	codec.chat = bare_chat;
+	chatty.codec = &codec;
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		const char *body = "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},"
+				   "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
+				   "\"a\"},{\"type\":\"text\",\"text\":\"b\"}]},"
+				   "{\"role\":\"assistant\",\"content\":null}]}";
+		struct api_request q;
+		struct api_error e;
+
+		assert_true(api_request_read(&q, kinds[i], body, strlen(body), &chatty, &e));
+		assert_int_equal(q.n_prompts, 1);
+		expect_prompt(&q, 0, "<1000>system=S<1001>user=ab<1002>assistant=");
+		api_request_release(&q);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_all_fields),
-		cmocka_unit_test(test_neutral),
-		cmocka_unit_test(test_prompts),
+		cmocka_unit_test(test_refused),		  cmocka_unit_test(test_all_fields),
+		cmocka_unit_test(test_neutral),		  cmocka_unit_test(test_prompts),
+		cmocka_unit_test(test_chat_of_the_codec),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -257,12 +257,51 @@ static void test_json(void **state)
 	free(run);
 }
 
+/* A simulation of A that prefills twice as fast and decodes as it does; B was measured only. */
+static void test_residuals(void **state)
+{
+	static const struct synth_engine model[] = {
+		{.prefill_ms = 20, .step_ms = 4, .constant = true, .slots = 2, .jitter = 0.1},
+	};
+	char *real = write_run("real", RUN("real", CLOSED, ""), engines, "complete");
+	char *simulated = write_run("simulated",
+				    "name: simulated\nseed: 9\nclock: virtual\n"
+				    "targets: [{name: A, profile: seed-vllm}]\n"
+				    "workload: {prompts: {text: [hello]}, output_tokens: 32}\n"
+				    "load: " CLOSED "\n",
+				    model, "complete");
+	struct comparison *c = compare((const char *const[]){real, simulated}, 2);
+	struct residual r;
+	struct buf text;
+
+	(void)state;
+	assert_int_equal(compare_measured_of(c, 0), -1);
+	assert_int_equal(compare_measured_of(c, 1), -1);
+	assert_int_equal(compare_measured_of(c, 2), 0); /* by its name */
+	r = compare_residual(c, 2, 0, RESIDUAL_TTFT, S_MEAN);
+	assert_true(fabs(r.error + 0.5) < 0.05 && fabs(r.simulated / r.measured - 0.5) < 0.05);
+	r = compare_residual(c, 2, 0, RESIDUAL_TPOT, S_P90);
+	assert_true(fabs(r.error) < 0.1);
+	assert_true(isnan(compare_residual(c, 2, 0, RESIDUAL_TPS, S_P50).error));
+	assert_true(isnan(compare_residual(c, 0, 0, RESIDUAL_TPOT, S_MEAN).error));
+	buf_init(&text, 1u << 20);
+	assert_true(compare_text(c, &text));
+	has(buf_cstr(&text), "A (simulated), simulated, against A (real), measured");
+	has(buf_cstr(&text), "Explained at every load: TPOT");
+	has(buf_cstr(&text), "Not explained: TTFT");
+	has(buf_cstr(&text), "Requests waited");
+	buf_release(&text);
+	comparison_free(c);
+	free(real);
+	free(simulated);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_ratios),   TEST(test_verdict), TEST(test_two_runs),
-		TEST(test_mistakes), TEST(test_json),
+		TEST(test_mistakes), TEST(test_json),	 TEST(test_residuals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,8 @@
 
 #define MS NS_PER_MS
 
+static const struct share whole = {0, 1};
+
 static struct driver_step expect(struct driver *d, int64_t now_ns, enum driver_what what)
 {
 	struct driver_step step = driver_next(d, now_ns);
@@ -40,7 +42,7 @@ static void expect_start(struct driver *d, int64_t now_ns, int64_t index, int64_
 static void test_closed_by_requests(void **state)
 {
 	struct level l = {.kind = LOAD_CLOSED, .concurrency = 2, .requests = 4};
-	struct driver *d = driver_new(&l, 100, NULL, 0);
+	struct driver *d = driver_new(&l, whole, 100, NULL, 0);
 
 	(void)state;
 	assert_int_equal(driver_planned(d), 4);
@@ -67,7 +69,7 @@ static void test_closed_by_requests(void **state)
 static void test_closed_by_duration(void **state)
 {
 	struct level l = {.kind = LOAD_CLOSED, .concurrency = 1, .duration_ns = 1000};
-	struct driver *d = driver_new(&l, 100, NULL, 0);
+	struct driver *d = driver_new(&l, whole, 100, NULL, 0);
 
 	(void)state;
 	assert_int_equal(driver_deadline_ns(d), 1100);
@@ -88,7 +90,7 @@ static void test_closed_by_both(void **state)
 {
 	struct level l = {
 		.kind = LOAD_CLOSED, .concurrency = 1, .requests = 3, .duration_ns = 1000};
-	struct driver *d = driver_new(&l, 0, NULL, 0);
+	struct driver *d = driver_new(&l, whole, 0, NULL, 0);
 
 	(void)state;
 	expect_start(d, 0, 0, 0);
@@ -98,7 +100,7 @@ static void test_closed_by_both(void **state)
 	assert_int_equal(driver_planned(d), 1); /* the time came first: no request was dropped */
 	driver_free(d);
 
-	d = driver_new(&l, 0, NULL, 0);
+	d = driver_new(&l, whole, 0, NULL, 0);
 	for (int64_t i = 0; i < 3; i++) {
 		expect_start(d, 10 * i, i, 10 * i);
 		driver_ended(d, 10 * (i + 1));
@@ -112,7 +114,7 @@ static void test_open(void **state)
 {
 	static const int64_t at[] = {10, 20, 30, 1000};
 	struct level l = {.kind = LOAD_OPEN, .rate_per_s = 1, .requests = 4};
-	struct driver *d = driver_new(&l, 100, at, 4);
+	struct driver *d = driver_new(&l, whole, 100, at, 4);
 
 	(void)state;
 	assert_int_equal(driver_planned(d), 4);
@@ -137,7 +139,7 @@ static void test_open_cap(void **state)
 {
 	static const int64_t at[] = {10, 20, 30, 40};
 	struct level l = {.kind = LOAD_OPEN, .rate_per_s = 1, .concurrency = 1, .duration_ns = 100};
-	struct driver *d = driver_new(&l, 0, at, 4);
+	struct driver *d = driver_new(&l, whole, 0, at, 4);
 
 	(void)state;
 	expect_start(d, 10, 0, 10);
@@ -152,14 +154,14 @@ static void test_open_cap(void **state)
 	driver_free(d);
 
 	/* Nobody asked at the deadline: what was held back until then is dropped all the same. */
-	d = driver_new(&l, 0, at, 4);
+	d = driver_new(&l, whole, 0, at, 4);
 	expect_start(d, 10, 0, 10);
 	driver_ended(d, 130);
 	expect(d, 130, DRIVER_OVER);
 	driver_free(d);
 
 	/* Not held back, only asked for late: it starts. */
-	d = driver_new(&l, 0, at, 1);
+	d = driver_new(&l, whole, 0, at, 1);
 	expect_start(d, 101, 0, 10);
 	driver_free(d);
 }
@@ -167,7 +169,7 @@ static void test_open_cap(void **state)
 static void test_nothing_to_do(void **state)
 {
 	struct level l = {.kind = LOAD_OPEN, .rate_per_s = 1, .duration_ns = 100};
-	struct driver *d = driver_new(&l, 0, NULL, 0);
+	struct driver *d = driver_new(&l, whole, 0, NULL, 0);
 
 	(void)state;
 	expect(d, 0, DRIVER_OVER);
@@ -181,7 +183,7 @@ static void test_cut(void **state)
 	static const int64_t at[] = {10, 20, 30, 1000};
 	struct level open = {.kind = LOAD_OPEN, .rate_per_s = 1, .requests = 4, .concurrency = 1};
 	struct level closed = {.kind = LOAD_CLOSED, .concurrency = 1, .requests = 50};
-	struct driver *d = driver_new(&open, 0, at, 4);
+	struct driver *d = driver_new(&open, whole, 0, at, 4);
 
 	(void)state;
 	expect_start(d, 10, 0, 10);
@@ -194,7 +196,7 @@ static void test_cut(void **state)
 	assert_int_equal(driver_started(d), 1);
 	driver_free(d);
 
-	d = driver_new(&closed, 0, NULL, 0);
+	d = driver_new(&closed, whole, 0, NULL, 0);
 	expect_start(d, 0, 0, 0);
 	driver_cut(d, 25);
 	driver_ended(d, 40);
@@ -235,7 +237,7 @@ static void expect_turn(struct driver *d, int64_t now_ns, int64_t index, int use
 static void test_sessions(void **state)
 {
 	struct level l = {.kind = LOAD_SESSIONS, .concurrency = 2, .conversations = 3};
-	struct driver *d = driver_new_sessions(&l, 1000, &by_hand);
+	struct driver *d = driver_new_sessions(&l, whole, 1000, &by_hand);
 	int64_t session;
 	int turn;
 
@@ -272,7 +274,7 @@ static void test_sessions(void **state)
 static void test_sessions_failure(void **state)
 {
 	struct level l = {.kind = LOAD_SESSIONS, .concurrency = 1, .conversations = 2};
-	struct driver *d = driver_new_sessions(&l, 0, &by_hand);
+	struct driver *d = driver_new_sessions(&l, whole, 0, &by_hand);
 
 	(void)state;
 	expect_turn(d, 0, 0, 0, 0, 0, 0);
@@ -282,16 +284,15 @@ static void test_sessions_failure(void **state)
 	expect(d, 230, DRIVER_OVER);
 	assert_int_equal(driver_planned(d), 3);
 	assert_int_equal(driver_started(d), 2);
-	assert_true(driver_was_started(d, 0));
-	assert_false(driver_was_started(d, 1));
-	assert_true(driver_was_started(d, 2));
+	assert_int_equal(driver_unsent_after(d, -1), 1);
+	assert_int_equal(driver_unsent_after(d, 1), -1);
 	driver_free(d);
 }
 
 static void test_sessions_by_duration(void **state)
 {
 	struct level l = {.kind = LOAD_SESSIONS, .concurrency = 1, .duration_ns = 1000};
-	struct driver *d = driver_new_sessions(&l, 0, &by_hand);
+	struct driver *d = driver_new_sessions(&l, whole, 0, &by_hand);
 
 	(void)state;
 	expect_turn(d, 0, 0, 0, 0, 0, 0);
@@ -301,11 +302,11 @@ static void test_sessions_by_duration(void **state)
 	assert_int_equal(expect(d, 995, DRIVER_WAIT).at_ns, 1000);
 	expect(d, 1000, DRIVER_OVER);
 	assert_int_equal(driver_planned(d), 1);
-	assert_true(driver_was_started(d, 0));
+	assert_int_equal(driver_unsent_after(d, -1), -1);
 	driver_free(d);
 
 	l.conversations = 5; /* both ends, and the time is over first */
-	d = driver_new_sessions(&l, 0, &by_hand);
+	d = driver_new_sessions(&l, whole, 0, &by_hand);
 	expect_turn(d, 0, 0, 0, 0, 0, 0);
 	assert_int_equal(driver_planned(d), 9);
 	expect(d, 1000, DRIVER_DRAIN);
@@ -314,15 +315,92 @@ static void test_sessions_by_duration(void **state)
 	assert_int_equal(driver_planned(d), 1);
 	driver_free(d);
 
-	d = driver_new_sessions(&l, 0, &by_hand); /* stopped: what was planned is dropped */
+	d = driver_new_sessions(&l, whole, 0, &by_hand); /* stopped: what was planned is dropped */
 	expect_turn(d, 0, 0, 0, 0, 0, 0);
 	driver_stop(d);
 	driver_turn_ended(d, 0, false, 100);
 	expect(d, 100, DRIVER_OVER);
 	assert_int_equal(driver_planned(d), 9);
-	assert_int_equal(driver_was_started(d, 0), true);
-	assert_int_equal(driver_was_started(d, 7), false);
+	assert_int_equal(driver_unsent_after(d, -1), 1);
+	assert_int_equal(driver_unsent_after(d, 6), 7);
+	assert_int_equal(driver_unsent_after(d, 8), -1);
 	driver_free(d);
+}
+
+/* ---- shares ---- */
+
+enum { SHARED_REQUESTS = 20 };
+
+/* Which requests a share starts, each ending at once; how often each was seen goes up. */
+static void play_share(const struct level *l, struct share share, const int64_t *arrivals,
+		       int *seen, bool stop_halfway)
+{
+	bool sessions = l->kind == LOAD_SESSIONS;
+	struct driver *d = sessions ? driver_new_sessions(l, share, 0, &by_hand)
+				    : driver_new(l, share, 0, arrivals, SHARED_REQUESTS);
+	int64_t now_ns = 0, started = 0;
+
+	for (;;) {
+		struct driver_step step = driver_next(d, now_ns);
+
+		if (step.what == DRIVER_OVER)
+			break;
+		if (step.what == DRIVER_WAIT) {
+			now_ns = step.at_ns;
+			continue;
+		}
+		assert_int_equal(step.what, DRIVER_START);
+		assert_in_range(step.index, 0, SHARED_REQUESTS - 1);
+		seen[step.index]++;
+		started++;
+		if (arrivals)
+			assert_int_equal(step.sched_ns, arrivals[step.index]);
+		if (sessions) {
+			assert_int_equal(step.session % share.step, share.first);
+			assert_int_equal(step.user % share.step, share.first);
+			assert_in_range(step.user, 0, l->concurrency - 1);
+			driver_turn_ended(d, step.user, true, now_ns);
+		} else {
+			assert_int_equal(step.index % share.step, share.first);
+			driver_ended(d, now_ns);
+		}
+		if (stop_halfway && started == 2)
+			driver_stop(d);
+	}
+	for (int64_t k = -1; (k = driver_unsent_after(d, k)) >= 0; started++)
+		seen[k]++;
+	assert_int_equal(started, driver_planned(d));
+	driver_free(d);
+}
+
+/* Whatever the number of shares and whether or not all is sent: each request is in one of them. */
+static void test_shares(void **state)
+{
+	static const struct level levels[] = {
+		{.kind = LOAD_CLOSED, .concurrency = 7, .requests = SHARED_REQUESTS},
+		{.kind = LOAD_OPEN, .duration_ns = 10000},
+		{.kind = LOAD_SESSIONS, .concurrency = 7, .conversations = 10},
+	};
+	static const int requests[] = {SHARED_REQUESTS, SHARED_REQUESTS, 19};
+	int64_t arrivals[SHARED_REQUESTS];
+
+	(void)state;
+	for (int i = 0; i < SHARED_REQUESTS; i++)
+		arrivals[i] = 100 * i + i % 3;
+	for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+		for (int n = 1; n <= 7; n++) {
+			for (int stop = 0; stop < 2; stop++) {
+				int seen[SHARED_REQUESTS] = {0};
+
+				for (int w = 0; w < n; w++)
+					play_share(&levels[i], (struct share){w, n},
+						   levels[i].kind == LOAD_OPEN ? arrivals : NULL,
+						   seen, stop);
+				for (int k = 0; k < requests[i]; k++)
+					assert_int_equal(seen[k], 1);
+			}
+		}
+	}
 }
 
 /* ---- laws ---- */
@@ -387,7 +465,7 @@ static struct outcome play(const struct play *p, uint64_t seed)
 	rng_init(&r, seed, "driver test", 0);
 	if (l->kind == LOAD_OPEN)
 		arrivals = arrival_times(l, NULL, seed, 0, 0, &n);
-	d = driver_new(l, start_ns, arrivals, n);
+	d = driver_new(l, whole, start_ns, arrivals, n);
 	while (!over) {
 		struct driver_step step;
 		int64_t wake_ns = INT64_MAX;
@@ -438,8 +516,10 @@ static struct outcome play(const struct play *p, uint64_t seed)
 	assert_int_equal(driver_started(d), o.started);
 	dropped = driver_planned(d) - driver_started(d);
 	assert_true(dropped >= 0);
-	for (int64_t k = driver_started(d); k < driver_planned(d); k++) /* the rows of run.c */
+	for (int64_t k = -1; (k = driver_unsent_after(d, k)) >= 0; dropped--) /* lane.c's rows */
 		assert_true(driver_sched_ns(d, k) >= start_ns);
+	assert_int_equal(dropped, 0);
+	dropped = driver_planned(d) - driver_started(d);
 	if (l->kind == LOAD_OPEN)
 		assert_int_equal(driver_planned(d), n);
 	o.dropped = dropped;
@@ -553,6 +633,7 @@ int main(void)
 		cmocka_unit_test(test_sessions),
 		cmocka_unit_test(test_sessions_failure),
 		cmocka_unit_test(test_sessions_by_duration),
+		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_laws),
 		cmocka_unit_test(test_open_stays_open),
 	};

@@ -51,7 +51,8 @@ static void add_part(struct problem *p, struct rng *r, enum dtype t, int32_t row
 				       .n_dims = 2,
 				       .dim = {p->matrix.n_in, rows, 1, 1},
 				       .data = data};
-	p->matrix.part[i] = (struct matrix_part){.t = &p->tensor[i], .rows = rows};
+	p->matrix.part[i] =
+		(struct matrix_part){.t = &p->tensor[i], .rows = rows, .run = rows, .stride = rows};
 	p->matrix.n_out += rows;
 }
 

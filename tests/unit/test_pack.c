@@ -89,10 +89,11 @@ static void test_formats(void **state)
 		int32_t n_in = 512, n_out = 35;
 		struct tensor t = {
 			.dtype = formats[f].dtype, .n_dims = 2, .dim = {n_in, n_out, 1, 1}};
-		struct matrix m = {.n_in = n_in,
-				   .n_out = n_out,
-				   .n_parts = 1,
-				   .part = {{.t = &t, .rows = n_out}}};
+		struct matrix m = {
+			.n_in = n_in,
+			.n_out = n_out,
+			.n_parts = 1,
+			.part = {{.t = &t, .rows = n_out, .run = n_out, .stride = n_out}}};
 		struct packed_matrix p;
 		float got[512], want[512];
 		void *memory, *data;
@@ -146,8 +147,12 @@ static void test_plain_parts(void **state)
 		t[i] = (struct tensor){.dtype = dtypes[i], .n_dims = 2, .data = data};
 		t[i].dim[0] = i == 1 ? ROWS : N_IN;
 		t[i].dim[1] = i == 1 ? N_IN : ROWS;
-		m.part[i] = (struct matrix_part){
-			.t = &t[i], .row = FROM, .rows = TAKEN, .transposed = i == 1};
+		m.part[i] = (struct matrix_part){.t = &t[i],
+						 .row = FROM,
+						 .rows = TAKEN,
+						 .run = TAKEN,
+						 .stride = TAKEN,
+						 .transposed = i == 1};
 	}
 	memory = pack(&p, &m);
 	assert_int_equal(p.n_tiles, 6);

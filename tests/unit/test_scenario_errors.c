@@ -29,7 +29,7 @@
 
 #define TOP_KEYS                                                                                   \
 	"want name, description, clock, seed, workload, matrix, sweep, targets, load, warmup, "    \
-	"repeats, slo, limits, output or expect"
+	"workers, repeats, slo, limits, output or expect"
 #define URLS "want http://host:port[/prefix], https://host[:port], or unix:/path.sock"
 
 static const struct mistake {
@@ -38,7 +38,7 @@ static const struct mistake {
 	{"", "1:1: workload is missing"},
 	{"nothing\n",
 	 "1:1: got \"nothing\", want a map with name, description, clock, seed, workload, matrix, "
-	 "sweep, targets, load, warmup, repeats, slo, limits, output or expect"},
+	 "sweep, targets, load, warmup, workers, repeats, slo, limits, output or expect"},
 	{WORKLOAD LOAD, "1:1: targets is missing"},
 	{TARGET LOAD, "1:1: workload is missing"},
 	{TARGET WORKLOAD, "1:1: load is missing"},
@@ -56,6 +56,11 @@ static const struct mistake {
 	{ALL "seed: x\n",
 	 "4:7: seed: \"x\" is not a count, such as 20, 1.5k or 4Ki (k, M, G, Ki, Mi, Gi)"},
 	{ALL "clock: fast\n", "4:8: clock: got \"fast\", want real or virtual"},
+	{ALL "workers: 0\n", "4:10: workers: 0 is out of range: 1 to 64 is allowed"},
+	{ALL "workers: 2\n",
+	 "4:10: workers: no level has so many clients to share out, want at most 1"},
+	{SIMULATED "workers: 2\n",
+	 "5:10: workers: virtual time has one process, want 1 (or clock: real)"},
 	{ALL "clock: virtual\n",
 	 "1:11: targets[0]: \"a\" is a real engine, and the clock is virtual; give it `profile:` "
 	 "(`fakeengine profiles` lists them), choose others with --target, or run it with --clock "
@@ -291,6 +296,10 @@ static const struct mistake {
 	 "3:33: workload.prompts.trace: unknown key, want file, text, synthetic, format, pick, "
 	 "turns or limit"},
 	{TARGET LOAD "workload: {output_tokens: 5}\n", "3:11: workload: prompts is missing"},
+	{TARGET LOAD "workload: {prompts: {text: [a]}, lora_modules: sql}\n",
+	 "3:48: workload.lora_modules: want a list of names, as in [sql, chat]"},
+	{TARGET LOAD "workload: {prompts: {text: [a]}, lora_modules: [sql, \"\"]}\n",
+	 "3:54: workload.lora_modules[1]: got an empty name"},
 	{WITH_OUTPUT("0"),
 	 "3:49: workload.output_tokens: 0 is out of range: 1 to 10000000 is allowed"},
 	{WITH_OUTPUT("1.5"), "3:49: workload.output_tokens: 1.5 does not come out as a whole "

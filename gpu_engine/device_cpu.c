@@ -1,0 +1,129 @@
+/*
+ * Owns the sizing of the processor's executor: how much memory there is, how much of it the weights
+ * and the KV pages take. Runs at start. Must not know how a step is computed.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/die.h"
+#include "base/units.h"
+#include "cpu/executor_cpu.h"
+#include "cpu/roof.h"
+#include "device.h"
+
+/* Of the memory that is left beside the weights, so much is for KV pages unless told otherwise. */
+#define KV_SHARE 0.5
+
+static int64_t available_bytes(void)
+{
+	FILE *f = fopen("/proc/meminfo", "re");
+	int64_t kib = -1;
+	char line[128];
+
+	while (f && kib < 0 && fgets(line, sizeof(line), f))
+		if (sscanf(line, "MemAvailable: %" SCNd64, &kib) != 1)
+			kib = -1;
+	if (f)
+		fclose(f);
+	return kib < 0 ? INT64_MAX : kib * 1024;
+}
+
+static enum rc too_little(const struct device_plan *p, int64_t kv_bytes, struct err *e)
+{
+	char weights[32], kv[32], scratch[32], left[32];
+
+	return err_set(
+		e, RC_INPUT,
+		"not enough memory: weights %s, KV cache %s and scratch %s are wanted, %s are "
+		"free; a smaller --kv-cache or --ctx-size would do, or a smaller model",
+		format_bytes(weights, sizeof(weights), (double)p->weight_bytes),
+		format_bytes(kv, sizeof(kv), (double)kv_bytes),
+		format_bytes(scratch, sizeof(scratch), (double)p->scratch_bytes),
+		format_bytes(left, sizeof(left), (double)p->free_bytes));
+}
+
+/* How many pages: as asked; else full contexts for all, or what may be taken. */
+static enum rc size_cache(struct device_plan *p, const struct device_wish *w, struct err *e)
+{
+	int64_t page = cpu_kv_token_bytes(&w->model->config) * w->block_size;
+	int64_t one = (w->max_len + w->block_size - 1) / w->block_size;
+	int64_t rest = p->free_bytes - p->weight_bytes - p->scratch_bytes, n;
+
+	if (w->kv_bytes > 0)
+		n = w->kv_bytes / page;
+	else
+		n = one * w->max_seqs;
+	if (w->kv_bytes == 0 && n * page > (int64_t)(KV_SHARE * (double)rest))
+		n = (int64_t)(KV_SHARE * (double)rest) / page;
+	if (n < one && w->kv_bytes > 0) {
+		char got[32], want[32];
+
+		return err_set(e, RC_INPUT,
+			       "--kv-cache: %s hold %lld tokens, and one context of --ctx-size %d "
+			       "takes %s",
+			       format_bytes(got, sizeof(got), (double)w->kv_bytes),
+			       (long long)(n * w->block_size), w->max_len,
+			       format_bytes(want, sizeof(want), (double)(one * page)));
+	}
+	if (n < one || n * page > rest)
+		return too_little(p, n < one ? one * page : n * page, e);
+	if (n > INT32_MAX / w->block_size - 1)
+		n = INT32_MAX / w->block_size - 1;
+	p->num_blocks = (int32_t)n + 1; /* the null block */
+	p->kv_bytes = (n + 1) * page;
+	return RC_OK;
+}
+
+static enum rc cpu_plan(struct device_plan *p, const struct device_wish *w, struct err *e)
+{
+	struct cpu_config *c = xcalloc(1, sizeof(*c));
+	struct cpu_memory need;
+	enum rc rc;
+
+	*c = (struct cpu_config){
+		.loop = w->loop,
+		.model = w->model,
+		.file = w->file,
+		.threads = w->threads > 0 ? w->threads : (int32_t)sysconf(_SC_NPROCESSORS_ONLN),
+		.isa = w->isa,
+		.num_blocks = 1,
+		.block_size = w->block_size,
+		.max_tokens = w->max_tokens,
+		.end_ids = w->end_ids,
+		.n_end_ids = w->n_end_ids,
+		.seed = w->seed,
+	};
+	p->config = c;
+	cpu_memory_needed(c, &need);
+	p->weight_bytes = need.weight_bytes;
+	p->scratch_bytes = need.scratch_bytes;
+	p->free_bytes = available_bytes();
+	rc = size_cache(p, w, e);
+	c->num_blocks = p->num_blocks;
+	snprintf(p->where, sizeof(p->where), "CPU, %d threads", c->threads);
+	return rc;
+}
+
+static void cpu_release(struct device_plan *p)
+{
+	free((void *)p->config);
+}
+
+static double cpu_read_bytes_per_s(const struct device_plan *p)
+{
+	const struct cpu_config *c = p->config;
+
+	return cpu_roof_bytes_per_s(c->threads);
+}
+
+const struct device device_cpu = {
+	.name = "cpu",
+	.help = "this machine's processor: AVX-512, AVX2, or plain C",
+	.executor = &executor_cpu,
+	.plan = cpu_plan,
+	.release = cpu_release,
+	.read_bytes_per_s = cpu_read_bytes_per_s,
+};
