@@ -114,7 +114,8 @@ const char *fit_spell(const struct fit_model *m, int param, double v, char out[3
 		snprintf(out, 32, "%.4gms", ns / 1e6);
 	else if (ns >= 1e3)
 		snprintf(out, 32, "%.4gus", ns / 1e3);
-	else if (ns >= 1)
+	else if (ns >= 1 ||
+		 f->kind == FIT_INGEST) /* a duration: the profile knows no less than ns */
 		snprintf(out, 32, "%.4gns", ns);
 	else
 		snprintf(out, 32, "%.0fps", ns * 1e3);
