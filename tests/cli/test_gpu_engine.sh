@@ -36,11 +36,13 @@ try safetensors qwen3 openai-completions
 command -v python3 >/dev/null || exit 0
 mkdir rough
 model=$("$BIN_DIR/write_tiny_model" rough)
-"$BIN_DIR/gpu_engine" -m "$model" --port 0 --max-num-seqs 16 --max-num-batched-tokens 64 --ctx-size 512 --kv-cache 2MiB \
-	>listening 2>err &
+# Little memory, so that requests are preempted; under ASan what was freed is soon used again, or memory would only grow.
+ASAN_OPTIONS="${ASAN_OPTIONS:-}:quarantine_size_mb=1:thread_local_quarantine_size_kb=16" "$BIN_DIR/gpu_engine" -m "$model" \
+	--port 0 --max-num-seqs 16 --max-num-batched-tokens 64 --ctx-size 512 --kv-cache 512KiB >listening 2>err &
 engine=$!
 await_lines listening 1 $engine
 url=$(sed 's/^listening on //' listening)
 expect 0 "rough clients" python3 "$here/tests/load/rough_clients.py" "$url" $engine "${ROUGH_SECONDS:-2}"
+cat out
 kill $engine
 wait $engine || fail "gpu_engine ended with $?: $(cat err)"
