@@ -450,7 +450,7 @@ static void define_panels(struct figure_input *f)
 
 	buf_printf(f->defs, "n_panels = %d\narray panel_title[%d]\n", panels, panels);
 	for (int p = 0; p < panels; p++) {
-		const char *name = s->targets[p * places].name;
+		const char *name = s->targets[(ptrdiff_t)p * places].name;
 		char key[32], *behind = xasprintf(", %s %s", sweep_label(&s->sweep[0]),
 						  s->sweep[0].values[0]);
 		const char *end = strstr(name, behind);

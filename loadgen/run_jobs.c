@@ -400,12 +400,12 @@ static void jobs_init(struct jobs *j, struct run *r, int at_once)
 	}
 }
 
-enum rc run_jobs(struct run *r, int at_once, struct err *e)
+enum rc run_jobs(struct run *r, int jobs, struct err *e)
 {
 	struct sigaction act, before;
 	struct jobs j;
 
-	jobs_init(&j, r, at_once);
+	jobs_init(&j, r, jobs);
 	sigaction(SIGINT, NULL, &act);
 	sigaction(SIGUSR1, &act, &before);
 	while (j.turn < j.begun || (j.begun < j.n && !*r->interrupts && !j.failed.rc)) {

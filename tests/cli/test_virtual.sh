@@ -140,7 +140,7 @@ expect 0 "fleet" loadgen run fleet.yaml --clock virtual --out fleet --set 'slo={
 	--set 'load={closed: {concurrency: 4, requests: 16}}' --set workload.output_tokens=100
 tr -s '\n ' ' ' <out | grep -q 'replicas 4: the smallest value of replicas tried that meets the SLO at closed 4; 2 misses it' ||
 	fail "the smallest fleet is not told: $(cat out)"
-expect 2 "fleet over HTTP" fakeengine --profile kind-vllm-a100 --set replicas=2
+expect 2 "fleet over HTTP" "$BIN_DIR/fakeengine" --profile kind-vllm-a100 --set replicas=2
 says "virtual time only"
 
 # What answers say: an echo is as long as what was asked, a reference as the set has it, over HTTP as here.

@@ -37,9 +37,8 @@ struct cpu_engine_opts {
 /* What came back for a request. */
 struct answer {
 	int32_t *token;
-	int32_t n;
 	struct token_logprob *logprob; /* as genreq.h has them */
-	int32_t n_logprobs;
+	int32_t n, n_logprobs;
 	int32_t *prompt;
 	float *prompt_logprob; /* if it was wanted */
 	enum genreq_finish finish;

@@ -27,7 +27,7 @@ WEAK void __tsan_release(void *);
 #define NO_ORDER 1 /* to __tsan_switch_to_fiber: a switch orders nothing */
 
 #define MAX_LANES     2048 /* two blocks of 1024 */
-#define STACK_BYTES   (192u * 1024)
+#define STACK_BYTES   ((size_t)192 << 10)
 #define RESIDENT_TSAN 2
 
 struct simt_options simt_options;
@@ -144,7 +144,8 @@ static void switch_to(struct lane *from, struct lane *to)
 				       to->stack,
 				       to == &run.main ? run.main_stack_bytes : STACK_BYTES);
 	fiber_switch(&from->context, to->context);
-	__sanitizer_finish_switch_fiber(from->asan_stack, &stack, &bytes);
+	if (__sanitizer_finish_switch_fiber)
+		__sanitizer_finish_switch_fiber(from->asan_stack, &stack, &bytes);
 }
 
 static const char *const state_names[] = {"is ready", "waits in a warp operation",

@@ -10,8 +10,8 @@
 
 #define SIMT_WARP	   32
 #define SIMT_MAX_WARPS	   32
-#define SIMT_MAX_SHARED	   (227u * 1024)
-#define SIMT_MAX_STATIC	   (48u * 1024)
+#define SIMT_MAX_SHARED	   ((size_t)227 << 10)
+#define SIMT_MAX_STATIC	   ((size_t)48 << 10)
 #define SIMT_MAX_VARIABLES 32
 
 struct block;

@@ -320,7 +320,7 @@ static void want_rope(const struct place_case *c, double *x, int32_t position, c
 	int32_t half = c->n_rot / 2;
 
 	for (int32_t i = 0; c->rope != GPU_ROPE_NONE && i < half; i++) {
-		double *a = c->rope == GPU_ROPE_PAIRS ? &x[2 * i] : &x[i];
+		double *a = c->rope == GPU_ROPE_PAIRS ? &x[(ptrdiff_t)2 * i] : &x[i];
 		double *b = c->rope == GPU_ROPE_PAIRS ? a + 1 : a + half;
 		double was = *a, angle = position * turn[i];
 

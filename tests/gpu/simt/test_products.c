@@ -153,7 +153,7 @@ static void odd_inputs(void)
 		if (plain[i / 2] == DTYPE_F32) { /* as its rounding to halves is */
 			float *x = (float *)(uintptr_t)w.tensor[0].data;
 
-			for (size_t j = 0; j < 50 * 6; j++)
+			for (size_t j = 0; j < 300; j++)
 				x[j] = f16_to_float(f16_from_float(x[j]));
 		}
 		check_product(&w, &r, m[i % 2], GPU_FROM_M,
@@ -196,7 +196,8 @@ static void test_rows_alone(void **state)
 
 	(void)state;
 	for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++) {
-		float *together = host(M * OUT * sizeof(float)), *alone = host(OUT * sizeof(float));
+		float *together = host((size_t)M * OUT * sizeof(float)),
+		      *alone = host(OUT * sizeof(float));
 		int32_t n_out = OUT;
 		struct bench_matrix w;
 		struct rows r;
@@ -208,11 +209,11 @@ static void test_rows_alone(void **state)
 			struct rows one = r;
 
 			check_product(&w, &r, m, (enum gpu_product)how, together);
-			one.in.halves += last * N;
-			one.in.bytes += last * N;
-			one.in.scales += last * N / GPU_GROUP * 2;
-			one.x += last * N;
-			one.of_bytes += last * N;
+			one.in.halves += (ptrdiff_t)last * N;
+			one.in.bytes += (ptrdiff_t)last * N;
+			one.in.scales += (ptrdiff_t)last * N / GPU_GROUP * 2;
+			one.x += (ptrdiff_t)last * N;
+			one.of_bytes += (ptrdiff_t)last * N;
 			check_product(&w, &one, 1, (enum gpu_product)how, alone);
 			assert_memory_equal(together + (size_t)last * OUT, alone,
 					    OUT * sizeof(float));
@@ -235,7 +236,7 @@ static void test_repacked_formats(void **state)
 	(void)state;
 	for (size_t f = 0; f < sizeof(formats) / sizeof(*formats); f++) {
 		int32_t n_out = 3, tokens[] = {2, 0, -1, 1};
-		float *x = device(4 * 256 * sizeof(float)), want[256];
+		float *x = device(1024 * sizeof(float)), want[256];
 		struct bench_matrix w;
 
 		make_matrix(&w, 256, 1, &formats[f].dtype, &n_out);

@@ -148,7 +148,8 @@ static void embedding(void)
 	enum { N = 50, POSITIONS = 9, M = 4 };
 	enum dtype dtype = DTYPE_BF16;
 	int32_t n_out = 6, tokens[M] = {5, 0, -1, 3}, positions[M] = {6, 0, 2, 1};
-	float *learned = numbers(POSITIONS * N, 1), *x = device(M * N * sizeof(float)), want[N];
+	float *learned = numbers((size_t)POSITIONS * N, 1),
+	      *x = device((size_t)M * N * sizeof(float)), want[N];
 	struct bench_matrix w;
 
 	make_matrix(&w, N, 1, &dtype, &n_out);
@@ -157,7 +158,7 @@ static void embedding(void)
 					 .tokens = device_copy(tokens, sizeof(tokens)),
 					 .positions = device_copy(positions, sizeof(positions)),
 					 .scale = 3.5F,
-					 .learned = on_device(learned, POSITIONS * N),
+					 .learned = on_device(learned, (size_t)POSITIONS * N),
 					 .position_offset = 2},
 		     M, x, NULL));
 	for (int32_t r = 0; r < M; r++) {
@@ -165,7 +166,7 @@ static void embedding(void)
 		if (tokens[r] >= 0)
 			matrix_read_row(&w.m, tokens[r], want);
 		for (int32_t i = 0; i < N; i++)
-			expect_near("x", (size_t)(r * N + i), x[r * N + i],
+			expect_near("x", (size_t)r * N + (size_t)i, x[r * N + i],
 				    tokens[r] < 0
 					    ? 0
 					    : want[i] * 3.5 + learned[(positions[r] + 2) * N + i],

@@ -274,7 +274,7 @@ static void logprobs(void)
 		double sum = 0;
 
 		for (int32_t i = 0; i < N; i++) {
-			sum += exp(row[i]);
+			sum += exp((double)row[i]);
 			all[i] = (struct likely){row[i], i};
 		}
 		qsort(all, N, sizeof(*all), by_weight);
@@ -290,7 +290,7 @@ static void logprobs(void)
 			expect_near("logprob", (size_t)i, got->logprob, row[got->token] - log(sum),
 				    2e-5);
 		}
-		for (size_t i = (size_t)(wanted[r] + 1); i < WIDTH; i++)
+		for (size_t i = (size_t)wanted[r] + 1; i < WIDTH; i++)
 			assert_int_equal(out[r * WIDTH + i].rank, -1); /* as it was */
 	}
 }
