@@ -39,7 +39,7 @@ scenario=scenarios/real-vs-fake.yaml
 "$bin/fakeengine" fit "$out/measured" -o "$out/fitted.yaml" --set scheduler.max_num_seqs=64 \
 	--set scheduler.max_num_batched_tokens=512
 "$bin/loadgen" run "$scenario" --out "$out/simulated" --clock virtual "$@" \
-	--set "targets=[{name: engine, profile: $PWD/$out/fitted.yaml}]"
+	--set "targets=[{name: engine, dialect: openai-completions, profile: $PWD/$out/fitted.yaml}]"
 "$bin/loadgen" compare "$out/measured" "$out/simulated" --out "$out/compared"
 echo "Figures:"
 find "$out/compared" -name '*.png' | sort | sed 's/^/  /'
