@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/utf8.h"
 
 static const char *const outcome_names[OUTCOME_COUNT] = {
 	[OUTCOME_OK] = "ok",
@@ -69,11 +70,8 @@ const char *stamp_source_name(enum stamp_source s)
 
 void record_set_text(char *out, size_t cap, const char *s)
 {
-	size_t n = strnlen(s, cap);
+	size_t n = utf8_cut(s, cap - 1);
 
-	if (n == cap)
-		for (n = cap - 1; n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80;)
-			n--;
 	for (size_t i = 0; i < n; i++)
 		out[i] = (unsigned char)s[i] < 0x20 || s[i] == 0x7f ? '?' : s[i];
 	out[n] = '\0';
