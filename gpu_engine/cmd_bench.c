@@ -199,11 +199,13 @@ static enum rc bench(struct session *s, const char *batches, int64_t prompt, int
 int command_bench(int argc, char *const *argv)
 {
 	struct session_options o = session_defaults;
-	struct opt_spec specs[SESSION_SPECS + 6];
+	struct opt_spec specs[SESSION_SPECS + 8];
 	const char *batches = "1,8,32";
 	int64_t prompt = 512, output = 64;
 	bool help = false, csv = false;
 	const struct opt_spec own[] = {
+		SESSION_MAX_SEQS(&o),
+		SESSION_SEED(&o),
 		{OPT_STRING, "batch", .out = &batches, .arg = "LIST",
 		 .help = "answers at once, as in 1,8,32 (that)"},
 		{OPT_INT, "prompt-tokens", .out = &prompt, .arg = "N", .min = 1, .max = 1 << 20,

@@ -100,7 +100,6 @@ static enum rc cpu_plan(struct device_plan *p, const struct device_wish *w, stru
 		.max_tokens = w->max_tokens,
 		.end_ids = w->end_ids,
 		.n_end_ids = w->n_end_ids,
-		.seed = w->seed,
 	};
 	cpu_memory_needed(c, &need);
 	p->weight_bytes = need.weight_bytes;

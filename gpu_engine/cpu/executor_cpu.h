@@ -27,7 +27,6 @@ struct cpu_config {
 	int32_t max_tokens;		/* of a step: the policy's token budget */
 	const int32_t *end_ids;		/* not sampled before min_tokens */
 	int32_t n_end_ids;
-	uint64_t seed;
 };
 
 extern const struct executor_type executor_cpu;

@@ -640,6 +640,8 @@ static void test_refusals(void **state)
 		{{"run", "-m", model, "-p", "a", "--temp", "-1"}, "--temp"},
 		{{"bench", "-m", model, "--batch", "1,none"}, "--batch"},
 		{{"bench", "-m", model, "--prompt-tokens", "999999"}, "--prompt-tokens"},
+		{{"perplexity", "-m", model, "-f", few, "--seed", "1"}, "--seed: unknown option"},
+		{{"run", "-m", model, "-p", "a", "--raw", "--system", "b"}, "--system"},
 		{{"perplexity", "-m", model}, "-f"},
 		{{"perplexity", "-m", model, "-f", "/no/such.txt"}, "/no/such.txt"},
 		{{"perplexity", "-m", model, "-f", few}, "fewer than one window"},
