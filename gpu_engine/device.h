@@ -41,8 +41,9 @@ struct device {
 	const char *help;
 	const struct executor_type *executor;
 
-	/* RC_IO: there is no such device here (auto then tries the next); RC_INPUT: it cannot do
-	 * what is wished, too little memory among it, with the numbers. */
+	/* RC_IO: there is no such device here; RC_INPUT: it cannot do what is wished, too little
+	 * memory among it, with the numbers. auto then tries the next. What a plan without success
+	 * holds is released by release() as well. */
 	enum rc (*plan)(struct device_plan *out, const struct device_wish *w, struct err *e);
 	void (*release)(struct device_plan *p);
 
@@ -51,11 +52,17 @@ struct device {
 };
 
 extern const struct device *const devices[]; /* NULL-terminated; auto takes the first that works */
-extern const struct device device_cpu;
+extern const struct device device_cuda, device_cpu;
 
 /* By name, or "auto". */
 enum rc device_plan(struct device_plan *out, const char *name, const struct device_wish *w,
 		    struct err *e);
 void device_plan_release(struct device_plan *p);
+
+/* For rows of the table: how many pages fit, from p's weight_bytes, scratch_bytes and free_bytes;
+ * fills num_blocks and kv_bytes. As --kv-cache asks; else full contexts for all, but at most
+ * `share` of what is left. RC_INPUT with the numbers if that is less than one context. */
+enum rc device_size_cache(struct device_plan *p, const struct device_wish *w, double share,
+			  struct err *e);
 
 #endif

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/die.h"
-#include "base/units.h"
 #include "cpu/executor_cpu.h"
 #include "cpu/kernels.h"
 #include "cpu/roof.h"
@@ -30,52 +29,6 @@ static int64_t available_bytes(void)
 	if (f)
 		fclose(f);
 	return kib < 0 ? INT64_MAX : kib * 1024;
-}
-
-static enum rc too_little(const struct device_plan *p, int64_t kv_bytes, struct err *e)
-{
-	char weights[32], kv[32], scratch[32], left[32];
-
-	return err_set(
-		e, RC_INPUT,
-		"not enough memory: weights %s, KV cache %s and scratch %s are wanted, %s are "
-		"free; a smaller --kv-cache or --ctx-size would do, or a smaller model",
-		format_bytes(weights, sizeof(weights), (double)p->weight_bytes),
-		format_bytes(kv, sizeof(kv), (double)kv_bytes),
-		format_bytes(scratch, sizeof(scratch), (double)p->scratch_bytes),
-		format_bytes(left, sizeof(left), (double)p->free_bytes));
-}
-
-/* How many pages: as asked; else full contexts for all, or what may be taken. */
-static enum rc size_cache(struct device_plan *p, const struct device_wish *w, struct err *e)
-{
-	int64_t page = cpu_kv_token_bytes(&w->model->config) * w->block_size;
-	int64_t one = (w->max_len + w->block_size - 1) / w->block_size;
-	int64_t rest = p->free_bytes - p->weight_bytes - p->scratch_bytes, n;
-
-	if (w->kv_bytes > 0)
-		n = w->kv_bytes / page;
-	else
-		n = one * w->max_seqs;
-	if (w->kv_bytes == 0 && n * page > (int64_t)(KV_SHARE * (double)rest))
-		n = (int64_t)(KV_SHARE * (double)rest) / page;
-	if (n < one && w->kv_bytes > 0) {
-		char got[32], want[32];
-
-		return err_set(e, RC_INPUT,
-			       "--kv-cache: %s hold %lld tokens, and one context of --ctx-size %d "
-			       "takes %s",
-			       format_bytes(got, sizeof(got), (double)w->kv_bytes),
-			       (long long)n * w->block_size, w->max_len,
-			       format_bytes(want, sizeof(want), (double)(one * page)));
-	}
-	if (n < one || n * page > rest)
-		return too_little(p, n < one ? one * page : n * page, e);
-	if (n > INT32_MAX / w->block_size - 1)
-		n = INT32_MAX / w->block_size - 1;
-	p->num_blocks = (int32_t)n + 1; /* the null block */
-	p->kv_bytes = (n + 1) * page;
-	return RC_OK;
 }
 
 static enum rc cpu_plan(struct device_plan *p, const struct device_wish *w, struct err *e)
@@ -105,7 +58,7 @@ static enum rc cpu_plan(struct device_plan *p, const struct device_wish *w, stru
 	p->weight_bytes = need.weight_bytes;
 	p->scratch_bytes = need.scratch_bytes;
 	p->free_bytes = available_bytes();
-	rc = size_cache(p, w, e);
+	rc = device_size_cache(p, w, KV_SHARE, e);
 	c->num_blocks = p->num_blocks;
 	snprintf(p->where, sizeof(p->where), "CPU, %d threads, %s", c->threads, kernels->name);
 	return rc;

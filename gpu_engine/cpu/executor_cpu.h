@@ -38,7 +38,4 @@ struct cpu_memory {
 };
 void cpu_memory_needed(const struct cpu_config *c, struct cpu_memory *out);
 
-/* Bytes of KV a token takes over all layers. */
-int64_t cpu_kv_token_bytes(const struct model_config *c);
-
 #endif

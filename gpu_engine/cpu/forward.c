@@ -15,7 +15,7 @@
 
 #include "base/check.h"
 #include "base/die.h"
-#include "batch.h"
+#include "step/batch.h"
 
 /* Rows of logits held at a time: a vocabulary is long, and a batch may have hundreds of rows. */
 #define LOGIT_ROWS 32
@@ -110,11 +110,6 @@ static void add_half(const struct forward *f, int32_t row, const float *bias,
 
 /* ---- by rows ---- */
 
-static bool rotates(const struct model_config *c)
-{
-	return c->position == POSITION_ROPE_PAIRS || c->position == POSITION_ROPE_HALVES;
-}
-
 static void embed(const struct forward *f, int32_t self, int32_t row)
 {
 	const struct model_config *c = f->c;
@@ -176,7 +171,7 @@ static void place_qkv(const struct forward *f, int32_t layer, int32_t row)
 		f->k->clamp(q, c->clamp_qkv, f->qkv_width);
 	norm_heads(f, &l->q_norm, q, f->width);
 	norm_heads(f, &l->k_norm, k, f->kv_width);
-	if (rotates(c)) {
+	if (model_rotates(c)) {
 		void (*rope)(float *, int32_t, const float *, const float *) =
 			c->position == POSITION_ROPE_PAIRS ? f->k->rope_pairs : f->k->rope_halves;
 
@@ -361,40 +356,24 @@ static void init_turns(struct forward *f)
 	const struct model_config *c = f->c;
 	int32_t half = c->n_rot / 2;
 
-	if (!rotates(c))
+	if (!model_rotates(c))
 		return;
 	for (int kind = 0; kind < 2; kind++) {
-		double base = kind ? c->rope_base_local : c->rope_base;
-		double scale = kind ? 1 : c->rope_scale;
-
 		f->turn[kind] = xcalloc((size_t)half, sizeof(double));
 		f->cos[kind] = floats((int64_t)f->batch.max_rows * half);
 		f->sin[kind] = floats((int64_t)f->batch.max_rows * half);
-		for (int32_t i = 0; i < half; i++)
-			f->turn[kind][i] = scale * pow(base, -2.0 * i / c->n_rot) /
-					   (f->w->rope_factors ? f->w->rope_factors[i] : 1);
+		model_rope_turns(c, f->w->rope_factors, kind == 1, f->turn[kind]);
 		if (c->window == 0)
 			break;
 	}
 }
 
-/* Of a model that has them: geometric, and where the number of heads is no power of two, every
- * other step of the series that is twice as fine ("Train short, test long", Press et al. 2022). */
 static const float *alibi_slopes(const struct model_config *c)
 {
-	int32_t whole = 1;
-	float *slope;
+	float *slope = c->position == POSITION_ALIBI ? floats(c->n_heads) : NULL;
 
-	if (c->position != POSITION_ALIBI)
-		return NULL;
-	slope = floats(c->n_heads);
-	while (2 * whole <= c->n_heads)
-		whole *= 2;
-	for (int32_t h = 0; h < c->n_heads; h++) {
-		double step = h < whole ? h + 1 : h - whole + 0.5;
-
-		slope[h] = (float)exp2(-c->alibi_max_bias * step / whole);
-	}
+	if (slope)
+		model_alibi_slopes(c, slope);
 	return slope;
 }
 
@@ -443,9 +422,7 @@ struct forward *forward_new(const struct weights *w, struct kv_pages *pages,
 	batch_init(&f->batch, max_tokens);
 	f->limits = (struct batch_limits){
 		.n_vocab = c->n_vocab,
-		.max_positions = c->position == POSITION_LEARNED
-					 ? w->model->positions.n_out - c->position_offset
-					 : INT32_MAX,
+		.max_positions = model_max_positions(w->model),
 		.n_pages = pages->n_pages,
 		.page_tokens = pages->page_tokens,
 		.chunk_rows = ATTENTION_ROWS / heads,

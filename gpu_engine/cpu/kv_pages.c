@@ -13,10 +13,7 @@
 
 int64_t kv_pages_bytes(const struct model_config *c, int32_t n_pages, int32_t page_tokens)
 {
-	int64_t token_bytes =
-		(int64_t)c->n_layers * 2 * c->n_kv_heads * c->head_dim * (int64_t)sizeof(uint16_t);
-
-	return token_bytes * n_pages * page_tokens;
+	return model_kv_token_bytes(c) * n_pages * page_tokens;
 }
 
 /* Mapped, not allocated: the kernel gives pages as they are first written. Large ones, as attention

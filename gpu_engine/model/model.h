@@ -130,6 +130,21 @@ static inline bool model_windowed(const struct model_config *c, int32_t layer)
 	return c->window > 0 && (c->window_period == 0 || (layer + 1) % c->window_period != 0);
 }
 
+/* What a unit of position turns each of the n_rot/2 pairs by, in layers of a kind; factors: of
+ * rope_factors, or NULL. */
+void model_rope_turns(const struct model_config *c, const float *factors, bool windowed,
+		      double *out);
+bool model_rotates(const struct model_config *c);
+
+/* n_heads slopes, of a model with ALiBi. */
+void model_alibi_slopes(const struct model_config *c, float *out);
+
+/* Bytes of keys and values of a token over all layers, in half precision. */
+int64_t model_kv_token_bytes(const struct model_config *c);
+
+/* Positions that have a learned embedding; INT32_MAX if the model has none. */
+int32_t model_max_positions(const struct model *m);
+
 /* Vector to floats; bias and weight alike. out has v->n. */
 void vector_read(const struct vector *v, float *out);
 

@@ -26,9 +26,10 @@ law lib/serve base serve
 law fakeengine base serve fakeengine
 law gpu_engine/model base serve model
 law gpu_engine/text base serve model text
-law gpu_engine/cpu base serve model cpu
-law gpu_engine/cuda base serve model cuda kernels
-law gpu_engine base serve model text cpu gpu_engine
+law gpu_engine/step base serve step
+law gpu_engine/cpu base serve model step cpu
+law gpu_engine/cuda base serve model step cuda kernels
+law gpu_engine base serve model text cpu cuda gpu_engine
 law loadgen base loadgen
 
 # only PATTERN FILES...: headers that match PATTERN stand in these files alone.

@@ -12,7 +12,7 @@
 
 #include "base/check.h"
 #include "base/die.h"
-#include "cpu/batch.h"
+#include "step/batch.h"
 
 static const struct batch_limits limits = {
 	.n_vocab = 100,

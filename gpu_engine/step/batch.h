@@ -3,8 +3,8 @@
  * and the check that the plan keeps its contract before anything is computed. Pure; memory for the
  * largest step is taken once.
  */
-#ifndef CPU_BATCH_H
-#define CPU_BATCH_H
+#ifndef STEP_BATCH_H
+#define STEP_BATCH_H
 
 #include <stdint.h>
 

@@ -1,6 +1,7 @@
 /*
  * Owns the arrays that say for each row of a step which token it is, where it stands and whose it
- * is. Runs on the engine thread, before the pool starts. Must not know what is computed for a row.
+ * is. Runs on the engine thread, before anything is computed. Must not know what is computed for a
+ * row.
  */
 #include "batch.h"
 

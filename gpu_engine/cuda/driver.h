@@ -1,0 +1,62 @@
+/*
+ * A card: the driver that was found at run time, the card's context, one stream and the kernels of
+ * this program, ready to be launched. libcuda.so.1, or what ENGINE_LIBCUDA names, is opened here
+ * and nowhere else.
+ *
+ * Any one thread at a time, after cuda_attach() on it. Copies, launches and clearing are put to the
+ * stream, one behind the other; what they do is done, and what went wrong in it is told, at
+ * cuda_wait().
+ *
+ * Errors are latched: each function of the stream looks at e first, does nothing if there is an
+ * error in it, and returns that. So a sequence of them is written without looking, and e, which
+ * begins empty, holds the first failure. A message is one line with the driver's name for it.
+ */
+#ifndef CUDA_DRIVER_H
+#define CUDA_DRIVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "launch.h"
+
+struct cuda;
+
+/* The first card. RC_IO: no driver, one that is too old (with the function it lacks), no card, one
+ * that is too old, or a build without kernels. */
+enum rc cuda_open(struct cuda **out, struct err *e);
+void cuda_close(struct cuda *c); /* all memory of the card goes with it; NULL legal */
+
+/* This thread uses it from now on. */
+enum rc cuda_attach(struct cuda *c, struct err *e);
+
+/* "NAME (sm_90), driver 13.0" */
+void cuda_describe(const struct cuda *c, char *out, size_t size);
+enum rc cuda_free_bytes(const struct cuda *c, int64_t *out, struct err *e);
+
+/* ---- memory; `what` is for the message: "1.2 GiB for keys and values" ---- */
+
+enum rc cuda_alloc(struct cuda *c, void **out, size_t bytes, const char *what, struct err *e);
+void cuda_free(struct cuda *c, void *p); /* NULL legal */
+
+/* The host's, pinned: what copies are made from and to. */
+enum rc cuda_alloc_host(struct cuda *c, void **out, size_t bytes, const char *what, struct err *e);
+void cuda_free_host(struct cuda *c, void *p);
+
+/* ---- the stream ---- */
+
+struct gpu_queue *cuda_queue(struct cuda *c);
+
+/* The host's memory stays as it is until cuda_wait(). */
+enum rc cuda_upload(struct cuda *c, void *to, const void *from, size_t bytes, struct err *e);
+enum rc cuda_download(struct cuda *c, void *to, const void *from, size_t bytes, struct err *e);
+enum rc cuda_clear(struct cuda *c, void *at, size_t bytes, struct err *e);
+
+/* Until all of it is done. Waits also with an error in e, which it leaves as it is: what is on its
+ * way must not meet memory that is gone. */
+enum rc cuda_wait(struct cuda *c, struct err *e);
+
+/* What the card's memory gives at best, measured now; 0 if it can not be. */
+double cuda_bytes_per_s(struct cuda *c);
+
+#endif

@@ -1,0 +1,68 @@
+/*
+ * What this folder calls of the CUDA driver, declared here so that nothing of CUDA is needed to
+ * build: the names, types and codes are those of the driver's binary interface, which is stable.
+ * The oldest driver that has them all is that of CUDA 11.
+ */
+#ifndef CUDA_DRIVER_API_H
+#define CUDA_DRIVER_API_H
+
+#include <stddef.h>
+
+/* Handles; the driver's own. */
+struct CUctx_st;
+struct CUmod_st;
+struct CUfunc_st;
+struct CUstream_st;
+
+/* A result is 0 or one of many codes; these are looked at. */
+enum { CU_OK = 0, CU_OUT_OF_MEMORY = 2, CU_NO_DEVICE = 100, CU_NO_BINARY_FOR_GPU = 209 };
+
+enum { CU_CAPABILITY_MAJOR = 75, CU_CAPABILITY_MINOR = 76 };	   /* of a device */
+enum { CU_JIT_ERROR_LOG = 5, CU_JIT_ERROR_LOG_BYTES = 6 };	   /* of loading a module */
+enum { CU_STREAM_NON_BLOCKING = 1, CU_CONTEXT_BLOCKING_SYNC = 4 }; /* flags */
+
+/* X(name, parameters): all return an int. Addresses of the device are unsigned long long. */
+#define CUDA_FUNCTIONS(X)                                                                          \
+	X(cuInit, unsigned flags)                                                                  \
+	X(cuDriverGetVersion, int *version)                                                        \
+	X(cuGetErrorName, int code, const char **name)                                             \
+	X(cuGetErrorString, int code, const char **text)                                           \
+	X(cuDeviceGetCount, int *count)                                                            \
+	X(cuDeviceGet, int *device, int ordinal)                                                   \
+	X(cuDeviceGetName, char *name, int size, int device)                                       \
+	X(cuDeviceGetAttribute, int *value, int attribute, int device)                             \
+	X(cuDevicePrimaryCtxRetain, struct CUctx_st **context, int device)                         \
+	X(cuDevicePrimaryCtxRelease_v2, int device)                                                \
+	X(cuCtxSetCurrent, struct CUctx_st *context)                                               \
+	X(cuModuleLoadDataEx, struct CUmod_st **module, const void *image, unsigned n_options,     \
+	  int *options, void **values)                                                             \
+	X(cuModuleUnload, struct CUmod_st *module)                                                 \
+	X(cuModuleGetFunction, struct CUfunc_st **function, struct CUmod_st *module,               \
+	  const char *name)                                                                        \
+	X(cuMemGetInfo_v2, size_t *free_bytes, size_t *total_bytes)                                \
+	X(cuMemAlloc_v2, unsigned long long *at, size_t bytes)                                     \
+	X(cuMemFree_v2, unsigned long long at)                                                     \
+	X(cuMemHostAlloc, void **at, size_t bytes, unsigned flags)                                 \
+	X(cuMemFreeHost, void *at)                                                                 \
+	X(cuMemcpyHtoDAsync_v2, unsigned long long to, const void *from, size_t bytes,             \
+	  struct CUstream_st *stream)                                                              \
+	X(cuMemcpyDtoHAsync_v2, void *to, unsigned long long from, size_t bytes,                   \
+	  struct CUstream_st *stream)                                                              \
+	X(cuMemcpyDtoDAsync_v2, unsigned long long to, unsigned long long from, size_t bytes,      \
+	  struct CUstream_st *stream)                                                              \
+	X(cuMemsetD8Async, unsigned long long at, unsigned char value, size_t n,                   \
+	  struct CUstream_st *stream)                                                              \
+	X(cuStreamCreate, struct CUstream_st **stream, unsigned flags)                             \
+	X(cuStreamDestroy_v2, struct CUstream_st *stream)                                          \
+	X(cuStreamSynchronize, struct CUstream_st *stream)                                         \
+	X(cuLaunchKernel, struct CUfunc_st *function, unsigned grid_x, unsigned grid_y,            \
+	  unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z,                   \
+	  unsigned shared_bytes, struct CUstream_st *stream, void **arguments, void **extra)
+
+#define CUDA_FUNCTION(name, ...) int (*name)(__VA_ARGS__);
+struct cuda_api {
+	CUDA_FUNCTIONS(CUDA_FUNCTION)
+};
+#undef CUDA_FUNCTION
+
+#endif
