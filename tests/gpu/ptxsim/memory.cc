@@ -128,10 +128,10 @@ static uint32_t reader_against(const shadow &s, uint32_t me)
 static std::string against(const shadow &s, bool writer, space sp, uint64_t at, access a)
 {
 	static const char *const names[] = {"read", "write", "atomic", "cp.async", "cp.async"};
-	return std::string("race in ") + (sp == SHARED ? "shared" : "global") + " memory, byte " +
-	       (sp == SHARED ? std::to_string(at) : "of the access") + ": " + names[a] + " against the " +
-	       (writer ? "write" : "read") + " of thread " + std::to_string((writer ? s.writer : s.reader) - 1) +
-	       " of block " + std::to_string(writer ? s.write_block : s.read_block);
+	std::string place = sp == SHARED ? "shared memory, byte " + std::to_string(at) : "global memory";
+	return "race in " + place + ": " + names[a] + " against the " + (writer ? "write" : "read") + " of thread " +
+	       std::to_string((writer ? s.writer : s.reader) - 1) + " of block " +
+	       std::to_string(writer ? s.write_block : s.read_block);
 }
 
 static void touch(warp &w, const insn &i, int lane, space sp, uint64_t at, unsigned bytes, access a)
