@@ -1,12 +1,14 @@
-/* Loads, stores, atomics and cp.async; and what a warp's request costs: sectors of 32 bytes, bank conflicts. */
+/* Loads, stores, atomics and cp.async; and what a warp's request costs: sectors of 32 bytes, bank
+ * conflicts. */
 #include <algorithm>
 #include <cstring>
 #include "machine.h"
 #include "numeric.h"
 
 /*
- * Global: sectors touched against the fewest that could hold the distinct bytes. Shared: the 32 banks serve one word each
- * a phase of 128 bytes; a phase takes as long as the busiest bank has different words.
+ * Global: sectors touched against the fewest that could hold the distinct bytes. Shared: the 32
+ * banks serve one word each a phase of 128 bytes; a phase takes as long as the busiest bank has
+ * different words.
  */
 static void count_global(const insn &i, const uint64_t *at, int n, unsigned bytes)
 {
@@ -58,7 +60,8 @@ void count_request(const insn &i, space sp, const uint64_t *at, int n, unsigned 
 		count_global(i, at, n, bytes);
 }
 
-static void count_lanes(const warp &w, const insn &i, const operand &o, uint32_t lanes, unsigned bytes)
+static void count_lanes(const warp &w, const insn &i, const operand &o, uint32_t lanes,
+			unsigned bytes)
 {
 	uint64_t at[32];
 	int n = 0;
@@ -166,8 +169,14 @@ static void copy_begin(warp &w, const insn &i, uint32_t lanes)
 		uint32_t read = i.nsrc == 3 ? (uint32_t)get(w, i.s[2], l) : i.sub2;
 		if (read > i.sub2)
 			kernel_fault(w, i, l, FAULT_LAUNCH, "cp.async reads more than it writes");
-		async_copy c = {(uint32_t)address(w, i.s[0], l), address(w, i.s[1], l), i.sub2, (uint8_t)read,
-				(uint8_t)l, false, w.copy_group, &i};
+		async_copy c = {(uint32_t)address(w, i.s[0], l),
+				address(w, i.s[1], l),
+				i.sub2,
+				(uint8_t)read,
+				(uint8_t)l,
+				false,
+				w.copy_group,
+				&i};
 		memory_at(w, i, l, SHARED, c.to, c.bytes, COPY_BEGINS);
 		if (c.read)
 			memory_at(w, i, l, GLOBAL, c.from, c.bytes, READ);
@@ -221,14 +230,28 @@ void bind_copy(insn &i, const words_t &words)
 		i.run = copy_wait;
 	else if (has_word(words, "wait_all"))
 		i.run = copy_wait_all;
-	else if (sizes && i.s[1].kind == operand::ADDRESS && (i.nsrc == 2 || i.s[2].kind == operand::REG))
+	else if (sizes && i.s[1].kind == operand::ADDRESS &&
+		 (i.nsrc == 2 || i.s[2].kind == operand::REG))
 		i.run = copy_begin, i.flags |= COUNT_MEMORY;
 }
 
 /* Atomics: in the order of the lanes. */
 
-enum atomic : uint8_t { A_ADD, A_MIN, A_MAX, A_EXCH, A_CAS, A_AND, A_OR, A_XOR, A_INC, A_DEC, ATOMICS };
-static const char *const atomic_names[] = {"add", "min", "max", "exch", "cas", "and", "or", "xor", "inc", "dec"};
+enum atomic : uint8_t {
+	A_ADD,
+	A_MIN,
+	A_MAX,
+	A_EXCH,
+	A_CAS,
+	A_AND,
+	A_OR,
+	A_XOR,
+	A_INC,
+	A_DEC,
+	ATOMICS
+};
+static const char *const atomic_names[] = {"add", "min", "max", "exch", "cas",
+					   "and", "or",	 "xor", "inc",	"dec"};
 
 template <class T> static T combined(int how, T old, T v, T swap)
 {
@@ -268,8 +291,10 @@ template <class T> static void atomic_op(warp &w, const insn &i, uint32_t lanes)
 	if (opt.count)
 		count_lanes(w, i, i.s[0], lanes, sizeof(T));
 	each_lane(lanes, [&](int l) {
-		char *p = memory_at(w, i, l, i.space, address(w, i.s[0], l), sizeof(T), ATOMIC_ACCESS);
-		T old, v = lanes_of<T>(w, values[0])[l], swap = i.sub == A_CAS ? lanes_of<T>(w, values[1])[l] : v;
+		char *p = memory_at(w, i, l, i.space, address(w, i.s[0], l), sizeof(T),
+				    ATOMIC_ACCESS);
+		T old, v = lanes_of<T>(w, values[0])[l],
+		       swap = i.sub == A_CAS ? lanes_of<T>(w, values[1])[l] : v;
 		memcpy(&old, p, sizeof old);
 		T made = combined(i.sub, old, v, swap);
 		memcpy(p, &made, sizeof made);

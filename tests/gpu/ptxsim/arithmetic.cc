@@ -1,4 +1,5 @@
-/* Integer and floating-point arithmetic, lane by lane: one template a shape, one small functor an operation. */
+/* Integer and floating-point arithmetic, lane by lane: one template a shape, one small functor an
+ * operation. */
 #include <algorithm>
 #include <type_traits>
 #include "machine.h"
@@ -42,8 +43,9 @@ template <class T> struct plain_lane {
 	}
 };
 
-template <class L, int N, class F> static inline typename L::place apply(F f, typename L::place a,
-									  typename L::place b, typename L::place c)
+template <class L, int N, class F>
+static inline typename L::place apply(F f, typename L::place a, typename L::place b,
+				      typename L::place c)
 {
 	if constexpr (N == 1)
 		return L::store(f(L::load(a)));
@@ -56,8 +58,8 @@ template <class L, int N, class F> static inline typename L::place apply(F f, ty
 template <class L, int N, class F> static void map_lanes(warp &w, const insn &i, uint32_t lanes)
 {
 	typedef typename L::place place;
-	place *d = lanes_of<place>(w, i.d[0]), *a = lanes_of<place>(w, i.s[0]), *b = lanes_of<place>(w, i.s[N > 1]),
-	      *c = lanes_of<place>(w, i.s[N > 2 ? 2 : 0]);
+	place *d = lanes_of<place>(w, i.d[0]), *a = lanes_of<place>(w, i.s[0]),
+	      *b = lanes_of<place>(w, i.s[N > 1]), *c = lanes_of<place>(w, i.s[N > 2 ? 2 : 0]);
 	if (lanes == ~0u) {
 		for (int l = 0; l < 32; l++)
 			d[l] = apply<L, N>(F(), a[l], b[l], c[l]);
@@ -70,7 +72,8 @@ template <class L, int N, class F> static void map_lanes(warp &w, const insn &i,
 template <class L, int N, class F> static void map_pairs(warp &w, const insn &i, uint32_t lanes)
 {
 	uint32_t *d = lanes_of<uint32_t>(w, i.d[0]), *a = lanes_of<uint32_t>(w, i.s[0]),
-		 *b = lanes_of<uint32_t>(w, i.s[N > 1]), *c = lanes_of<uint32_t>(w, i.s[N > 2 ? 2 : 0]);
+		 *b = lanes_of<uint32_t>(w, i.s[N > 1]),
+		 *c = lanes_of<uint32_t>(w, i.s[N > 2 ? 2 : 0]);
 	each_lane(lanes, [&](int l) {
 		uint32_t low = apply<L, N>(F(), a[l], b[l], c[l]);
 		uint32_t high = apply<L, N>(F(), a[l] >> 16, b[l] >> 16, c[l] >> 16);
@@ -81,11 +84,12 @@ template <class L, int N, class F> static void map_pairs(warp &w, const insn &i,
 /* f32 with .ftz or .sat: what goes in and comes out is flushed or clamped. */
 template <int N, class F> static void map_special(warp &w, const insn &i, uint32_t lanes)
 {
-	float *d = lanes_of<float>(w, i.d[0]), *a = lanes_of<float>(w, i.s[0]), *b = lanes_of<float>(w, i.s[N > 1]),
-	      *c = lanes_of<float>(w, i.s[N > 2 ? 2 : 0]);
+	float *d = lanes_of<float>(w, i.d[0]), *a = lanes_of<float>(w, i.s[0]),
+	      *b = lanes_of<float>(w, i.s[N > 1]), *c = lanes_of<float>(w, i.s[N > 2 ? 2 : 0]);
 	bool ftz = i.flags & FTZ;
 	each_lane(lanes, [&](int l) {
-		float x = ftz ? flushed(a[l]) : a[l], y = ftz ? flushed(b[l]) : b[l], z = ftz ? flushed(c[l]) : c[l];
+		float x = ftz ? flushed(a[l]) : a[l], y = ftz ? flushed(b[l]) : b[l],
+		      z = ftz ? flushed(c[l]) : c[l];
 		float r = apply<plain_lane<float>, N>(F(), x, y, z);
 		if (ftz)
 			r = flushed(r);
@@ -95,30 +99,47 @@ template <int N, class F> static void map_special(warp &w, const insn &i, uint32
 	});
 }
 
-template <class T> using wrapping = typename std::make_unsigned<
+template <class T>
+using wrapping = typename std::make_unsigned<
 	typename std::conditional<std::is_integral<T>::value, T, int>::type>::type;
 
-#define FUNCTOR2(NAME, INTEGER, FLOAT)                                                                                \
-	struct NAME {                                                                                                 \
-		template <class T> T operator()(T a, T b) const                                                       \
-		{                                                                                                     \
-			if constexpr (std::is_integral<T>::value) {                                                   \
-				typedef wrapping<T> U;                                                                \
-				(void)sizeof(U);                                                                      \
-				return (T)(INTEGER);                                                                  \
-			} else {                                                                                      \
-				return FLOAT;                                                                         \
-			}                                                                                             \
-		}                                                                                                     \
+#define FUNCTOR2(NAME, INTEGER, FLOAT)                                                             \
+	struct NAME {                                                                              \
+		template <class T> T operator()(T a, T b) const                                    \
+		{                                                                                  \
+			if constexpr (std::is_integral<T>::value) {                                \
+				typedef wrapping<T> U;                                             \
+				(void)sizeof(U);                                                   \
+				return (T)(INTEGER);                                               \
+			} else {                                                                   \
+				return FLOAT;                                                      \
+			}                                                                          \
+		}                                                                                  \
 	}
 
 FUNCTOR2(op_add, (U)((U)a + (U)b), a + b);
 FUNCTOR2(op_sub, (U)((U)a - (U)b), a - b);
-FUNCTOR2(op_mul, (U)((uint64_t)a * (uint64_t)b), a *b);
-FUNCTOR2(op_div, b == 0 ? (T)-1 : b == (T)-1 && std::is_signed<T>::value ? (T)((U)0 - (U)a) : (T)(a / b), a / b);
-FUNCTOR2(op_rem, b == 0 ? (T)-1 : b == (T)-1 && std::is_signed<T>::value ? (T)0 : (T)(a % b), fmod(a, b));
-FUNCTOR2(op_min, a < b ? a : b, a != a ? b : b != b ? a : a < b || (a == b && std::signbit(a)) ? a : b);
-FUNCTOR2(op_max, a > b ? a : b, a != a ? b : b != b ? a : a > b || (a == b && !std::signbit(a)) ? a : b);
+FUNCTOR2(op_mul, (U)((uint64_t)a *(uint64_t)b), a *b);
+FUNCTOR2(op_div,
+	 b == 0					  ? (T)-1
+	 : b == (T)-1 && std::is_signed<T>::value ? (T)((U)0 - (U)a)
+						  : (T)(a / b),
+	 a / b);
+FUNCTOR2(op_rem,
+	 b == 0					  ? (T)-1
+	 : b == (T)-1 && std::is_signed<T>::value ? (T)0
+						  : (T)(a % b),
+	 fmod(a, b));
+FUNCTOR2(op_min, a < b ? a : b,
+	 a != a					? b
+	 : b != b				? a
+	 : a < b || (a == b && std::signbit(a)) ? a
+						: b);
+FUNCTOR2(op_max, a > b ? a : b,
+	 a != a					 ? b
+	 : b != b				 ? a
+	 : a > b || (a == b && !std::signbit(a)) ? a
+						 : b);
 FUNCTOR2(op_min_nan, a, a != a ? a : b != b ? b : a < b ? a : b);
 FUNCTOR2(op_max_nan, a, a != a ? a : b != b ? b : a > b ? a : b);
 FUNCTOR2(op_copysign, a, std::copysign(b, a));
@@ -126,7 +147,8 @@ FUNCTOR2(op_copysign, a, std::copysign(b, a));
 struct op_mul_hi {
 	template <class T> T operator()(T a, T b) const
 	{
-		typedef typename std::conditional<std::is_signed<T>::value, __int128, unsigned __int128>::type wide;
+		typedef typename std::conditional<std::is_signed<T>::value, __int128,
+						  unsigned __int128>::type wide;
 		return (T)((wide)a * (wide)b >> (8 * sizeof(T)));
 	}
 };
@@ -183,12 +205,12 @@ struct op_abs {
 			return std::fabs(a);
 	}
 };
-#define FUNCTOR1(NAME, EXPRESSION)                                                                                    \
-	struct NAME {                                                                                                 \
-		template <class T> T operator()(T a) const                                                            \
-		{                                                                                                     \
-			return EXPRESSION;                                                                            \
-		}                                                                                                     \
+#define FUNCTOR1(NAME, EXPRESSION)                                                                 \
+	struct NAME {                                                                              \
+		template <class T> T operator()(T a) const                                         \
+		{                                                                                  \
+			return EXPRESSION;                                                         \
+		}                                                                                  \
 	}
 FUNCTOR1(op_ex2, std::exp2(a));
 FUNCTOR1(op_lg2, std::log2(a));
@@ -247,7 +269,8 @@ template <class F, int N> static exec_fn of_all(const insn &i)
 	return type_float(i.t) ? of_floats<F, N>(i) : of_integers<F, N>(i);
 }
 
-/* The approximate functions: computed exactly, so tolerances must have room for the hardware's error. */
+/* The approximate functions: computed exactly, so tolerances must have room for the hardware's
+ * error. */
 template <class F> static exec_fn of_f32(const insn &i)
 {
 	bool allowed = i.t == F32 || i.t == F16 || i.t == F16X2 || i.t == F64;
@@ -283,20 +306,26 @@ static exec_fn pick_fma(const insn &i, const words_t &words)
 {
 	bool relu = has_word(words, "relu");
 	if (i.t == F32 || i.t == F64)
-		return relu ? nullptr : i.t == F32 && (i.flags & (FTZ | SAT)) ? map_special<3, op_fma> :
-		       i.t == F32 ? map_lanes<plain_lane<float>, 3, op_fma> :
-		       i.flags & (FTZ | SAT) ? nullptr : map_lanes<plain_lane<double>, 3, op_fma>;
+		return relu				       ? nullptr
+		       : i.t == F32 && (i.flags & (FTZ | SAT)) ? map_special<3, op_fma>
+		       : i.t == F32	       ? map_lanes<plain_lane<float>, 3, op_fma>
+		       : i.flags & (FTZ | SAT) ? nullptr
+					       : map_lanes<plain_lane<double>, 3, op_fma>;
 	if (i.flags & (FTZ | SAT))
 		return nullptr;
 	switch (i.t) {
 	case F16:
-		return relu ? map_lanes<half_lane, 3, op_fma16_relu> : map_lanes<half_lane, 3, op_fma16>;
+		return relu ? map_lanes<half_lane, 3, op_fma16_relu>
+			    : map_lanes<half_lane, 3, op_fma16>;
 	case BF16:
-		return relu ? map_lanes<bf16_lane, 3, op_fma16_relu> : map_lanes<bf16_lane, 3, op_fma16>;
+		return relu ? map_lanes<bf16_lane, 3, op_fma16_relu>
+			    : map_lanes<bf16_lane, 3, op_fma16>;
 	case F16X2:
-		return relu ? map_pairs<half_lane, 3, op_fma16_relu> : map_pairs<half_lane, 3, op_fma16>;
+		return relu ? map_pairs<half_lane, 3, op_fma16_relu>
+			    : map_pairs<half_lane, 3, op_fma16>;
 	case BF16X2:
-		return relu ? map_pairs<bf16_lane, 3, op_fma16_relu> : map_pairs<bf16_lane, 3, op_fma16>;
+		return relu ? map_pairs<bf16_lane, 3, op_fma16_relu>
+			    : map_pairs<bf16_lane, 3, op_fma16>;
 	default:
 		return nullptr;
 	}
@@ -306,11 +335,21 @@ static const struct {
 	const char *name;
 	exec_fn (*pick)(const insn &i);
 } plain_rows[] = {
-	{"add", of_all<op_add, 2>}, {"sub", of_all<op_sub, 2>}, {"div", of_all<op_div, 2>},
-	{"rem", of_integers<op_rem, 2>}, {"neg", of_all<op_neg, 1>}, {"abs", of_all<op_abs, 1>},
-	{"copysign", of_floats<op_copysign, 2>}, {"ex2", of_f32<op_ex2>}, {"lg2", of_f32<op_lg2>},
-	{"rcp", of_f32<op_rcp>}, {"rsqrt", of_f32<op_rsqrt>}, {"sqrt", of_f32<op_sqrt>}, {"sin", of_f32<op_sin>},
-	{"cos", of_f32<op_cos>}, {"tanh", of_f32<op_tanh>},
+	{"add", of_all<op_add, 2>},
+	{"sub", of_all<op_sub, 2>},
+	{"div", of_all<op_div, 2>},
+	{"rem", of_integers<op_rem, 2>},
+	{"neg", of_all<op_neg, 1>},
+	{"abs", of_all<op_abs, 1>},
+	{"copysign", of_floats<op_copysign, 2>},
+	{"ex2", of_f32<op_ex2>},
+	{"lg2", of_f32<op_lg2>},
+	{"rcp", of_f32<op_rcp>},
+	{"rsqrt", of_f32<op_rsqrt>},
+	{"sqrt", of_f32<op_sqrt>},
+	{"sin", of_f32<op_sin>},
+	{"cos", of_f32<op_cos>},
+	{"tanh", of_f32<op_tanh>},
 };
 
 void bind_arithmetic(insn &i, const words_t &words)
@@ -320,7 +359,8 @@ void bind_arithmetic(insn &i, const words_t &words)
 	if (has_word(words, "wide"))
 		i.run = pick_wide(i);
 	else if (name == "mul")
-		i.run = hi ? (type_float(i.t) ? nullptr : of_integers<op_mul_hi, 2>(i)) : of_all<op_mul, 2>(i);
+		i.run = hi ? (type_float(i.t) ? nullptr : of_integers<op_mul_hi, 2>(i))
+			   : of_all<op_mul, 2>(i);
 	else if (name == "mad")
 		i.run = hi ? of_integers<op_mad_hi, 3>(i) : of_integers<op_mad, 3>(i);
 	else if (name == "fma")

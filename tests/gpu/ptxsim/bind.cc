@@ -1,6 +1,7 @@
 /*
- * The instructions that are supported: name, operands, the words that may follow, who picks the function. A word that is
- * not in the list makes the instruction "not supported": nothing is executed on a guess.
+ * The instructions that are supported: name, operands, the words that may follow, who picks the
+ * function. A word that is not in the list makes the instruction "not supported": nothing is
+ * executed on a guess.
  */
 #include <cstring>
 #include "machine.h"
@@ -10,12 +11,12 @@ static const struct {
 	int bytes;
 	bool is_signed, is_float;
 } type_table[] = {
-	{"u8", 1, false, false}, {"s8", 1, true, false}, {"b8", 1, false, false},
-	{"u16", 2, false, false}, {"s16", 2, true, false}, {"b16", 2, false, false},
-	{"u32", 4, false, false}, {"s32", 4, true, false}, {"b32", 4, false, false},
-	{"u64", 8, false, false}, {"s64", 8, true, false}, {"b64", 8, false, false},
-	{"f16", 2, true, true}, {"f16x2", 4, true, true}, {"bf16", 2, true, true},
-	{"bf16x2", 4, true, true}, {"f32", 4, true, true}, {"f64", 8, true, true},
+	{"u8", 1, false, false},   {"s8", 1, true, false},   {"b8", 1, false, false},
+	{"u16", 2, false, false},  {"s16", 2, true, false},  {"b16", 2, false, false},
+	{"u32", 4, false, false},  {"s32", 4, true, false},  {"b32", 4, false, false},
+	{"u64", 8, false, false},  {"s64", 8, true, false},  {"b64", 8, false, false},
+	{"f16", 2, true, true},	   {"f16x2", 4, true, true}, {"bf16", 2, true, true},
+	{"bf16x2", 4, true, true}, {"f32", 4, true, true},   {"f64", 8, true, true},
 	{"pred", 1, false, false}, {"", 0, false, false},
 };
 
@@ -44,7 +45,8 @@ void not_supported(const insn &i)
 	throw load_error("not supported: " + i.text + " at line " + std::to_string(i.line));
 }
 
-/* Letters: see parser::operand_list. Words with a capital stand for families, see word_allowed(). */
+/* Letters: see parser::operand_list. Words with a capital stand for families, see word_allowed().
+ */
 struct form {
 	const char *name, *operands, *words;
 	void (*bind)(insn &i, const words_t &words);
@@ -136,7 +138,8 @@ static const struct {
 	{"Space", " global shared local const shared::cta "},
 	{"Vector", " v2 v4 "},
 	{"Order", " volatile weak relaxed acquire release acq_rel sc cta gpu sys "},
-	{"Hint", " L1::no_allocate L1::evict_first L1::evict_last L1::evict_normal L1::evict_unchanged L2::64B "
+	{"Hint", " L1::no_allocate L1::evict_first L1::evict_last L1::evict_normal "
+		 "L1::evict_unchanged L2::64B "
 		 "L2::128B L2::256B ca cg cs cv lu wb wt "},
 	{"Atomic", " add min max exch cas and or xor inc dec "},
 };

@@ -2,7 +2,8 @@
 #include <algorithm>
 #include "machine.h"
 
-/* f(a, b, c, d) of the raw values of a lane, each zero-extended; the result is cut to the register. */
+/* f(a, b, c, d) of the raw values of a lane, each zero-extended; the result is cut to the register.
+ */
 template <class F> static void map_raw(warp &w, const insn &i, uint32_t lanes)
 {
 	each_lane(lanes, [&](int l) {
@@ -29,13 +30,13 @@ template <class F> static void map_predicates(warp &w, const insn &i, uint32_t l
 	pred_put(w, i.d[0], lanes, F()(pred_of(w, i.s[0]), pred_of(w, i.s[1])));
 }
 
-#define LOGIC(NAME, EXPRESSION)                                                                                       \
-	struct NAME {                                                                                                 \
-		template <class T> T operator()(T a, T b) const                                                       \
-		{                                                                                                     \
-			(void)b;                                                                                      \
-			return (T)(EXPRESSION);                                                                       \
-		}                                                                                                     \
+#define LOGIC(NAME, EXPRESSION)                                                                    \
+	struct NAME {                                                                              \
+		template <class T> T operator()(T a, T b) const                                    \
+		{                                                                                  \
+			(void)b;                                                                   \
+			return (T)(EXPRESSION);                                                    \
+		}                                                                                  \
 	}
 LOGIC(op_and, a &b);
 LOGIC(op_or, a | b);
@@ -45,17 +46,18 @@ LOGIC(op_shl, b >= 8 * sizeof(T) ? 0 : a << b);
 
 template <class F> static exec_fn logic(const insn &i)
 {
-	return i.t == PRED ? map_predicates<F> :
-	       type_bytes(i.t) == 8 ? map_pair<uint64_t, F> : map_pair<uint32_t, F>;
+	return i.t == PRED	      ? map_predicates<F>
+	       : type_bytes(i.t) == 8 ? map_pair<uint64_t, F>
+				      : map_pair<uint32_t, F>;
 }
 
-#define RAW(NAME, BODY)                                                                                               \
-	struct NAME {                                                                                                 \
-		uint64_t operator()(const insn &i, const uint64_t *v) const                                           \
-		{                                                                                                     \
-			(void)i;                                                                                      \
-			BODY                                                                                          \
-		}                                                                                                     \
+#define RAW(NAME, BODY)                                                                            \
+	struct NAME {                                                                              \
+		uint64_t operator()(const insn &i, const uint64_t *v) const                        \
+		{                                                                                  \
+			(void)i;                                                                   \
+			BODY                                                                       \
+		}                                                                                  \
 	}
 
 static int64_t extended(const insn &i, uint64_t v)
@@ -119,11 +121,13 @@ RAW(raw_bfe, {
 	if (!len)
 		return 0;
 	int64_t x = extended(i, v[0]);
-	uint64_t r = pos >= bits ? (type_signed(i.t) && x < 0 ? ~0ull : 0) :
-		     type_signed(i.t) ? (uint64_t)(x >> pos) : (uint64_t)x >> pos;
+	uint64_t r = pos >= bits	? (type_signed(i.t) && x < 0 ? ~0ull : 0)
+		     : type_signed(i.t) ? (uint64_t)(x >> pos)
+					: (uint64_t)x >> pos;
 	if (len >= bits)
 		return r;
-	return type_signed(i.t) ? (uint64_t)((int64_t)(r << (64 - len)) >> (64 - len)) : r & ((1ull << len) - 1);
+	return type_signed(i.t) ? (uint64_t)((int64_t)(r << (64 - len)) >> (64 - len))
+				: r & ((1ull << len) - 1);
 });
 RAW(raw_bfi, {
 	unsigned bits = 8 * type_bytes(i.t);
@@ -160,7 +164,8 @@ RAW(raw_dp4a, {
 RAW(raw_dp2a, {
 	uint32_t sum = (uint32_t)v[2];
 	for (int n = 0; n < 2; n++)
-		sum += (uint32_t)(part(v[0], n, 16, i.t == S32) * part(v[1], n + 2 * i.sub, 8, i.t2 == S32));
+		sum += (uint32_t)(part(v[0], n, 16, i.t == S32) *
+				  part(v[1], n + 2 * i.sub, 8, i.t2 == S32));
 	return sum;
 });
 
@@ -169,11 +174,11 @@ static const struct {
 	exec_fn run;
 	bool floats, narrow; /* besides 32 and 64-bit integers */
 } raw_rows[] = {
-	{"shr", map_raw<raw_shr>, false, true}, {"shf", map_raw<raw_shf>, false, false},
+	{"shr", map_raw<raw_shr>, false, true},	   {"shf", map_raw<raw_shf>, false, false},
 	{"popc", map_raw<raw_popc>, false, false}, {"clz", map_raw<raw_clz>, false, false},
 	{"brev", map_raw<raw_brev>, false, false}, {"bfind", map_raw<raw_bfind>, false, false},
 	{"prmt", map_raw<raw_prmt>, false, false}, {"bfe", map_raw<raw_bfe>, false, false},
-	{"bfi", map_raw<raw_bfi>, false, false}, {"lop3", map_raw<raw_lop3>, false, false},
+	{"bfi", map_raw<raw_bfi>, false, false},   {"lop3", map_raw<raw_lop3>, false, false},
 	{"dp4a", map_raw<raw_dp4a>, false, false}, {"dp2a", map_raw<raw_dp2a>, false, false},
 };
 
@@ -199,7 +204,8 @@ void bind_bits(insn &i, const words_t &words)
 	else if (name == "dp2a")
 		i.sub = has_word(words, "hi");
 	for (auto &row : raw_rows)
-		if (name == row.name && (type_bytes(i.t) >= 4 || (row.narrow && type_bytes(i.t) == 2)))
+		if (name == row.name &&
+		    (type_bytes(i.t) >= 4 || (row.narrow && type_bytes(i.t) == 2)))
 			i.run = row.run;
 	if (name == "prmt" && words.size() > 2)
 		i.run = nullptr; /* its other modes */

@@ -1,4 +1,5 @@
-/* What the tests of the stand-in share: the driver under a chosen environment, a module with buffers around it. */
+/* What the tests of the stand-in share: the driver under a chosen environment, a module with
+ * buffers around it. */
 #include <csetjmp>
 #include <cstdarg>
 #include <cstddef>
@@ -22,8 +23,8 @@ std::string text_of(const char *path)
 
 void driver_begin(std::initializer_list<const char *> environment)
 {
-	static const char *const names[] = {"CHECK",	"CP_ASYNC", "SEED",	"MAX_STEPS", "DEVICES",
-					    "MEMORY",	"ON_FAULT", "ASYNC",	"FAULTS"};
+	static const char *const names[] = {"CHECK",  "CP_ASYNC", "SEED",  "MAX_STEPS", "DEVICES",
+					    "MEMORY", "ON_FAULT", "ASYNC", "FAULTS"};
 	for (const char *name : names)
 		unsetenv((std::string("PTXSIM_") + name).c_str());
 	setenv("PTXSIM_ON_FAULT", "error", 1);
@@ -69,6 +70,7 @@ CUresult bench::launch(const char *kernel, unsigned blocks, unsigned threads, vo
 {
 	CUfunction f = find(kernel);
 	if (cooperative)
-		return cuLaunchCooperativeKernel(f, blocks, 1, 1, threads, 1, 1, dynamic, stream, arguments);
+		return cuLaunchCooperativeKernel(f, blocks, 1, 1, threads, 1, 1, dynamic, stream,
+						 arguments);
 	return cuLaunchKernel(f, blocks, 1, 1, threads, 1, 1, dynamic, stream, arguments, nullptr);
 }

@@ -1,4 +1,5 @@
-/* The driver API as the tests of the stand-in call it; and a module with the buffers of one test around it. */
+/* The driver API as the tests of the stand-in call it; and a module with the buffers of one test
+ * around it. */
 #ifndef PTXSIM_CLIENT_H
 #define PTXSIM_CLIENT_H
 
@@ -42,10 +43,12 @@ CUresult cuModuleGetFunction(CUfunction *f, CUmodule m, const char *name);
 CUresult cuModuleGetGlobal_v2(CUdeviceptr *p, size_t *bytes, CUmodule m, const char *name);
 CUresult cuFuncGetAttribute(int *value, int attribute, CUfunction f);
 CUresult cuFuncSetAttribute(CUfunction f, int attribute, int value);
-CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-			unsigned dynamic, CUstream s, void **arguments, void **extra);
-CUresult cuLaunchCooperativeKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-				   unsigned bz, unsigned dynamic, CUstream s, void **arguments);
+CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
+			unsigned by, unsigned bz, unsigned dynamic, CUstream s, void **arguments,
+			void **extra);
+CUresult cuLaunchCooperativeKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
+				   unsigned by, unsigned bz, unsigned dynamic, CUstream s,
+				   void **arguments);
 CUresult cuStreamBeginCapture_v2(CUstream s, int mode);
 CUresult cuStreamEndCapture(CUstream s, CUgraph *g);
 CUresult cuGraphInstantiateWithFlags(CUgraphExec *e, CUgraph g, unsigned long long flags);
@@ -53,18 +56,21 @@ CUresult cuGraphLaunch(CUgraphExec e, CUstream s);
 CUresult cuGraphDestroy(CUgraph g);
 CUresult cuGraphExecDestroy(CUgraphExec e);
 CUresult cuGetErrorName(CUresult code, const char **name);
-CUresult cuGetProcAddress_v2(const char *name, void **f, int version, unsigned long long flags, int *status);
+CUresult cuGetProcAddress_v2(const char *name, void **f, int version, unsigned long long flags,
+			     int *status);
 const char *ptxsim_last_fault(void);
 }
 
 std::string text_of(const char *path);
 
-/* Starts the driver anew under the variables given ("NAME=value"; all others of the stand-in are taken away). */
+/* Starts the driver anew under the variables given ("NAME=value"; all others of the stand-in are
+ * taken away). */
 void driver_begin(std::initializer_list<const char *> environment);
 
 /* A module of the build and what one test gives it; buffers are freed with it. */
-class bench {
-public:
+class bench
+{
+      public:
 	explicit bench(const char *ptx_path);
 	~bench();
 	template <class T> CUdeviceptr upload(const std::vector<T> &v)
@@ -80,7 +86,8 @@ public:
 		return v;
 	}
 	CUdeviceptr room(size_t bytes);
-	template <class... A> CUresult run(const char *kernel, unsigned blocks, unsigned threads, A... arguments)
+	template <class... A>
+	CUresult run(const char *kernel, unsigned blocks, unsigned threads, A... arguments)
 	{
 		void *list[] = {(void *)&arguments...};
 		return launch(kernel, blocks, threads, list);
@@ -91,7 +98,7 @@ public:
 	CUstream stream = nullptr;
 	CUmodule module = nullptr;
 
-private:
+      private:
 	CUresult launch(const char *kernel, unsigned blocks, unsigned threads, void **arguments);
 	std::vector<CUdeviceptr> buffers;
 };

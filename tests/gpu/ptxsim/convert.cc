@@ -3,9 +3,25 @@
 #include "machine.h"
 #include "numeric.h"
 
-enum compare : uint8_t { EQ, NE, LT, LE, GT, GE, EQU, NEU, LTU, LEU, GTU, GEU, NUM, NAN_, COMPARES };
-static const char *const compare_names[] = {"eq", "ne", "lt", "le", "gt", "ge", "equ", "neu", "ltu", "leu", "gtu",
-					    "geu", "num", "nan"};
+enum compare : uint8_t {
+	EQ,
+	NE,
+	LT,
+	LE,
+	GT,
+	GE,
+	EQU,
+	NEU,
+	LTU,
+	LEU,
+	GTU,
+	GEU,
+	NUM,
+	NAN_,
+	COMPARES
+};
+static const char *const compare_names[] = {"eq",  "ne",  "lt",	 "le",	"gt",  "ge",  "equ",
+					    "neu", "ltu", "leu", "gtu", "geu", "num", "nan"};
 static const struct {
 	const char *name;
 	compare as;
@@ -80,7 +96,8 @@ enum { JUST, AND, OR, XOR };
 
 template <class T> static void setp(warp &w, const insn &i, uint32_t lanes)
 {
-	uint32_t r = compared<T>(w, i, lanes), other = i.nsrc == 3 ? pred_of(w, i.s[2]) : 0, not_r = ~r;
+	uint32_t r = compared<T>(w, i, lanes), other = i.nsrc == 3 ? pred_of(w, i.s[2]) : 0,
+		 not_r = ~r;
 	switch (i.sub2) {
 	case AND:
 		r &= other, not_r &= other;
@@ -134,7 +151,10 @@ void bind_compare(insn &i, const words_t &words)
 	for (auto &row : unsigned_names)
 		if (words[1] == row.name)
 			i.sub = row.as;
-	i.sub2 = has_word(words, "and") ? AND : has_word(words, "or") ? OR : has_word(words, "xor") ? XOR : JUST;
+	i.sub2 = has_word(words, "and")	  ? AND
+		 : has_word(words, "or")  ? OR
+		 : has_word(words, "xor") ? XOR
+					  : JUST;
 	if (i.sub == COMPARES || (i.nsrc == 3) != (i.sub2 != JUST))
 		return;
 	bool is_set = words[0] == "set";
@@ -215,7 +235,8 @@ static uint64_t saturated_integer(const insn &i, uint64_t v)
 {
 	int bits = 8 * type_bytes(i.t);
 	__int128 x = type_signed(i.t2) ? (__int128)(int64_t)v : (__int128)v;
-	__int128 high = ((__int128)1 << (type_signed(i.t) ? bits - 1 : bits)) - 1, low = type_signed(i.t) ? -high - 1 : 0;
+	__int128 high = ((__int128)1 << (type_signed(i.t) ? bits - 1 : bits)) - 1,
+		 low = type_signed(i.t) ? -high - 1 : 0;
 	return (uint64_t)(x > high ? high : x < low ? low : x);
 }
 
@@ -233,14 +254,17 @@ static void cvt(warp &w, const insn &i, uint32_t lanes)
 					x = x > 0 ? fmin(x, 1) : 0;
 				r = float_bits(i.t, x);
 			} else {
-				r = to_integer(i.t, i.sub <= TO_ZERO ? trunc(x) : rounded(i.sub, x));
+				r = to_integer(i.t,
+					       i.sub <= TO_ZERO ? trunc(x) : rounded(i.sub, x));
 			}
 		} else {
 			v = cut_to(i.t2, v);
 			if (i.t == F32) /* 64 bits to float round once */
-				r = bits_as<uint32_t>(type_signed(i.t2) ? (float)(int64_t)v : (float)v);
+				r = bits_as<uint32_t>(type_signed(i.t2) ? (float)(int64_t)v
+									: (float)v);
 			else if (type_float(i.t))
-				r = float_bits(i.t, type_signed(i.t2) ? (double)(int64_t)v : (double)v);
+				r = float_bits(i.t,
+					       type_signed(i.t2) ? (double)(int64_t)v : (double)v);
 			else
 				r = cut_to(i.t, i.flags & SAT ? saturated_integer(i, v) : v);
 		}
@@ -309,7 +333,9 @@ void bind_convert(insn &i, const words_t &words)
 	bool pair = i.t == F16X2 || i.t == BF16X2;
 	bool float_result = type_float(i.t) && !pair;
 	if (pair) {
-		i.run = i.t2 == F32 && i.nsrc == 2 && i.sub == TO_NEAREST && !(i.flags & SAT) ? cvt_pair : nullptr;
+		i.run = i.t2 == F32 && i.nsrc == 2 && i.sub == TO_NEAREST && !(i.flags & SAT)
+				? cvt_pair
+				: nullptr;
 		return;
 	}
 	if (i.nsrc != 1 || i.t2 == F16X2 || i.t2 == BF16X2 || i.t3 != NO_TYPE || i.t == PRED)

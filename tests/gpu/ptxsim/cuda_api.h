@@ -1,4 +1,5 @@
-/* The types and codes of the CUDA driver API that the stand-in needs, as the driver's binary interface has them. */
+/* The types and codes of the CUDA driver API that the stand-in needs, as the driver's binary
+ * interface has them. */
 #ifndef PTXSIM_CUDA_API_H
 #define PTXSIM_CUDA_API_H
 

@@ -1,4 +1,5 @@
-/* Devices, contexts, memory, streams, events, graphs of the stand-in driver. Functions and launches: driver_launch.cc. */
+/* Devices, contexts, memory, streams, events, graphs of the stand-in driver. Functions and
+ * launches: driver_launch.cc. */
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
@@ -40,7 +41,8 @@ static void faults_read(const char *list)
 		else if (what == "missing")
 			drv.missing.insert(value);
 		else
-			fprintf(stderr, "ptxsim: PTXSIM_FAULTS: no fault '%s'\n", one.c_str()), abort();
+			fprintf(stderr, "ptxsim: PTXSIM_FAULTS: no fault '%s'\n", one.c_str()),
+				abort();
 		from = to + 1;
 	}
 }
@@ -197,18 +199,36 @@ EXPORTED CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice)
 static const struct {
 	int attribute, value;
 } attributes[] = {
-	{ATTRIBUTE_MAX_THREADS_PER_BLOCK, 1024}, {ATTRIBUTE_MAX_BLOCK_DIM_X, 1024}, {ATTRIBUTE_MAX_BLOCK_DIM_Y, 1024},
-	{ATTRIBUTE_MAX_BLOCK_DIM_Z, 64}, {ATTRIBUTE_MAX_GRID_DIM_X, 2147483647}, {ATTRIBUTE_MAX_GRID_DIM_Y, 65535},
-	{ATTRIBUTE_MAX_GRID_DIM_Z, 65535}, {ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK, 49152}, {ATTRIBUTE_WARP_SIZE, 32},
-	{ATTRIBUTE_MAX_REGISTERS_PER_BLOCK, 65536}, {ATTRIBUTE_CLOCK_RATE, 1410000},
-	{ATTRIBUTE_MULTIPROCESSOR_COUNT, 4}, {ATTRIBUTE_INTEGRATED, 0}, {ATTRIBUTE_CAN_MAP_HOST_MEMORY, 1},
-	{ATTRIBUTE_CONCURRENT_KERNELS, 1}, {ATTRIBUTE_PCI_BUS_ID, 1}, {ATTRIBUTE_PCI_DEVICE_ID, 0},
-	{ATTRIBUTE_MEMORY_CLOCK_RATE, 1215000}, {ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH, 5120},
-	{ATTRIBUTE_L2_CACHE_SIZE, 4 << 20}, {ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR, 2048},
-	{ATTRIBUTE_ASYNC_ENGINE_COUNT, 1}, {ATTRIBUTE_UNIFIED_ADDRESSING, 1}, {ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 8},
-	{ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, 0}, {ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR, 167936},
-	{ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR, 65536}, {ATTRIBUTE_MANAGED_MEMORY, 0},
-	{ATTRIBUTE_COOPERATIVE_LAUNCH, 1}, {ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, 166912},
+	{ATTRIBUTE_MAX_THREADS_PER_BLOCK, 1024},
+	{ATTRIBUTE_MAX_BLOCK_DIM_X, 1024},
+	{ATTRIBUTE_MAX_BLOCK_DIM_Y, 1024},
+	{ATTRIBUTE_MAX_BLOCK_DIM_Z, 64},
+	{ATTRIBUTE_MAX_GRID_DIM_X, 2147483647},
+	{ATTRIBUTE_MAX_GRID_DIM_Y, 65535},
+	{ATTRIBUTE_MAX_GRID_DIM_Z, 65535},
+	{ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK, 49152},
+	{ATTRIBUTE_WARP_SIZE, 32},
+	{ATTRIBUTE_MAX_REGISTERS_PER_BLOCK, 65536},
+	{ATTRIBUTE_CLOCK_RATE, 1410000},
+	{ATTRIBUTE_MULTIPROCESSOR_COUNT, 4},
+	{ATTRIBUTE_INTEGRATED, 0},
+	{ATTRIBUTE_CAN_MAP_HOST_MEMORY, 1},
+	{ATTRIBUTE_CONCURRENT_KERNELS, 1},
+	{ATTRIBUTE_PCI_BUS_ID, 1},
+	{ATTRIBUTE_PCI_DEVICE_ID, 0},
+	{ATTRIBUTE_MEMORY_CLOCK_RATE, 1215000},
+	{ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH, 5120},
+	{ATTRIBUTE_L2_CACHE_SIZE, 4 << 20},
+	{ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR, 2048},
+	{ATTRIBUTE_ASYNC_ENGINE_COUNT, 1},
+	{ATTRIBUTE_UNIFIED_ADDRESSING, 1},
+	{ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 8},
+	{ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, 0},
+	{ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR, 167936},
+	{ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR, 65536},
+	{ATTRIBUTE_MANAGED_MEMORY, 0},
+	{ATTRIBUTE_COOPERATIVE_LAUNCH, 1},
+	{ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, 166912},
 	{ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK, 1024},
 };
 
@@ -290,7 +310,8 @@ static CUresult allocate(uint64_t bytes, bool pinned, uint64_t *at)
 		return rc;
 	if (!bytes)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (!pinned && (++drv.allocs == drv.fail_alloc || current->allocated + bytes > drv.memory_bytes))
+	if (!pinned &&
+	    (++drv.allocs == drv.fail_alloc || current->allocated + bytes > drv.memory_bytes))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	void *p = memory_alloc(bytes, pinned);
 	if (!p)
@@ -372,7 +393,8 @@ enum direction { HTOD = 1, DTOH = 2, DTOD = 3, EITHER = 0 };
 static CUresult copy_work(CUstream s, uint64_t to, uint64_t from, size_t bytes, int how)
 {
 	bool to_device = how & HTOD, from_device = how & DTOH;
-	if ((to_device && !memory_inside(to, bytes)) || (from_device && !memory_inside(from, bytes)))
+	if ((to_device && !memory_inside(to, bytes)) ||
+	    (from_device && !memory_inside(from, bytes)))
 		return CUDA_ERROR_INVALID_VALUE;
 	return submit(s, [=] {
 		memmove((void *)to, (const void *)from, bytes);
@@ -531,7 +553,8 @@ EXPORTED CUresult cuEventRecord(CUevent e, CUstream s)
 		return CUDA_SUCCESS;
 	});
 }
-/* All work is in one order, so waiting is free; waiting for an event of a capture joins that capture. */
+/* All work is in one order, so waiting is free; waiting for an event of a capture joins that
+ * capture. */
 EXPORTED CUresult cuStreamWaitEvent(CUstream s, CUevent e, unsigned)
 {
 	held h(drv.lock);
@@ -641,17 +664,21 @@ static const struct {
 	{CUDA_ERROR_INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
 	{CUDA_ERROR_OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
 	{CUDA_ERROR_NOT_INITIALIZED, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
-	{CUDA_ERROR_DEVICE_UNAVAILABLE, "CUDA_ERROR_DEVICE_UNAVAILABLE", "the device is busy or unavailable"},
+	{CUDA_ERROR_DEVICE_UNAVAILABLE, "CUDA_ERROR_DEVICE_UNAVAILABLE",
+	 "the device is busy or unavailable"},
 	{CUDA_ERROR_NO_DEVICE, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
 	{CUDA_ERROR_INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
 	{CUDA_ERROR_INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
-	{CUDA_ERROR_NO_BINARY_FOR_GPU, "CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image for this device"},
+	{CUDA_ERROR_NO_BINARY_FOR_GPU, "CUDA_ERROR_NO_BINARY_FOR_GPU",
+	 "no kernel image for this device"},
 	{CUDA_ERROR_INVALID_PTX, "CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
 	{CUDA_ERROR_INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
 	{CUDA_ERROR_NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
 	{CUDA_ERROR_NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
-	{CUDA_ERROR_ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
-	{CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "too many resources requested"},
+	{CUDA_ERROR_ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS",
+	 "an illegal memory access was encountered"},
+	{CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
+	 "too many resources requested"},
 	{CUDA_ERROR_ASSERT, "CUDA_ERROR_ASSERT", "device-side assert triggered"},
 	{CUDA_ERROR_MISALIGNED_ADDRESS, "CUDA_ERROR_MISALIGNED_ADDRESS", "misaligned address"},
 	{CUDA_ERROR_LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
@@ -682,11 +709,14 @@ EXPORTED CUresult cuGetErrorString(CUresult code, const char **text)
 }
 
 /* The plain name means the newest version of the function. */
-EXPORTED CUresult cuGetProcAddress_v2(const char *name, void **f, int, unsigned long long, int *status)
+EXPORTED CUresult cuGetProcAddress_v2(const char *name, void **f, int, unsigned long long,
+				      int *status)
 {
 	Dl_info self;
 	std::string plain = name;
-	void *library = dladdr((void *)cuGetProcAddress_v2, &self) ? dlopen(self.dli_fname, RTLD_NOLOAD | RTLD_NOW) : nullptr;
+	void *library = dladdr((void *)cuGetProcAddress_v2, &self)
+				? dlopen(self.dli_fname, RTLD_NOLOAD | RTLD_NOW)
+				: nullptr;
 	*f = nullptr;
 	for (const char *version : {"_v2", ""})
 		if (library && !*f && !drv.missing.count(plain))

@@ -1,14 +1,15 @@
 /*
- * What the stand-in driver's functions share (driver.cc): devices, streams and their work, the faults that a test asks
- * for. A piece of work is a closure: run at once, kept for the next synchronisation, or recorded into a graph.
+ * What the stand-in driver's functions share (driver.cc): devices, streams and their work, the
+ * faults that a test asks for. A piece of work is a closure: run at once, kept for the next
+ * synchronisation, or recorded into a graph.
  *
  *   PTXSIM_DEVICES  number of pretended devices (1)
  *   PTXSIM_MEMORY   bytes of each (8 GiB)
- *   PTXSIM_ON_FAULT abort (default): a kernel's mistake ends the program; error: it is a code, as from a driver
- *   PTXSIM_ASYNC    late: work is done when somebody waits for it, not before
- *   PTXSIM_FAULTS   comma between: alloc:N the N-th allocation finds no memory, launch:N the N-th launch fails,
- *                   lost:N after N launches the device is gone, version:V what cuDriverGetVersion tells,
- *                   missing:NAME cuGetProcAddress does not know NAME
+ *   PTXSIM_ON_FAULT abort (default): a kernel's mistake ends the program; error: it is a code, as
+ * from a driver PTXSIM_ASYNC    late: work is done when somebody waits for it, not before
+ *   PTXSIM_FAULTS   comma between: alloc:N the N-th allocation finds no memory, launch:N the N-th
+ * launch fails, lost:N after N launches the device is gone, version:V what cuDriverGetVersion
+ * tells, missing:NAME cuGetProcAddress does not know NAME
  */
 #ifndef PTXSIM_DRIVER_H
 #define PTXSIM_DRIVER_H
@@ -56,7 +57,8 @@ struct driver_state {
 	CUresult broken; /* every call answers this from now on */
 	std::string last_fault;
 	std::vector<work> pending;
-	std::map<uint64_t, std::pair<int, uint64_t>> owners; /* address: device (-1: pinned), bytes */
+	std::map<uint64_t, std::pair<int, uint64_t>>
+		owners; /* address: device (-1: pinned), bytes */
 	std::vector<module *> modules;
 	std::map<std::pair<module *, std::string>, function *> functions;
 	std::set<stream *> streams;

@@ -1,11 +1,13 @@
-/* Modules, functions and launches of the stand-in driver: what a launch may ask for, and what becomes of its mistakes. */
+/* Modules, functions and launches of the stand-in driver: what a launch may ask for, and what
+ * becomes of its mistakes. */
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include "driver.h"
 
 constexpr int STATIC_SHARED_LIMIT = 48 * 1024, OPTIN_SHARED_LIMIT = 163 * 1024;
-constexpr int MULTIPROCESSORS = 4, SHARED_OF_MULTIPROCESSOR = 164 * 1024, THREADS_OF_MULTIPROCESSOR = 2048;
+constexpr int MULTIPROCESSORS = 4, SHARED_OF_MULTIPROCESSOR = 164 * 1024,
+	      THREADS_OF_MULTIPROCESSOR = 2048;
 
 EXPORTED CUresult cuModuleLoadData(CUmodule *m, const void *image)
 {
@@ -13,7 +15,8 @@ EXPORTED CUresult cuModuleLoadData(CUmodule *m, const void *image)
 	CUresult rc = usable();
 	if (rc)
 		return rc;
-	static const unsigned char elf[] = {0x7f, 'E', 'L', 'F'}, fatbin[] = {0x50, 0xed, 0x55, 0xba};
+	static const unsigned char elf[] = {0x7f, 'E', 'L', 'F'},
+				   fatbin[] = {0x50, 0xed, 0x55, 0xba};
 	if (!memcmp(image, elf, 4) || !memcmp(image, fatbin, 4))
 		return CUDA_ERROR_NO_BINARY_FOR_GPU;
 	try {
@@ -106,13 +109,15 @@ EXPORTED CUresult cuFuncSetAttribute(CUfunction f, int attribute, int value)
 	return CUDA_SUCCESS;
 }
 
-EXPORTED CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction f, int threads, size_t dynamic)
+EXPORTED CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction f,
+							      int threads, size_t dynamic)
 {
 	if (threads <= 0)
 		return CUDA_ERROR_INVALID_VALUE;
 	size_t shared = (size_t)f->k->shared_bytes + dynamic + 1024;
 	size_t by_shared = SHARED_OF_MULTIPROCESSOR / shared;
-	*blocks = (int)std::min<size_t>(std::min<size_t>(by_shared, 32), (size_t)(THREADS_OF_MULTIPROCESSOR / threads));
+	*blocks = (int)std::min<size_t>(std::min<size_t>(by_shared, 32),
+					(size_t)(THREADS_OF_MULTIPROCESSOR / threads));
 	return CUDA_SUCCESS;
 }
 
@@ -132,12 +137,14 @@ static CUresult checked(const launch &l)
 		return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
 	int dynamic_limit = std::max(k.max_dynamic, STATIC_SHARED_LIMIT);
 	if (k.shared_bytes > STATIC_SHARED_LIMIT || (int64_t)l.dynamic_bytes > k.max_dynamic ||
-	    (int64_t)l.dynamic_bytes + k.shared_bytes > dynamic_limit + (k.max_dynamic > STATIC_SHARED_LIMIT ? k.shared_bytes : 0))
+	    (int64_t)l.dynamic_bytes + k.shared_bytes >
+		    dynamic_limit + (k.max_dynamic > STATIC_SHARED_LIMIT ? k.shared_bytes : 0))
 		return CUDA_ERROR_INVALID_VALUE;
 	int resident;
 	function f = {l.k};
 	cuOccupancyMaxActiveBlocksPerMultiprocessor(&resident, &f, (int)threads, l.dynamic_bytes);
-	if (l.cooperative && (uint64_t)l.grid[0] * l.grid[1] * l.grid[2] > (uint64_t)resident * MULTIPROCESSORS)
+	if (l.cooperative &&
+	    (uint64_t)l.grid[0] * l.grid[1] * l.grid[2] > (uint64_t)resident * MULTIPROCESSORS)
 		return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
 	return CUDA_SUCCESS;
 }
@@ -162,8 +169,9 @@ static CUresult perform_launch(launch l, const std::vector<char> &params)
 	return CUDA_SUCCESS;
 }
 
-static CUresult launch_work(CUfunction f, const unsigned *grid, const unsigned *threads, unsigned dynamic, CUstream s,
-			    bool cooperative, void **arguments, void **extra)
+static CUresult launch_work(CUfunction f, const unsigned *grid, const unsigned *threads,
+			    unsigned dynamic, CUstream s, bool cooperative, void **arguments,
+			    void **extra)
 {
 	held h(drv.lock);
 	if (extra)
@@ -179,25 +187,29 @@ static CUresult launch_work(CUfunction f, const unsigned *grid, const unsigned *
 		return rc;
 	std::vector<char> params((size_t)f->k->params_bytes + 1);
 	for (size_t n = 0; n < f->k->param_at.size(); n++)
-		memcpy(params.data() + f->k->param_at[n], arguments[n], (size_t)f->k->param_bytes[n]);
+		memcpy(params.data() + f->k->param_at[n], arguments[n],
+		       (size_t)f->k->param_bytes[n]);
 	return submit(s, [=] { return perform_launch(l, params); });
 }
 
-EXPORTED CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-				 unsigned bz, unsigned dynamic, CUstream s, void **arguments, void **extra)
+EXPORTED CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
+				 unsigned by, unsigned bz, unsigned dynamic, CUstream s,
+				 void **arguments, void **extra)
 {
 	unsigned grid[] = {gx, gy, gz}, threads[] = {bx, by, bz};
 	return launch_work(f, grid, threads, dynamic, s, false, arguments, extra);
 }
 
-EXPORTED CUresult cuLaunchCooperativeKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
-					    unsigned by, unsigned bz, unsigned dynamic, CUstream s, void **arguments)
+EXPORTED CUresult cuLaunchCooperativeKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz,
+					    unsigned bx, unsigned by, unsigned bz, unsigned dynamic,
+					    CUstream s, void **arguments)
 {
 	unsigned grid[] = {gx, gy, gz}, threads[] = {bx, by, bz};
 	return launch_work(f, grid, threads, dynamic, s, true, arguments, nullptr);
 }
 
-EXPORTED CUresult cuLaunchKernelEx(const launch_config *c, CUfunction f, void **arguments, void **extra)
+EXPORTED CUresult cuLaunchKernelEx(const launch_config *c, CUfunction f, void **arguments,
+				   void **extra)
 {
 	bool cooperative = false;
 	for (unsigned n = 0; n < c->attribute_count; n++) {
@@ -207,5 +219,6 @@ EXPORTED CUresult cuLaunchKernelEx(const launch_config *c, CUfunction f, void **
 		else if (a.id != LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION)
 			return CUDA_ERROR_NOT_SUPPORTED;
 	}
-	return launch_work(f, c->grid, c->threads, c->shared_bytes, c->stream, cooperative, arguments, extra);
+	return launch_work(f, c->grid, c->threads, c->shared_bytes, c->stream, cooperative,
+			   arguments, extra);
 }

@@ -1,10 +1,10 @@
 /*
- * A launch: its blocks one after the other (a cooperative launch: side by side), the options of the environment, the
- * counters of all kernels on their way to a file.
+ * A launch: its blocks one after the other (a cooperative launch: side by side), the options of the
+ * environment, the counters of all kernels on their way to a file.
  *
- *   PTXSIM_CHECK     race, init (comma between): looks for races; treats reading what nobody wrote as a mistake
- *   PTXSIM_CP_ASYNC  late (default), early, random: when within its limits a cp.async is made
- *   PTXSIM_SEED      above 0: blocks in another order, warps advance by turns of random length
+ *   PTXSIM_CHECK     race, init (comma between): looks for races; treats reading what nobody wrote
+ * as a mistake PTXSIM_CP_ASYNC  late (default), early, random: when within its limits a cp.async is
+ * made PTXSIM_SEED      above 0: blocks in another order, warps advance by turns of random length
  *   PTXSIM_REPORT    a file for the counters, written when the program ends
  *   PTXSIM_MAX_STEPS warp instructions after which a launch counts as endless
  */
@@ -24,11 +24,13 @@ static uint64_t number_from(const char *name, uint64_t otherwise)
 
 void options_read()
 {
-	const char *check = getenv("PTXSIM_CHECK"), *copies = getenv("PTXSIM_CP_ASYNC"), *report = getenv("PTXSIM_REPORT");
+	const char *check = getenv("PTXSIM_CHECK"), *copies = getenv("PTXSIM_CP_ASYNC"),
+		   *report = getenv("PTXSIM_REPORT");
 	opt.race = check && strstr(check, "race");
 	opt.init = check && strstr(check, "init");
-	opt.copies = !copies || !strcmp(copies, "late") ? COPY_LATE :
-		     !strcmp(copies, "early")		? COPY_EARLY : COPY_RANDOM;
+	opt.copies = !copies || !strcmp(copies, "late") ? COPY_LATE
+		     : !strcmp(copies, "early")		? COPY_EARLY
+							: COPY_RANDOM;
 	opt.seed = number_from("PTXSIM_SEED", 0);
 	opt.max_warp_insns = number_from("PTXSIM_MAX_STEPS", 20000000000ull);
 	opt.report = report ? report : "";
@@ -64,15 +66,19 @@ static void specials_begin(block &b, warp &w)
 	for (uint32_t lane = 0; lane < 32; lane++) {
 		uint32_t t = w.id * 32 + lane, bit = 1u << lane;
 		uint32_t values[SPECIALS] = {};
-		values[TID_X] = t % n[0], values[TID_Y] = t / n[0] % n[1], values[TID_Z] = t / n[0] / n[1];
+		values[TID_X] = t % n[0], values[TID_Y] = t / n[0] % n[1],
+		values[TID_Z] = t / n[0] / n[1];
 		for (int d = 0; d < 3; d++) {
 			values[CTAID_X + d] = b.id[d];
 			values[NTID_X + d] = n[d];
 			values[NCTAID_X + d] = l.grid[d];
 		}
-		values[LANEID] = lane, values[WARPID] = w.id, values[NWARPID] = (uint32_t)b.warps.size();
-		values[ENVREG1] = (uint32_t)(l.grid_workspace >> 32), values[ENVREG2] = (uint32_t)l.grid_workspace;
-		values[LANEMASK_EQ] = bit, values[LANEMASK_LT] = bit - 1, values[LANEMASK_LE] = bit | (bit - 1);
+		values[LANEID] = lane, values[WARPID] = w.id,
+		values[NWARPID] = (uint32_t)b.warps.size();
+		values[ENVREG1] = (uint32_t)(l.grid_workspace >> 32),
+		values[ENVREG2] = (uint32_t)l.grid_workspace;
+		values[LANEMASK_EQ] = bit, values[LANEMASK_LT] = bit - 1,
+		values[LANEMASK_LE] = bit | (bit - 1);
 		values[LANEMASK_GT] = ~(bit | (bit - 1)), values[LANEMASK_GE] = ~(bit - 1);
 		values[DYNAMIC_SMEM] = l.dynamic_bytes;
 		values[TOTAL_SMEM] = (uint32_t)b.shared.size();
@@ -86,11 +92,13 @@ void block_begin(block &b, launch &l, uint32_t index)
 	bool fresh = b.k != l.k || b.l != &l;
 	kernel &k = *l.k;
 	b.k = &k, b.l = &l, b.index = index;
-	b.id[0] = index % l.grid[0], b.id[1] = index / l.grid[0] % l.grid[1], b.id[2] = index / l.grid[0] / l.grid[1];
+	b.id[0] = index % l.grid[0], b.id[1] = index / l.grid[0] % l.grid[1],
+	b.id[2] = index / l.grid[0] / l.grid[1];
 	b.threads = l.threads[0] * l.threads[1] * l.threads[2];
 	b.warps.resize((b.threads + 31) / 32);
 	b.barriers = b.grid_arrivals = 0;
-	size_t shared = l.dynamic_bytes ? (size_t)k.dynamic_at + l.dynamic_bytes : (size_t)k.shared_bytes;
+	size_t shared =
+		l.dynamic_bytes ? (size_t)k.dynamic_at + l.dynamic_bytes : (size_t)k.shared_bytes;
 	b.shared.assign(shared, (char)0xff);
 	b.local.assign((size_t)k.local_bytes * b.warps.size() * 32, (char)0xff);
 	shadows_reset(b);
@@ -114,7 +122,7 @@ static void blocks_in_turn(launch &l, std::vector<uint32_t> &order)
 	block b = {};
 	for (uint32_t index : order) {
 		block_begin(b, l, index);
-		while (!block_run(b, UINT64_MAX))
+		while (!block_run(b, 1 << 16))
 			;
 	}
 }
@@ -175,21 +183,29 @@ static void report_kernel(FILE *f, const kernel &k)
 		matrix += i.text.compare(0, 4, "mma.") ? 0 : i.counts.runs;
 	}
 	fprintf(f,
-		"{\"kernel\":\"%s\",\"launches\":%llu,\"warp_insns\":%llu,\"lane_insns\":%llu,\"global_read_bytes\":%llu,"
-		"\"global_write_bytes\":%llu,\"sectors\":%llu,\"ideal_sectors\":%llu,\"shared_wavefronts\":%llu,"
+		"{\"kernel\":\"%s\",\"launches\":%llu,\"warp_insns\":%llu,\"lane_insns\":%llu,"
+		"\"global_read_bytes\":%llu,"
+		"\"global_write_bytes\":%llu,\"sectors\":%llu,\"ideal_sectors\":%llu,\"shared_"
+		"wavefronts\":%llu,"
 		"\"shared_phases\":%llu,\"mma\":%llu}\n",
 		k.name.c_str(), (unsigned long long)k.launches, (unsigned long long)k.warp_insns,
-		(unsigned long long)k.lane_insns, (unsigned long long)bytes[0], (unsigned long long)bytes[1],
-		(unsigned long long)sectors, (unsigned long long)ideal, (unsigned long long)wavefronts,
+		(unsigned long long)k.lane_insns, (unsigned long long)bytes[0],
+		(unsigned long long)bytes[1], (unsigned long long)sectors,
+		(unsigned long long)ideal, (unsigned long long)wavefronts,
 		(unsigned long long)phases, (unsigned long long)matrix);
 	for (auto &i : k.code)
 		if (i.counts.sectors > i.counts.ideal || i.counts.wavefronts > i.counts.phases)
 			fprintf(f,
-				"{\"kernel\":\"%s\",\"line\":%d,\"insn\":\"%s\",\"runs\":%llu,\"sectors_per_ideal\":%.3f,"
+				"{\"kernel\":\"%s\",\"line\":%d,\"insn\":\"%s\",\"runs\":%llu,"
+				"\"sectors_per_ideal\":%.3f,"
 				"\"bank_conflict\":%.3f}\n",
-				k.name.c_str(), i.line, i.text.c_str(), (unsigned long long)i.counts.runs,
-				i.counts.ideal ? (double)i.counts.sectors / (double)i.counts.ideal : 0,
-				i.counts.phases ? (double)i.counts.wavefronts / (double)i.counts.phases : 0);
+				k.name.c_str(), i.line, i.text.c_str(),
+				(unsigned long long)i.counts.runs,
+				i.counts.ideal ? (double)i.counts.sectors / (double)i.counts.ideal
+					       : 0,
+				i.counts.phases
+					? (double)i.counts.wavefronts / (double)i.counts.phases
+					: 0);
 }
 
 void report_write(const std::vector<module *> &modules)

@@ -1,6 +1,6 @@
 /*
- * The pretended GPU while a kernel runs: warps, blocks, the launch, the options; and who offers what to whom
- * (memory.cc, warp.cc, launch.cc). One thread runs everything.
+ * The pretended GPU while a kernel runs: warps, blocks, the launch, the options; and who offers
+ * what to whom (memory.cc, warp.cc, launch.cc). One thread runs everything.
  */
 #ifndef PTXSIM_MACHINE_H
 #define PTXSIM_MACHINE_H
@@ -15,7 +15,12 @@ struct fault : std::runtime_error {
 	{
 	}
 };
-enum fault_code { FAULT_ADDRESS = 700, FAULT_ASSERT = 710, FAULT_ALIGNMENT = 716, FAULT_LAUNCH = 719 };
+enum fault_code {
+	FAULT_ADDRESS = 700,
+	FAULT_ASSERT = 710,
+	FAULT_ALIGNMENT = 716,
+	FAULT_LAUNCH = 719
+};
 
 enum copy_time { COPY_LATE, COPY_EARLY, COPY_RANDOM };
 
@@ -23,7 +28,7 @@ enum copy_time { COPY_LATE, COPY_EARLY, COPY_RANDOM };
 struct options {
 	bool race, init, count;
 	copy_time copies;
-	uint64_t seed; /* 0: blocks and warps in their order, each as far as it gets */
+	uint64_t seed;		 /* 0: blocks and warps in their order, each as far as it gets */
 	uint64_t max_warp_insns; /* of a launch: what does not end is stopped */
 	std::string report;
 };
@@ -49,14 +54,16 @@ struct warp {
 	uint32_t pc[32]; /* where the lanes disagree */
 	uint32_t common_pc;
 	bool converged;
-	uint32_t all, live, waiting, stuck; /* lanes: of the block, not exited, at a barrier, at a warp operation */
+	uint32_t all, live, waiting,
+		stuck; /* lanes: of the block, not exited, at a barrier, at a warp operation */
 	int id, barrier_pc;
 	uint32_t syncs; /* __syncwarp so far: orders the warp's lanes */
 	std::vector<async_copy> copies;
 	int copy_group;
 };
 
-/* Who last wrote and last read a byte, and when. Everything of another launch is older than everything of this. */
+/* Who last wrote and last read a byte, and when. Everything of another launch is older than
+ * everything of this. */
 struct shadow {
 	uint32_t launch;
 	uint32_t writer, reader; /* thread + 1 of the block; 0: nobody */
@@ -76,7 +83,7 @@ struct block {
 	std::vector<uint32_t> pred;
 	std::vector<shadow> shadows;
 	std::vector<bool> shared_written;
-	uint32_t barriers; /* passed so far */
+	uint32_t barriers;	/* passed so far */
 	uint32_t grid_arrivals; /* at the grid's barrier */
 };
 
@@ -91,7 +98,8 @@ struct launch {
 	uint32_t serial; /* of this launch among all */
 };
 
-[[noreturn]] void kernel_fault(const warp &w, const insn &i, int lane, int code, const std::string &what);
+[[noreturn]] void kernel_fault(const warp &w, const insn &i, int lane, int code,
+			       const std::string &what);
 
 /* Places in the register file */
 template <class T> static inline T *lanes_of(const warp &w, const operand &o)
@@ -146,7 +154,7 @@ void copies_make(warp &w, int groups_left);
 /* warp.cc, launch.cc */
 void block_begin(block &b, launch &l, uint32_t index);
 bool block_run(block &b, uint64_t quantum); /* true: finished */
-void grid_run(launch &l); /* throws fault */
+void grid_run(launch &l);		    /* throws fault */
 void report_write(const std::vector<module *> &modules);
 
 /* What binds a form's instruction to its function; each file offers its own. */

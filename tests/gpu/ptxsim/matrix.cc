@@ -1,9 +1,10 @@
 /*
- * Tensor-core instructions, fragment by fragment as the PTX manual lays them out (a lane is group * 4 + place):
- *   A, 16 x k: register r of a lane holds row group + 8 * (r & 1), the packed columns of place, upper half of k from r >= 2
- *   B, k x 8:  column group, the packed rows of place, upper half of k from register 1 on
- *   C and D:   row group + 8 * (r / 2), columns 2 * place and 2 * place + 1
- * Sums are made in single precision, k rising; a tensor core's own order differs, so compare with a tolerance.
+ * Tensor-core instructions, fragment by fragment as the PTX manual lays them out (a lane is group *
+ * 4 + place): A, 16 x k: register r of a lane holds row group + 8 * (r & 1), the packed columns of
+ * place, upper half of k from r >= 2 B, k x 8:  column group, the packed rows of place, upper half
+ * of k from register 1 on C and D:   row group + 8 * (r / 2), columns 2 * place and 2 * place + 1
+ * Sums are made in single precision, k rising; a tensor core's own order differs, so compare with a
+ * tolerance.
  */
 #include <cstring>
 #include "machine.h"
@@ -40,7 +41,8 @@ static void mma_float(warp &w, const insn &i, uint32_t)
 				d[m][n] += a[m][k] * b[k][n];
 	for (int l = 0; l < 32; l++)
 		for (int r = 0; r < 4; r++)
-			lanes_of<float>(w, i.d[r])[l] = d[(l >> 2) + 8 * (r >> 1)][(l & 3) * 2 + (r & 1)];
+			lanes_of<float>(w, i.d[r])[l] =
+				d[(l >> 2) + 8 * (r >> 1)][(l & 3) * 2 + (r & 1)];
 }
 
 static int byte_of(uint32_t v, int n, bool is_signed)
@@ -63,8 +65,8 @@ static void mma_bytes(warp &w, const insn &i, uint32_t)
 					byte_of(lanes_of<uint32_t>(w, i.s[r])[l], n, i.t2 == S8);
 		for (int r = 0; r < b_count; r++)
 			for (int n = 0; n < 4; n++)
-				b[place * 4 + 16 * r + n][group] =
-					byte_of(lanes_of<uint32_t>(w, i.s[a_count + r])[l], n, i.t3 == S8);
+				b[place * 4 + 16 * r + n][group] = byte_of(
+					lanes_of<uint32_t>(w, i.s[a_count + r])[l], n, i.t3 == S8);
 		for (int r = 0; r < 4; r++)
 			d[group + 8 * (r >> 1)][place * 2 + (r & 1)] =
 				lanes_of<uint32_t>(w, i.s[a_count + b_count + r])[l];
@@ -75,7 +77,8 @@ static void mma_bytes(warp &w, const insn &i, uint32_t)
 				d[m][n] += (uint32_t)(a[m][k] * b[k][n]);
 	for (int l = 0; l < 32; l++)
 		for (int r = 0; r < 4; r++)
-			lanes_of<uint32_t>(w, i.d[r])[l] = d[(l >> 2) + 8 * (r >> 1)][(l & 3) * 2 + (r & 1)];
+			lanes_of<uint32_t>(w, i.d[r])[l] =
+				d[(l >> 2) + 8 * (r >> 1)][(l & 3) * 2 + (r & 1)];
 }
 
 void count_request(const insn &i, space sp, const uint64_t *at, int n, unsigned bytes);
@@ -122,8 +125,10 @@ void bind_matrix(insn &i, const words_t &words)
 	if (!shaped)
 		return;
 	i.sub = (uint8_t)(words[3] == "m16n8k32" ? 32 : words[3] == "m16n8k16" ? 16 : 8);
-	bool floats = (i.t2 == F16 || i.t2 == BF16) && i.t3 == i.t2 && words[9] == "f32" && i.t == F32;
-	bool bytes = (i.t2 == S8 || i.t2 == U8) && (i.t3 == S8 || i.t3 == U8) && i.t == S32 && words[9] == "s32";
+	bool floats =
+		(i.t2 == F16 || i.t2 == BF16) && i.t3 == i.t2 && words[9] == "f32" && i.t == F32;
+	bool bytes = (i.t2 == S8 || i.t2 == U8) && (i.t3 == S8 || i.t3 == U8) && i.t == S32 &&
+		     words[9] == "s32";
 	if (floats && i.sub <= 16 && i.nsrc == i.sub / 4 + i.sub / 8 + 4) {
 		i.flags |= i.t2 == BF16 ? BF : 0;
 		i.run = mma_float;

@@ -1,11 +1,12 @@
 /*
- * Memory of the pretended GPU: what is allocated, who touched which byte, every check of an access. Device memory is the
- * host's heap, filled with 0xff when new: a value nobody wrote is no number in every float format.
+ * Memory of the pretended GPU: what is allocated, who touched which byte, every check of an access.
+ * Device memory is the host's heap, filled with 0xff when new: a value nobody wrote is no number in
+ * every float format.
  *
- * Races: two threads touch a byte, one writes, and nothing orders them. Threads of a block are ordered by a barrier,
- * lanes of a warp also by __syncwarp, blocks of a launch by the grid's barrier alone; atomics race with plain accesses
- * only. Looked for when asked, in shared memory and in global memory. A byte that cp.async is on its way to may not be
- * touched by anybody.
+ * Races: two threads touch a byte, one writes, and nothing orders them. Threads of a block are
+ * ordered by a barrier, lanes of a warp also by __syncwarp, blocks of a launch by the grid's
+ * barrier alone; atomics race with plain accesses only. Looked for when asked, in shared memory and
+ * in global memory. A byte that cp.async is on its way to may not be touched by anybody.
  */
 #include <cstdlib>
 #include <cstring>
@@ -107,8 +108,8 @@ void memory_launch_begins()
 }
 
 /* Is the earlier access by `thread` of `block` ordered before one by this lane now? */
-static bool ordered(const warp &w, uint32_t thread, uint32_t me, uint32_t of_block, uint32_t barriers, uint32_t grid,
-		    uint32_t syncs)
+static bool ordered(const warp &w, uint32_t thread, uint32_t me, uint32_t of_block,
+		    uint32_t barriers, uint32_t grid, uint32_t syncs)
 {
 	if (of_block != w.b->index)
 		return grid < w.b->grid_arrivals;
@@ -117,7 +118,8 @@ static bool ordered(const warp &w, uint32_t thread, uint32_t me, uint32_t of_blo
 	return (thread - 1) / 32 == (uint32_t)w.id && syncs < w.syncs;
 }
 
-/* The reader that a write by `me` has to be ordered after: the last one stands for all of its interval. */
+/* The reader that a write by `me` has to be ordered after: the last one stands for all of its
+ * interval. */
 static uint32_t reader_against(const shadow &s, uint32_t me)
 {
 	if (s.more_warps)
@@ -128,15 +130,18 @@ static uint32_t reader_against(const shadow &s, uint32_t me)
 static std::string against(const shadow &s, bool writer, space sp, uint64_t at, access a)
 {
 	static const char *const names[] = {"read", "write", "atomic", "cp.async", "cp.async"};
-	std::string place = sp == SHARED ? "shared memory, byte " + std::to_string(at) : "global memory";
-	return "race in " + place + ": " + names[a] + " against the " + (writer ? "write" : "read") + " of thread " +
+	std::string place =
+		sp == SHARED ? "shared memory, byte " + std::to_string(at) : "global memory";
+	return "race in " + place + ": " + names[a] + " against the " +
+	       (writer ? "write" : "read") + " of thread " +
 	       std::to_string((writer ? s.writer : s.reader) - 1) + " of block " +
 	       std::to_string(writer ? s.write_block : s.read_block);
 }
 
 static void touch(warp &w, const insn &i, int lane, space sp, uint64_t at, unsigned bytes, access a)
 {
-	uint32_t me = (uint32_t)(w.id * 32 + lane) + 1, block_index = w.b->index, grid = w.b->grid_arrivals;
+	uint32_t me = (uint32_t)(w.id * 32 + lane) + 1, block_index = w.b->index,
+		 grid = w.b->grid_arrivals;
 	bool writes = a != READ;
 	for (unsigned n = 0; n < bytes; n++) {
 		shadow &s = sp == SHARED ? w.b->shadows[at + n] : shadow_of(at + n);
@@ -145,14 +150,16 @@ static void touch(warp &w, const insn &i, int lane, space sp, uint64_t at, unsig
 			s.launch = w.b->l->serial;
 		}
 		if (s.in_flight && a != COPY_ENDS)
-			kernel_fault(w, i, lane, FAULT_LAUNCH, "access to bytes whose cp.async has not been waited for");
+			kernel_fault(w, i, lane, FAULT_LAUNCH,
+				     "access to bytes whose cp.async has not been waited for");
 		bool both_atomic = a == ATOMIC_ACCESS && s.atomic;
 		if (s.writer && !both_atomic &&
-		    !ordered(w, s.writer, me, s.write_block, s.write_barriers, s.write_grid, s.write_syncs))
+		    !ordered(w, s.writer, me, s.write_block, s.write_barriers, s.write_grid,
+			     s.write_syncs))
 			kernel_fault(w, i, lane, FAULT_LAUNCH, against(s, true, sp, at + n, a));
 		if (writes && s.reader &&
-		    !ordered(w, reader_against(s, me), me, s.more_blocks ? ~0u : s.read_block, s.read_barriers,
-			     s.read_grid, s.read_syncs))
+		    !ordered(w, reader_against(s, me), me, s.more_blocks ? ~0u : s.read_block,
+			     s.read_barriers, s.read_grid, s.read_syncs))
 			kernel_fault(w, i, lane, FAULT_LAUNCH, against(s, false, sp, at + n, a));
 		if (writes) {
 			s.writer = me, s.write_block = block_index, s.write_grid = grid;
@@ -162,11 +169,13 @@ static void touch(warp &w, const insn &i, int lane, space sp, uint64_t at, unsig
 			s.in_flight = a == COPY_BEGINS;
 		} else {
 			bool same_grid = s.reader && s.read_grid == grid;
-			bool same_time = same_grid && s.read_block == block_index && s.read_barriers == w.b->barriers;
+			bool same_time = same_grid && s.read_block == block_index &&
+					 s.read_barriers == w.b->barriers;
 			bool same_warp = s.reader && (s.reader - 1) / 32 == (uint32_t)w.id;
 			s.more_blocks = same_grid && (s.more_blocks || s.read_block != block_index);
 			s.more_warps = same_time && (s.more_warps || !same_warp);
-			s.more_lanes = same_time && s.read_syncs == w.syncs && (s.more_lanes || s.reader != me);
+			s.more_lanes = same_time && s.read_syncs == w.syncs &&
+				       (s.more_lanes || s.reader != me);
 			s.reader = me, s.read_block = block_index, s.read_grid = grid;
 			s.read_barriers = w.b->barriers, s.read_syncs = w.syncs;
 		}
@@ -183,7 +192,10 @@ void shadows_reset(block &b)
 
 static const char *access_name(access a)
 {
-	return a == READ ? "read" : a == WRITE ? "write" : a == ATOMIC_ACCESS ? "atomic" : "cp.async";
+	return a == READ	    ? "read"
+	       : a == WRITE	    ? "write"
+	       : a == ATOMIC_ACCESS ? "atomic"
+				    : "cp.async";
 }
 
 /* The place of an access, after every check of it. */
@@ -195,19 +207,23 @@ char *memory_at(warp &w, const insn &i, int lane, space sp, uint64_t at, unsigne
 	}
 	if (at & (bytes - 1))
 		kernel_fault(w, i, lane, FAULT_ALIGNMENT,
-			     "misaligned " + std::string(access_name(a)) + " of " + std::to_string(bytes) + " bytes");
+			     "misaligned " + std::string(access_name(a)) + " of " +
+				     std::to_string(bytes) + " bytes");
 	if (sp == SHARED) {
 		if (at > w.b->shared.size() || bytes > w.b->shared.size() - at)
 			kernel_fault(w, i, lane, FAULT_ADDRESS,
-				     std::string(access_name(a)) + " of " + std::to_string(bytes) + " bytes at " +
-					     std::to_string(at) + " is outside of the block's " +
-					     std::to_string(w.b->shared.size()) + " bytes of shared memory");
+				     std::string(access_name(a)) + " of " + std::to_string(bytes) +
+					     " bytes at " + std::to_string(at) +
+					     " is outside of the block's " +
+					     std::to_string(w.b->shared.size()) +
+					     " bytes of shared memory");
 		if (opt.init) {
 			for (unsigned n = 0; n < bytes; n++) {
 				if (a != READ && a != ATOMIC_ACCESS)
 					w.b->shared_written[at + n] = true;
 				else if (!w.b->shared_written[at + n])
-					kernel_fault(w, i, lane, FAULT_LAUNCH, "uninitialised shared memory is read");
+					kernel_fault(w, i, lane, FAULT_LAUNCH,
+						     "uninitialised shared memory is read");
 			}
 		}
 		if (opt.race)
@@ -217,7 +233,8 @@ char *memory_at(warp &w, const insn &i, int lane, space sp, uint64_t at, unsigne
 	if (sp == LOCAL) {
 		uint64_t own = (uint64_t)w.b->k->local_bytes;
 		if (at > own || bytes > own - at)
-			kernel_fault(w, i, lane, FAULT_ADDRESS, "access outside of the thread's local memory");
+			kernel_fault(w, i, lane, FAULT_ADDRESS,
+				     "access outside of the thread's local memory");
 		return w.b->local.data() + (uint64_t)(w.id * 32 + lane) * own + at;
 	}
 	if (!memory_inside(at, bytes))
@@ -232,7 +249,8 @@ char *memory_at(warp &w, const insn &i, int lane, space sp, uint64_t at, unsigne
 			mark_written(at, bytes);
 		for (unsigned n = 0; n < bytes; n++)
 			if (!hit->written[at - hit_from + n])
-				kernel_fault(w, i, lane, FAULT_LAUNCH, "uninitialised global memory is read");
+				kernel_fault(w, i, lane, FAULT_LAUNCH,
+					     "uninitialised global memory is read");
 	}
 	if (opt.race && !barrier_words)
 		touch(w, i, lane, GLOBAL, at, bytes, a);

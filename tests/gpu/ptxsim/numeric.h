@@ -1,4 +1,5 @@
-/* The 16-bit float formats and what PTX asks of arithmetic beyond C's: rounding to even, flushing, saturation. */
+/* The 16-bit float formats and what PTX asks of arithmetic beyond C's: rounding to even, flushing,
+ * saturation. */
 #ifndef PTXSIM_NUMERIC_H
 #define PTXSIM_NUMERIC_H
 
@@ -32,7 +33,8 @@ static inline float bf16_to_float(uint32_t h)
 /* To the nearest, ties to even, from a double once: no double rounding on the way through float. */
 static inline uint32_t narrow(double x, int fraction_bits, int min_exponent, int max_exponent)
 {
-	uint32_t sign = std::signbit(x) ? 0x8000 : 0, infinity = 0x7fffu >> fraction_bits << fraction_bits;
+	uint32_t sign = std::signbit(x) ? 0x8000 : 0,
+		 infinity = 0x7fffu >> fraction_bits << fraction_bits;
 	if (x != x)
 		return 0x7fff;
 	double a = fabs(x);

@@ -1,6 +1,7 @@
 /*
- * PTX text to a module: declarations, registers, labels, operands. Knows no instruction by name but those that steer
- * the parser itself; the forms of all others come from bind.cc. Whatever is not understood is an error.
+ * PTX text to a module: declarations, registers, labels, operands. Knows no instruction by name but
+ * those that steer the parser itself; the forms of all others come from bind.cc. Whatever is not
+ * understood is an error.
  */
 #include <cctype>
 #include <cstdlib>
@@ -74,7 +75,8 @@ static bool number_of(const std::string &s, uint64_t *out)
 	if (f32 || f64)
 		*out = strtoull(s.c_str() + 2, &end, 16);
 	else
-		*out = s[0] == '-' ? (uint64_t)strtoll(s.c_str(), &end, 0) : strtoull(s.c_str(), &end, 0);
+		*out = s[0] == '-' ? (uint64_t)strtoll(s.c_str(), &end, 0)
+				   : strtoull(s.c_str(), &end, 0);
 	return !*end || !strcmp(end, "U");
 }
 
@@ -82,23 +84,42 @@ static const struct {
 	const char *name;
 	special which;
 } special_names[] = {
-	{"%tid.x", TID_X}, {"%tid.y", TID_Y}, {"%tid.z", TID_Z}, {"%ctaid.x", CTAID_X}, {"%ctaid.y", CTAID_Y},
-	{"%ctaid.z", CTAID_Z}, {"%ntid.x", NTID_X}, {"%ntid.y", NTID_Y}, {"%ntid.z", NTID_Z},
-	{"%nctaid.x", NCTAID_X}, {"%nctaid.y", NCTAID_Y}, {"%nctaid.z", NCTAID_Z}, {"%laneid", LANEID},
-	{"%warpid", WARPID}, {"%envreg1", ENVREG1}, {"%envreg2", ENVREG2}, {"%lanemask_eq", LANEMASK_EQ},
-	{"%lanemask_lt", LANEMASK_LT}, {"%lanemask_le", LANEMASK_LE}, {"%lanemask_gt", LANEMASK_GT},
-	{"%lanemask_ge", LANEMASK_GE}, {"%dynamic_smem_size", DYNAMIC_SMEM}, {"%total_smem_size", TOTAL_SMEM},
-	{"%nwarpid", NWARPID}, {"%clock", CLOCK},
+	{"%tid.x", TID_X},
+	{"%tid.y", TID_Y},
+	{"%tid.z", TID_Z},
+	{"%ctaid.x", CTAID_X},
+	{"%ctaid.y", CTAID_Y},
+	{"%ctaid.z", CTAID_Z},
+	{"%ntid.x", NTID_X},
+	{"%ntid.y", NTID_Y},
+	{"%ntid.z", NTID_Z},
+	{"%nctaid.x", NCTAID_X},
+	{"%nctaid.y", NCTAID_Y},
+	{"%nctaid.z", NCTAID_Z},
+	{"%laneid", LANEID},
+	{"%warpid", WARPID},
+	{"%envreg1", ENVREG1},
+	{"%envreg2", ENVREG2},
+	{"%lanemask_eq", LANEMASK_EQ},
+	{"%lanemask_lt", LANEMASK_LT},
+	{"%lanemask_le", LANEMASK_LE},
+	{"%lanemask_gt", LANEMASK_GT},
+	{"%lanemask_ge", LANEMASK_GE},
+	{"%dynamic_smem_size", DYNAMIC_SMEM},
+	{"%total_smem_size", TOTAL_SMEM},
+	{"%nwarpid", NWARPID},
+	{"%clock", CLOCK},
 };
 
-class parser {
-public:
+class parser
+{
+      public:
 	parser(const char *text, module &into) : m(into), t(tokens_of(text))
 	{
 	}
 	void file();
 
-private:
+      private:
 	module &m;
 	std::vector<token> t;
 	size_t at = 0;
@@ -264,9 +285,10 @@ operand parser::read_operand(type ty, bool address)
 }
 
 /*
- * One letter of a form: d destination, q predicate destination, a and b sources of the first and second type,
- * w source or W destination of twice the width, u 32-bit source, x 64-bit source, p predicate source, m address
- * (destination list first when capital), n plain number, r register list of destinations or s of sources.
+ * One letter of a form: d destination, q predicate destination, a and b sources of the first and
+ * second type, w source or W destination of twice the width, u 32-bit source, x 64-bit source, p
+ * predicate source, m address (destination list first when capital), n plain number, r register
+ * list of destinations or s of sources.
  */
 void parser::operand_list(insn &i, char letter)
 {
@@ -358,8 +380,10 @@ void parser::variable(bool of_module)
 	bool external = false, unsized = false;
 	while (now()[0] == '.') {
 		std::string word = take();
-		static const std::pair<const char *, ::space> spaces[] = {
-			{".shared", SHARED}, {".global", GLOBAL}, {".const", CONST}, {".local", LOCAL}};
+		static const std::pair<const char *, ::space> spaces[] = {{".shared", SHARED},
+									  {".global", GLOBAL},
+									  {".const", CONST},
+									  {".local", LOCAL}};
 		for (auto &row : spaces)
 			if (word == row.first)
 				s.space = row.second;
@@ -500,7 +524,8 @@ void parser::parameters()
 			need("]");
 		}
 		align = std::max(align, type_bytes(ty));
-		int place = (k->params_bytes + align - 1) / align * align, bytes = count * type_bytes(ty);
+		int place = (k->params_bytes + align - 1) / align * align,
+		    bytes = count * type_bytes(ty);
 		k->symbols[name] = {PARAM, (uint64_t)place, (uint64_t)bytes};
 		k->param_at.push_back(place);
 		k->param_bytes.push_back(bytes);

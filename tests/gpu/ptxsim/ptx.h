@@ -1,9 +1,10 @@
 /*
- * A PTX module as the interpreter runs it: registers are places in a warp's register file, labels are indices,
- * every instruction knows the function that executes it. Made by parse.cc and bind.cc, run by warp.cc.
+ * A PTX module as the interpreter runs it: registers are places in a warp's register file, labels
+ * are indices, every instruction knows the function that executes it. Made by parse.cc and bind.cc,
+ * run by warp.cc.
  *
- * A register holds 32 lanes side by side, 4 bytes a lane (8 for 64-bit types); a constant is a register that
- * nobody writes; a predicate is one word of 32 bits.
+ * A register holds 32 lanes side by side, 4 bytes a lane (8 for 64-bit types); a constant is a
+ * register that nobody writes; a predicate is one word of 32 bits.
  */
 #ifndef PTXSIM_PTX_H
 #define PTXSIM_PTX_H
@@ -15,8 +16,26 @@
 #include <vector>
 
 enum type : uint8_t {
-	U8, S8, B8, U16, S16, B16, U32, S32, B32, U64, S64, B64,
-	F16, F16X2, BF16, BF16X2, F32, F64, PRED, NO_TYPE
+	U8,
+	S8,
+	B8,
+	U16,
+	S16,
+	B16,
+	U32,
+	S32,
+	B32,
+	U64,
+	S64,
+	B64,
+	F16,
+	F16X2,
+	BF16,
+	BF16X2,
+	F32,
+	F64,
+	PRED,
+	NO_TYPE
 };
 
 int type_bytes(type t);
@@ -33,7 +52,7 @@ struct operand {
 	enum kind : uint8_t { NONE, REG, PREDICATE, ADDRESS } kind = NONE;
 	uint8_t bytes = 4; /* of one lane in the register file */
 	bool negated = false;
-	int32_t at = 0; /* byte offset in the register file, or the predicate's number */
+	int32_t at = 0;	    /* byte offset in the register file, or the predicate's number */
 	int64_t offset = 0; /* of an ADDRESS */
 };
 
@@ -41,12 +60,22 @@ struct warp;
 struct insn;
 typedef void (*exec_fn)(warp &w, const insn &i, uint32_t lanes);
 
-/* What an instruction does to the program counters of a warp; anything but NEXT is handled by warp.cc. */
+/* What an instruction does to the program counters of a warp; anything but NEXT is handled by
+ * warp.cc. */
 enum flow : uint8_t { NEXT, BRANCH, EXIT, BARRIER, WARP_SYNC };
 
 enum insn_flags : uint16_t {
-	FTZ = 1, SAT = 2, TRANS = 4, CLAMP = 8, MEMBERS = 16 /* the last source is the member mask */,
-	COUNT_MEMORY = 32, IS_STORE = 64, ATOMIC = 128, TO_SPACE = 256, BF = 512, NEEDS_WAIT = 1024
+	FTZ = 1,
+	SAT = 2,
+	TRANS = 4,
+	CLAMP = 8,
+	MEMBERS = 16 /* the last source is the member mask */,
+	COUNT_MEMORY = 32,
+	IS_STORE = 64,
+	ATOMIC = 128,
+	TO_SPACE = 256,
+	BF = 512,
+	NEEDS_WAIT = 1024
 };
 
 constexpr int MAX_DST = 4, MAX_SRC = 10;
@@ -85,9 +114,34 @@ struct constant {
 	bool dynamic; /* counts from where dynamic shared memory begins */
 };
 
-enum special { TID_X, TID_Y, TID_Z, CTAID_X, CTAID_Y, CTAID_Z, NTID_X, NTID_Y, NTID_Z, NCTAID_X, NCTAID_Y,
-	       NCTAID_Z, LANEID, WARPID, ENVREG1, ENVREG2, LANEMASK_EQ, LANEMASK_LT, LANEMASK_LE, LANEMASK_GT,
-	       LANEMASK_GE, DYNAMIC_SMEM, TOTAL_SMEM, NWARPID, CLOCK, SPECIALS };
+enum special {
+	TID_X,
+	TID_Y,
+	TID_Z,
+	CTAID_X,
+	CTAID_Y,
+	CTAID_Z,
+	NTID_X,
+	NTID_Y,
+	NTID_Z,
+	NCTAID_X,
+	NCTAID_Y,
+	NCTAID_Z,
+	LANEID,
+	WARPID,
+	ENVREG1,
+	ENVREG2,
+	LANEMASK_EQ,
+	LANEMASK_LT,
+	LANEMASK_LE,
+	LANEMASK_GT,
+	LANEMASK_GE,
+	DYNAMIC_SMEM,
+	TOTAL_SMEM,
+	NWARPID,
+	CLOCK,
+	SPECIALS
+};
 
 struct kernel {
 	std::string name;

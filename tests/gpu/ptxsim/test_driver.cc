@@ -1,6 +1,6 @@
 /*
- * The stand-in driver: memory, streams, graphs, several devices, launches that are refused, faults on demand, an old
- * driver, code that it can not run; and the counters it leaves.
+ * The stand-in driver: memory, streams, graphs, several devices, launches that are refused, faults
+ * on demand, an old driver, code that it can not run; and the counters it leaves.
  */
 #include <csetjmp>
 #include <cstdarg>
@@ -18,8 +18,9 @@ extern "C" {
 
 static const std::vector<float> four = {1, 2, 3, 4};
 
-static const char *head = ".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 p)\n{\n"
-			  ".reg .b32 %r<4>;\n.reg .b64 %rd<4>;\n.reg .pred %p<2>;\n";
+static const char *head =
+	".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 p)\n{\n"
+	".reg .b32 %r<4>;\n.reg .b64 %rd<4>;\n.reg .pred %p<2>;\n";
 
 /* Whatever is not in the tables is named with its line; nothing is run on a guess. */
 static void refuses_what_it_does_not_know(void **)
@@ -31,7 +32,8 @@ static void refuses_what_it_does_not_know(void **)
 		"mov.u32 %r1, %smid;",
 		"ld.global.v4.u64 {%rd1, %rd2, %rd3, %rd1}, [%rd0];",
 		"bar.sync 0, 64;",
-		"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%r0,%r1,%r2,%r3}, {%r0,%r1}, {%r2}, {%r0,%r1,%r2,%r3};",
+		"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%r0,%r1,%r2,%r3}, {%r0,%r1}, "
+		"{%r2}, {%r0,%r1,%r2,%r3};",
 		"cp.async.cg.shared.global [%r0], [%rd0], 8;",
 		"call.uni vprintf;",
 		"shfl.sync.bfly.b64 %rd1, %rd2, 1, 31, -1;",
@@ -48,7 +50,8 @@ static void refuses_what_it_does_not_know(void **)
 			fail_msg("%s: \"%s\"", line, ptxsim_last_fault());
 	}
 	CUmodule m;
-	assert_int_equal(cuModuleLoadData(&m, "\177ELF and what follows"), CUDA_ERROR_NO_BINARY_FOR_GPU);
+	assert_int_equal(cuModuleLoadData(&m, "\177ELF and what follows"),
+			 CUDA_ERROR_NO_BINARY_FOR_GPU);
 	assert_int_equal(cuModuleLoadData(&m, "no program"), CUDA_ERROR_INVALID_PTX);
 }
 
@@ -88,7 +91,8 @@ static void devices_are_apart(void **)
 	assert_int_equal(cuDeviceGetCount(&count), CUDA_SUCCESS);
 	assert_int_equal(count, 4);
 	assert_int_equal(cuDeviceGet(&value, 4), CUDA_ERROR_INVALID_DEVICE);
-	assert_int_equal(cuDeviceGetAttribute(&value, ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 3), CUDA_SUCCESS);
+	assert_int_equal(cuDeviceGetAttribute(&value, ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 3),
+			 CUDA_SUCCESS);
 	assert_int_equal(value, 8);
 	assert_int_equal(cuDeviceGetAttribute(&value, 9999, 0), CUDA_ERROR_INVALID_VALUE);
 	assert_int_equal(cuMemAlloc_v2(&p, 900), CUDA_SUCCESS);
@@ -113,15 +117,20 @@ static void launches_are_checked(void **)
 	assert_int_equal(t.run("k_exchange", 0, 32, out, x), CUDA_ERROR_INVALID_VALUE);
 	t.dynamic = 49153;
 	assert_int_equal(t.run("k_exchange", 1, 1, out, x), CUDA_ERROR_INVALID_VALUE);
-	assert_int_equal(cuFuncSetAttribute(f, FUNCTION_MAX_DYNAMIC_SHARED_SIZE_BYTES, 200000), CUDA_ERROR_INVALID_VALUE);
-	assert_int_equal(cuFuncSetAttribute(f, FUNCTION_MAX_DYNAMIC_SHARED_SIZE_BYTES, 100000), CUDA_SUCCESS);
-	assert_int_equal(cuFuncGetAttribute(&value, FUNCTION_MAX_DYNAMIC_SHARED_SIZE_BYTES, f), CUDA_SUCCESS);
+	assert_int_equal(cuFuncSetAttribute(f, FUNCTION_MAX_DYNAMIC_SHARED_SIZE_BYTES, 200000),
+			 CUDA_ERROR_INVALID_VALUE);
+	assert_int_equal(cuFuncSetAttribute(f, FUNCTION_MAX_DYNAMIC_SHARED_SIZE_BYTES, 100000),
+			 CUDA_SUCCESS);
+	assert_int_equal(cuFuncGetAttribute(&value, FUNCTION_MAX_DYNAMIC_SHARED_SIZE_BYTES, f),
+			 CUDA_SUCCESS);
 	assert_int_equal(value, 100000);
 	t.dynamic = 100000, t.cooperative = true;
-	assert_int_equal(t.run("k_exchange", 5, 32, out, x), CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE);
+	assert_int_equal(t.run("k_exchange", 5, 32, out, x),
+			 CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE);
 }
 
-/* A captured step on two streams, done again with other data; late: nothing happens before somebody waits. */
+/* A captured step on two streams, done again with other data; late: nothing happens before somebody
+ * waits. */
 static void graphs_repeat(void **)
 {
 	for (const char *mode : {"PTXSIM_ASYNC=", "PTXSIM_ASYNC=late"}) {
@@ -181,7 +190,8 @@ static void faults_on_demand(void **)
 	assert_int_equal(cuDriverGetVersion(&version), CUDA_SUCCESS);
 	assert_int_equal(version, 11040);
 	for (int k = 1; k <= 4; k++)
-		assert_int_equal(cuMemAlloc_v2(&p, 16), k == 3 ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS);
+		assert_int_equal(cuMemAlloc_v2(&p, 16),
+				 k == 3 ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS);
 
 	driver_begin({"PTXSIM_FAULTS=launch:2"});
 	{
@@ -213,8 +223,10 @@ static void old_drivers_lack_functions(void **)
 	driver_begin({"PTXSIM_FAULTS=missing:cuGraphLaunch"});
 	assert_int_equal(cuGetProcAddress_v2("cuMemAlloc", &f, 12000, 0, nullptr), CUDA_SUCCESS);
 	assert_ptr_equal(f, (void *)cuMemAlloc_v2);
-	assert_int_equal(cuGetProcAddress_v2("cuGraphLaunch", &f, 12000, 0, nullptr), CUDA_ERROR_NOT_FOUND);
-	assert_int_equal(cuGetProcAddress_v2("cuNothing", &f, 12000, 0, nullptr), CUDA_ERROR_NOT_FOUND);
+	assert_int_equal(cuGetProcAddress_v2("cuGraphLaunch", &f, 12000, 0, nullptr),
+			 CUDA_ERROR_NOT_FOUND);
+	assert_int_equal(cuGetProcAddress_v2("cuNothing", &f, 12000, 0, nullptr),
+			 CUDA_ERROR_NOT_FOUND);
 	void *old = dlopen(OLD_LIBRARY, RTLD_NOW | RTLD_LOCAL);
 	assert_non_null(old);
 	assert_non_null(dlsym(old, "cuLaunchKernel"));
@@ -231,10 +243,11 @@ static void counters_are_left(void **)
 	std::string command = std::string("PTXSIM_REPORT=") + path + " " + SELF + " count";
 	assert_int_equal(system(command.c_str()), 0);
 	std::string report = text_of(path);
-	/* two launches of 64 threads: 256 bytes each way, in as few sectors as hold them, without bank conflicts */
-	for (const char *want :
-	     {"{\"kernel\":\"k_exchange\",\"launches\":2,", "\"global_read_bytes\":512,\"global_write_bytes\":512,"
-							     "\"sectors\":32,\"ideal_sectors\":32,"})
+	/* two launches of 64 threads: 256 bytes each way, in as few sectors as hold them, without
+	 * bank conflicts */
+	for (const char *want : {"{\"kernel\":\"k_exchange\",\"launches\":2,",
+				 "\"global_read_bytes\":512,\"global_write_bytes\":512,"
+				 "\"sectors\":32,\"ideal_sectors\":32,"})
 		if (!strstr(report.c_str(), want))
 			fail_msg("no %s in %s", want, report.c_str());
 	assert_null(strstr(report.c_str(), "\"line\""));

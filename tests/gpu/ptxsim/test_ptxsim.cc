@@ -1,6 +1,7 @@
 /*
- * The interpreter against plain C: every group of instructions on values with corners in them, under several orders of
- * blocks, warps and copies, with all checks on. Then its checks against kernels that are wrong on purpose.
+ * The interpreter against plain C: every group of instructions on values with corners in them,
+ * under several orders of blocks, warps and copies, with all checks on. Then its checks against
+ * kernels that are wrong on purpose.
  */
 #include <algorithm>
 #include <cmath>
@@ -42,7 +43,8 @@ static std::vector<float> floats(size_t n)
 
 static void close_to(double got, double want, double relative)
 {
-	if (std::isnan(want) ? !std::isnan(got) : !(fabs(got - want) <= relative * fabs(want) + 1e-30 || got == want))
+	if (std::isnan(want) ? !std::isnan(got)
+			     : !(fabs(got - want) <= relative * fabs(want) + 1e-30 || got == want))
 		fail_msg("got %.9g, want %.9g", got, want);
 }
 
@@ -56,7 +58,9 @@ static const std::vector<const char *> settings[] = {
 
 static void under(const std::vector<const char *> &s)
 {
-	s.size() == 1 ? driver_begin({s[0]}) : s.size() == 2 ? driver_begin({s[0], s[1]}) : driver_begin({s[0], s[1], s[2]});
+	s.size() == 1	? driver_begin({s[0]})
+	: s.size() == 2 ? driver_begin({s[0], s[1]})
+			: driver_begin({s[0], s[1], s[2]});
 }
 
 static void integers(void **)
@@ -79,18 +83,29 @@ static void integers(void **)
 		for (int k = 0; k < 32; k++)
 			reversed |= (uy >> k & 1) << (31 - k);
 		uint64_t both = (uint64_t)uy << 32 | ux;
-		uint32_t permuted = (uint32_t)((both >> 24 & 255) | (both >> 8 & 255) << 8 | (both >> 40 & 255) << 16 |
-					       (both >> 48 & 255) << 24);
-		int64_t want[16] = {
-			x + y, x * y, y ? x / y : 7, y ? ux % (uy | 1) : 9, x * y >> 32, x * y >> 13, x >> (uy & 31),
-			ux >> (uy & 31), (int64_t)((uint32_t)std::min(x, y) ^ std::max(ux, uy)),
-			__builtin_popcount(ux) + ((ux ? __builtin_clz(ux) : 32) << 8) + ((int32_t)reversed >> 8), dot,
-			permuted, (int64_t)(uint32_t)(both >> 11), ((x >> 5) & 0x1ff) | (int64_t)(uy << 20),
-			(int64_t)(int16_t)ux * (int8_t)uy + (uint8_t)(ux >> 8), std::abs(x) - ((x & y) | ~x)};
+		uint32_t permuted = (uint32_t)((both >> 24 & 255) | (both >> 8 & 255) << 8 |
+					       (both >> 40 & 255) << 16 | (both >> 48 & 255) << 24);
+		int64_t want[16] = {x + y,
+				    x * y,
+				    y ? x / y : 7,
+				    y ? ux % (uy | 1) : 9,
+				    x * y >> 32,
+				    x * y >> 13,
+				    x >> (uy & 31),
+				    ux >> (uy & 31),
+				    (int64_t)((uint32_t)std::min(x, y) ^ std::max(ux, uy)),
+				    __builtin_popcount(ux) + ((ux ? __builtin_clz(ux) : 32) << 8) +
+					    ((int32_t)reversed >> 8),
+				    dot,
+				    permuted,
+				    (int64_t)(uint32_t)(both >> 11),
+				    ((x >> 5) & 0x1ff) | (int64_t)(uy << 20),
+				    (int64_t)(int16_t)ux * (int8_t)uy + (uint8_t)(ux >> 8),
+				    std::abs(x) - ((x & y) | ~x)};
 		for (int k = 0; k < 16; k++)
 			if ((uint32_t)got[i * 16 + k] != (uint32_t)want[k])
-				fail_msg("result %d of %d and %d: got %d, want %d", k, a[i], b[i], got[i * 16 + k],
-					 (int)want[k]);
+				fail_msg("result %d of %d and %d: got %d, want %d", k, a[i], b[i],
+					 got[i * 16 + k], (int)want[k]);
 	}
 }
 
@@ -133,13 +148,16 @@ static void half_precision(void **)
 	for (int i = 0; i < N; i++) {
 		double x = half_to_float(to_half(a[i])), y = half_to_float(to_half(b[i]));
 		double u = bf16_to_float(to_bf16(a[i])), v = bf16_to_float(to_bf16(b[i]));
-		uint32_t want[8] = {to_half(a[i]), to_bf16(a[i]), to_half(x + y), to_half(x * y),
-				    to_half(x * x + x), to_half(y * y + y), to_bf16(u * v + u),
-				    to_half(std::fma((float)x, 2.0f, (float)v))};
+		uint32_t want[8] = {
+			to_half(a[i]),	    to_bf16(a[i]),
+			to_half(x + y),	    to_half(x * y),
+			to_half(x * x + x), to_half(y * y + y),
+			to_bf16(u * v + u), to_half(std::fma((float)x, 2.0f, (float)v))};
 		for (int k = 0; k < 8; k++)
-			if (got[(size_t)i * 8 + k] != want[k] && (want[k] | got[(size_t)i * 8 + k]) != 0x8000)
-				fail_msg("result %d of %g and %g: got %04x, want %04x", k, a[i], b[i],
-					 got[(size_t)i * 8 + k], want[k]);
+			if (got[(size_t)i * 8 + k] != want[k] &&
+			    (want[k] | got[(size_t)i * 8 + k]) != 0x8000)
+				fail_msg("result %d of %g and %g: got %04x, want %04x", k, a[i],
+					 b[i], got[(size_t)i * 8 + k], want[k]);
 	}
 }
 
@@ -175,7 +193,8 @@ static void block_sums(void **)
 			under(s);
 			bench t(PTX("warps"));
 			CUdeviceptr out = t.room(BLOCKS * 4), dx = t.upload(x);
-			assert_int_equal(t.run("k_block_sum", BLOCKS, threads, out, dx, (int)N), CUDA_SUCCESS);
+			assert_int_equal(t.run("k_block_sum", BLOCKS, threads, out, dx, (int)N),
+					 CUDA_SUCCESS);
 			auto got = t.download<float>(out, BLOCKS);
 			for (int b = 0; b < BLOCKS; b++) {
 				double sum = 0, size = 0;
@@ -212,8 +231,14 @@ static void warp_operations(void **)
 			return n;
 		};
 		for (int l = 0; l < 32; l++) {
-			int want[8] = {l >= 3 ? x[l - 3] : x[l], l % 8 + 5 < 8 ? x[l + 5] : x[l],
-				       x[l / 16 * 16 + l * 7 % 16], (int)ballot, 3, sum, most, trips(l ^ 1)};
+			int want[8] = {l >= 3 ? x[l - 3] : x[l],
+				       l % 8 + 5 < 8 ? x[l + 5] : x[l],
+				       x[l / 16 * 16 + l * 7 % 16],
+				       (int)ballot,
+				       3,
+				       sum,
+				       most,
+				       trips(l ^ 1)};
 			assert_memory_equal(&got[(size_t)l * 8], want, sizeof want);
 		}
 	}
@@ -233,11 +258,13 @@ static void exchanges_and_atomics(void **)
 			assert_true(got[i] == x[(size_t)(i / 64 * 64 + ((63 - i % 64) ^ 31))]);
 		t.dynamic = 0;
 		enum { N = 100 };
-		std::vector<uint32_t> u(N), start = {0, 0, 1u << 30, 0, 0, 0, 0, 0, 0, 0}, want = start;
+		std::vector<uint32_t> u(N), start = {0, 0, 1u << 30, 0, 0, 0, 0, 0, 0, 0},
+					    want = start;
 		uint64_t wide = 0;
 		for (auto &v : u) {
 			v = dice() % 100000 + 1;
-			want[0] += v, want[1] = std::max(want[1], v), want[2] = std::min(want[2], v);
+			want[0] += v, want[1] = std::max(want[1], v),
+				      want[2] = std::min(want[2], v);
 			want[3] |= 1u << (v & 31), wide += (uint64_t)v << 20;
 		}
 		want[4] = N % 10;
@@ -288,9 +315,11 @@ static void widths_and_spaces(void **)
 			assert_int_equal(got[i], (uint8_t)(in[(size_t)i * 3] + 1));
 			assert_memory_equal(&got[32 + (size_t)i * 2], &scaled, 2);
 			assert_memory_equal(&got[96 + (size_t)i * 4], &entry, 4);
-			assert_memory_equal(&got[224 + (size_t)i * 8], &in[(31 - (size_t)i) * 8], 8);
+			assert_memory_equal(&got[224 + (size_t)i * 8], &in[(31 - (size_t)i) * 8],
+					    8);
 		}
-		assert_int_equal(cuModuleGetGlobal_v2(&counter, &bytes, t.module, "counter"), CUDA_SUCCESS);
+		assert_int_equal(cuModuleGetGlobal_v2(&counter, &bytes, t.module, "counter"),
+				 CUDA_SUCCESS);
 		assert_int_equal(bytes, 8);
 		assert_int_equal(t.download<int>(counter, 2)[1], in[7]);
 	}
@@ -304,7 +333,8 @@ static void copies(void **)
 		bench t(PTX("memory"));
 		auto x = floats(BLOCKS * 128);
 		CUdeviceptr out = t.room(128), dx = t.upload(x);
-		assert_int_equal(t.run("k_pipeline", 1, 32, out, dx, (int)BLOCKS, (int)LAST), CUDA_SUCCESS);
+		assert_int_equal(t.run("k_pipeline", 1, 32, out, dx, (int)BLOCKS, (int)LAST),
+				 CUDA_SUCCESS);
 		auto got = t.download<float>(out, 32);
 		for (int l = 0; l < 32; l++) {
 			double sum = 0, size = 0;
@@ -334,7 +364,8 @@ static void tiles_of(const char *kernel, uint32_t (*narrowed)(double), float (*w
 			for (int n = 0; n < 8; n++) {
 				double sum = 0;
 				for (int i = 0; i < k; i++)
-					sum += (double)widened(a[(size_t)(m * k + i)]) * widened(b[(size_t)(n * k + i)]);
+					sum += (double)widened(a[(size_t)(m * k + i)]) *
+					       widened(b[(size_t)(n * k + i)]);
 				assert_true(fabs(got[(size_t)(m * 8 + n)] - sum) < 1e-5 * k);
 			}
 		}
@@ -372,7 +403,8 @@ static void matrices(void **)
 		auto words = t.download<uint16_t>(turned, 64);
 		for (int r = 0; r < 8; r++)
 			for (int c = 0; c < 8; c++)
-				assert_int_equal(words[(size_t)(r * 8 + c)], square[(size_t)(c * 8 + r)]);
+				assert_int_equal(words[(size_t)(r * 8 + c)],
+						 square[(size_t)(c * 8 + r)]);
 	}
 }
 
@@ -393,7 +425,8 @@ static const struct mutant {
 	{"b_shared_bounds", "", 1, 64, 700, "of shared memory", false},
 	{"b_misaligned", "", 1, 32, 716, "misaligned read of 16 bytes", false},
 	{"b_divergent_barrier", "", 1, 64, 719, "divergent barrier", false},
-	{"b_exit_before_barrier", "", 1, 64, 719, "a barrier after threads of the block have exited", false},
+	{"b_exit_before_barrier", "", 1, 64, 719,
+	 "a barrier after threads of the block have exited", false},
 	{"b_lane_not_in_mask", "", 1, 32, 719, "the calling lane is not in its member mask", false},
 	{"b_partial_mask", "", 1, 32, 719, "only lanes 0000ffff of the member mask", false},
 	{"b_exited_lane", "", 1, 32, 719, "only lanes 000fffff of the member mask", false},
@@ -424,7 +457,8 @@ static void mutants_are_noticed(void **)
 			t.cooperative = m.cooperative;
 			CUresult rc = t.run(m.kernel, m.blocks, m.threads, out, dx);
 			if (rc != m.answer || !strstr(ptxsim_last_fault(), m.says))
-				fail_msg("%s: answer %d, \"%s\"", m.kernel, rc, ptxsim_last_fault());
+				fail_msg("%s: answer %d, \"%s\"", m.kernel, rc,
+					 ptxsim_last_fault());
 			assert_int_equal(cuCtxSynchronize(), m.answer); /* and so for ever */
 		}
 	}

@@ -1,8 +1,10 @@
 /*
- * Steps of a warp: which lanes go next, branches, barriers, and the operations that lanes do together.
+ * Steps of a warp: which lanes go next, branches, barriers, and the operations that lanes do
+ * together.
  *
- * Lanes that disagree are run lowest program counter first, so that they meet again where the paths join. A warp operation
- * waits until every live lane of its mask stands at it; if nobody is left who could come, the mask was wrong.
+ * Lanes that disagree are run lowest program counter first, so that they meet again where the paths
+ * join. A warp operation waits until every live lane of its mask stands at it; if nobody is left
+ * who could come, the mask was wrong.
  */
 #include <algorithm>
 #include <cstring>
@@ -12,9 +14,10 @@ void kernel_fault(const warp &w, const insn &i, int lane, int code, const std::s
 {
 	const block &b = *w.b;
 	uint32_t thread = (uint32_t)(w.id * 32 + lane);
-	throw fault(code, what + "; kernel " + b.k->name + ", PTX line " + std::to_string(i.line) + " (" + i.text +
-				  "), block " + std::to_string(b.id[0]) + "," + std::to_string(b.id[1]) + "," +
-				  std::to_string(b.id[2]) + " thread " + std::to_string(thread));
+	throw fault(code, what + "; kernel " + b.k->name + ", PTX line " + std::to_string(i.line) +
+				  " (" + i.text + "), block " + std::to_string(b.id[0]) + "," +
+				  std::to_string(b.id[1]) + "," + std::to_string(b.id[2]) +
+				  " thread " + std::to_string(thread));
 }
 
 /* The member mask is the last source; mma and ldmatrix take the whole warp. */
@@ -28,7 +31,8 @@ static uint32_t mask_of(warp &w, const insn &i, uint32_t lanes)
 		if (masks[l] != masks[first])
 			kernel_fault(w, i, l, FAULT_LAUNCH, "lanes give different member masks");
 		if (!(masks[l] >> l & 1))
-			kernel_fault(w, i, l, FAULT_LAUNCH, "the calling lane is not in its member mask");
+			kernel_fault(w, i, l, FAULT_LAUNCH,
+				     "the calling lane is not in its member mask");
 	});
 	return masks[first];
 }
@@ -39,7 +43,8 @@ static bool all_here(warp &w, const insn &i, uint32_t lanes)
 	uint32_t mask = mask_of(w, i, lanes);
 	int first = __builtin_ctz(lanes);
 	if (mask & w.all & ~w.live)
-		kernel_fault(w, i, first, FAULT_LAUNCH, "the member mask names a lane that has exited");
+		kernel_fault(w, i, first, FAULT_LAUNCH,
+			     "the member mask names a lane that has exited");
 	if (lanes & ~mask)
 		kernel_fault(w, i, first, FAULT_LAUNCH, "a lane is not in the member mask");
 	if (!(i.flags & MEMBERS) && w.all != ~0u)
@@ -82,7 +87,8 @@ static void at_barrier(warp &w, const insn &i, uint32_t pc, uint32_t here, uint3
 		part(w);
 	go_on(w, here, pc + 1);
 	if (w.waiting && w.barrier_pc != (int)pc)
-		kernel_fault(w, i, __builtin_ctz(lanes), FAULT_LAUNCH, "divergent barrier: lanes of a warp wait at two barriers");
+		kernel_fault(w, i, __builtin_ctz(lanes), FAULT_LAUNCH,
+			     "divergent barrier: lanes of a warp wait at two barriers");
 	w.waiting |= lanes;
 	w.barrier_pc = (int)pc;
 }
@@ -94,7 +100,8 @@ static void exit_lanes(warp &w, const insn &i, uint32_t here, uint32_t lanes, ui
 	w.live &= ~lanes;
 	go_on(w, here & ~lanes, pc + 1);
 	if (!w.live && !w.copies.empty())
-		kernel_fault(w, i, __builtin_ctz(lanes), FAULT_LAUNCH, "exits with cp.async copies that were never waited for");
+		kernel_fault(w, i, __builtin_ctz(lanes), FAULT_LAUNCH,
+			     "exits with cp.async copies that were never waited for");
 }
 
 /* One instruction. false: the warp can not go on now. */
@@ -115,7 +122,8 @@ static bool step(warp &w)
 			int l = __builtin_ctz(w.stuck);
 			const insn &i = k.code[w.pc[l]];
 			kernel_fault(w, i, l, FAULT_LAUNCH,
-				     "only lanes " + lanes_text(w.stuck) + " of the member mask reach the operation");
+				     "only lanes " + lanes_text(w.stuck) +
+					     " of the member mask reach the operation");
 		}
 		pc = ~0u;
 		each_lane(ready, [&](int l) { pc = std::min(pc, w.pc[l]); });
@@ -184,10 +192,12 @@ static void barrier_pass(block &b)
 		const insn &i = b.k->code[first->barrier_pc];
 		int lane = __builtin_ctz(w.live ? w.live : 1);
 		if (w.live != w.all)
-			kernel_fault(w, i, lane, FAULT_LAUNCH, "a barrier after threads of the block have exited");
+			kernel_fault(w, i, lane, FAULT_LAUNCH,
+				     "a barrier after threads of the block have exited");
 		if (w.barrier_pc != first->barrier_pc)
 			kernel_fault(w, b.k->code[w.barrier_pc], lane, FAULT_LAUNCH,
-				     "divergent barrier: another warp waits at PTX line " + std::to_string(i.line));
+				     "divergent barrier: another warp waits at PTX line " +
+					     std::to_string(i.line));
 	}
 	for (auto &w : b.warps)
 		w.waiting = 0;
@@ -200,11 +210,13 @@ bool block_run(block &b, uint64_t quantum)
 	size_t count = b.warps.size(), from = opt.seed ? dice() % count : 0;
 	for (size_t n = 0; n < count; n++) {
 		warp &w = b.warps[(from + n) % count];
-		uint64_t steps = opt.seed ? 1 + dice() % 200 : quantum;
+		uint64_t steps =
+			opt.seed ? 1 + dice() % 200 : quantum; /* finite: somebody may spin */
 		while (w.live && steps-- && step(w))
 			;
 		if (b.l->warp_insns > opt.max_warp_insns)
-			kernel_fault(w, b.k->code[0], 0, FAULT_LAUNCH, "the launch does not end: is somebody waiting for ever?");
+			kernel_fault(w, b.k->code[0], 0, FAULT_LAUNCH,
+				     "the launch does not end: is somebody waiting for ever?");
 	}
 	bool over = true, all_wait = true;
 	for (auto &w : b.warps) {
@@ -250,7 +262,8 @@ static void shfl(warp &w, const insn &i, uint32_t lanes)
 			from = l;
 		if (!(lanes >> from & 1))
 			kernel_fault(w, i, l, FAULT_LAUNCH,
-				     "shfl takes its value from lane " + std::to_string(from) + ", which is not in the mask");
+				     "shfl takes its value from lane " + std::to_string(from) +
+					     ", which is not in the mask");
 		out[l] = a[from];
 		in_range |= (uint32_t)ok << l;
 	});
@@ -287,7 +300,8 @@ static void redux(warp &w, const insn &i, uint32_t lanes)
 	uint32_t r = a[__builtin_ctz(lanes)];
 	each_lane(lanes & (lanes - 1), [&](int l) {
 		bool less = i.t == S32 ? (int32_t)a[l] < (int32_t)r : a[l] < r;
-		uint32_t results[] = {r + a[l], less ? a[l] : r, less ? r : a[l], r & a[l], r | a[l], r ^ a[l]};
+		uint32_t results[] = {r + a[l], less ? a[l] : r, less ? r : a[l],
+				      r & a[l], r | a[l],	 r ^ a[l]};
 		r = results[i.sub];
 	});
 	each_lane(lanes, [&](int l) { put(w, i.d[0], l, r); });
@@ -298,7 +312,9 @@ static void match_any(warp &w, const insn &i, uint32_t lanes)
 	uint32_t out[32];
 	each_lane(lanes, [&](int l) {
 		out[l] = 0;
-		each_lane(lanes, [&](int o) { out[l] |= (uint32_t)(get(w, i.s[0], o) == get(w, i.s[0], l)) << o; });
+		each_lane(lanes, [&](int o) {
+			out[l] |= (uint32_t)(get(w, i.s[0], o) == get(w, i.s[0], l)) << o;
+		});
 	});
 	each_lane(lanes, [&](int l) { put(w, i.d[0], l, out[l]); });
 }
@@ -331,8 +347,10 @@ void bind_warp(insn &i, const words_t &words)
 				i.sub = (uint8_t)n;
 		i.run = i.t == B32 ? shfl : nullptr;
 	} else if (name == "vote") {
-		i.run = has_word(words, "ballot") ? vote_ballot : has_word(words, "any") ? vote_any :
-			has_word(words, "all")	  ? vote_all : vote_uni;
+		i.run = has_word(words, "ballot") ? vote_ballot
+			: has_word(words, "any")  ? vote_any
+			: has_word(words, "all")  ? vote_all
+						  : vote_uni;
 	} else if (name == "redux") {
 		for (int n = 0; n < 6; n++)
 			if (has_word(words, redux_names[n]))

@@ -5,9 +5,9 @@
 #include <cuda_fp16.h>
 #include <stdint.h>
 
-#define KERNEL	extern "C" __global__ void
-#define FULL	0xffffffffu
-#define INLINE	static __device__ __forceinline__
+#define KERNEL extern "C" __global__ void
+#define FULL   0xffffffffu
+#define INLINE static __device__ __forceinline__
 
 INLINE uint32_t shared_address(const void *p)
 {
@@ -16,12 +16,15 @@ INLINE uint32_t shared_address(const void *p)
 
 INLINE void copy16(void *to, const void *from)
 {
-	asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)),
+		     "l"(from)
+		     : "memory");
 }
 
 INLINE void copy16_or_zero(void *to, const void *from, int bytes)
 {
-	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes)
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
+		     "l"(from), "r"(bytes)
 		     : "memory");
 }
 
