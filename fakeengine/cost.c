@@ -20,10 +20,11 @@ static int64_t add_product(int64_t acc, int64_t n, int64_t each)
 
 static int64_t affine_step_ps(const struct cost *c, const struct step_plan *p)
 {
-	int64_t over = p->prefill_tokens + p->decode_seqs - c->coef[AFFINE_KNEE_TOKENS];
+	int64_t many = p->prefill_tokens + p->draft_tokens;
+	int64_t over = many + p->decode_seqs - c->coef[AFFINE_KNEE_TOKENS];
 	int64_t ps = c->coef[AFFINE_STEP];
 
-	ps = add_product(ps, p->prefill_tokens, c->coef[AFFINE_PREFILL_TOKEN]);
+	ps = add_product(ps, many, c->coef[AFFINE_PREFILL_TOKEN]);
 	ps = add_product(ps, p->decode_seqs, c->coef[AFFINE_DECODE_SEQ]);
 	ps = add_product(ps, p->decode_kv_tokens, c->coef[AFFINE_KV_TOKEN]);
 	if (over > 0)
@@ -106,6 +107,46 @@ const struct cost_type cost_constant = {
 };
 
 const struct cost_type *const cost_types[] = {&cost_affine, &cost_phases, &cost_constant, NULL};
+
+/* Rounded up: the fullest part is what the others wait for. */
+static int64_t share(int64_t n, int32_t parts)
+{
+	return (n + parts - 1) / parts;
+}
+
+static int64_t linked_step_ps(const struct cost *c, const struct step_plan *p)
+{
+	int32_t seqs = p->n_items > 0 ? p->n_items : 1;
+	int32_t parts = c->links.stages < seqs ? c->links.stages : seqs;
+	struct step_plan part = *p;
+	int64_t ps;
+
+	part.prefill_tokens = share(p->prefill_tokens, parts);
+	part.draft_tokens = share(p->draft_tokens, parts);
+	part.decode_seqs = share(p->decode_seqs, parts);
+	part.decode_kv_tokens = share(p->decode_kv_tokens, parts);
+	part.prefill_attention = p->prefill_attention / parts;
+	ps = add_product(c->type->step_ps(c, &part), 1, c->links.part_ps);
+	return add_product(ps, part.prefill_tokens + part.draft_tokens + part.decode_seqs,
+			   c->links.token_ps);
+}
+
+int64_t cost_step_ps(const struct cost *c, const struct step_plan *p)
+{
+	int64_t ps = c->links.stages > 0 ? linked_step_ps(c, p) : c->type->step_ps(c, p);
+
+	if (p->max_draft > 0) {
+		ps = add_product(ps, p->max_draft, c->draft.pass_ps);
+		ps = add_product(ps, p->draft_tokens, c->draft.token_ps);
+	}
+	if (p->loaded_tokens > 0) {
+		ps = add_product(ps, 1, c->load.latency_ps);
+		ps = add_product(ps, p->loaded_tokens, c->load.token_ps);
+	}
+	if (p->adapters)
+		ps = add_product(ps, __builtin_popcountll(p->adapters), c->adapter_ps);
+	return ps;
+}
 
 int64_t cost_noise_apply(const struct cost_noise *n, struct rng *r, int64_t step_ps)
 {

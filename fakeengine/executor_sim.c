@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "base/die.h"
-#include "wordcodec.h"
+#include "answers.h"
 
 struct sim_step {
 	struct timer timer;
@@ -68,16 +68,22 @@ static void step_return(struct sim_step *s)
 static void step_make_tokens(struct sim_step *s)
 {
 	const struct step_plan *p = s->plan;
+	int32_t each = 1 + p->max_draft;
 
-	if (s->cap_tokens < p->n_items) {
-		s->cap_tokens = p->n_items * 2;
+	if (s->cap_tokens < p->n_items * each) {
+		s->cap_tokens = p->n_items * each * 2;
 		s->token = xreallocarray(s->token, (size_t)s->cap_tokens, sizeof(*s->token));
 	}
 	for (int32_t i = 0; i < p->n_items; i++) {
-		const struct genreq *r = p->item[i].req;
+		struct step_item *it = &p->item[i];
+		int32_t *token = s->token + (size_t)i * (size_t)each;
+		int32_t at = genreq_output_tokens(it->req);
 
-		s->token[i] =
-			p->item[i].emits ? wordcodec_filler(r->seed, genreq_output_tokens(r)) : -1;
+		if (it->n_draft > 0)
+			it->n_accepted = drafter_accepted(s->x->config->drafter, it->req->seed, at,
+							  it->n_draft);
+		if (it->emits)
+			answer_tokens(it->req, at, 1 + it->n_accepted, token);
 	}
 }
 

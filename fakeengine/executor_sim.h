@@ -14,6 +14,7 @@
 
 #include "base/timerq.h"
 #include "cost.h"
+#include "drafter.h"
 #include "serve/executor.h"
 
 /* Runs t->fn(t, now) once at_ns is reached, or soon if it has passed; equal deadlines in the order
@@ -30,6 +31,7 @@ struct sim_config {
 	struct cost_noise noise;
 	uint64_t seed; /* of the noise; the words come from each request's own seed */
 	struct sim_timers timers;
+	const struct drafter *drafter; /* for a policy that speculates */
 };
 
 extern const struct executor_type

@@ -48,9 +48,8 @@ void memory_need(const struct profile_model *m, const struct profile_card *c,
 	 */
 	double overhead_per_card = 0.8 * GB;
 
-	out->weights_bytes = m->params * m->weight_bits / 8;
-	out->kv_bytes_per_token =
-		2.0 * (double)m->layers * (double)m->kv_heads * (double)m->head_dim * 2;
+	out->weights_bytes = hardware_weight_bytes(m);
+	out->kv_bytes_per_token = hardware_kv_bytes_per_token(m);
 	out->one_sequence_bytes = out->kv_bytes_per_token * EXPLAIN_SEQUENCE_TOKENS;
 	out->overhead_bytes = overhead_per_card * (double)(c->count ? c->count : 1);
 	out->least_bytes = out->weights_bytes + out->one_sequence_bytes + out->overhead_bytes;
@@ -144,8 +143,19 @@ static void explain_cost(struct buf *b, const struct profile *p)
 {
 	char t[32];
 
-	buf_printf(b, "\nTime of a step (given): %s\n", p->cost.type->name);
+	bool derived = p->analytic.bandwidth_share > 0;
+
+	buf_printf(b, "\nTime of a step (%s): %s\n",
+		   derived ? "derived from model and card: a what-if, nothing was measured"
+			   : "given",
+		   p->cost.type->name);
 	buf_printf(b, "  = %s\n", p->cost.type->formula);
+	if (derived)
+		buf_printf(b,
+			   "  assumed: %g of the card's bandwidth and %g of its FLOP/s are "
+			   "reached, the host takes %s a step\n",
+			   p->analytic.bandwidth_share, p->analytic.flops_share,
+			   time_text(t, (double)p->analytic.host_ps / (double)PS_PER_NS));
 	buf_puts(b, "  P prompt tokens computed, D sequences decoding, K tokens of their contexts, "
 		    "Q attention pairs of P\n");
 	for (size_t i = 0; p->cost.type->fields[i].key; i++) {
@@ -170,6 +180,99 @@ static void explain_cost(struct buf *b, const struct profile *p)
 			   1 / p->noise.stalls_per_step);
 }
 
+/* What is added to the formula, and what it is made of. */
+static void explain_links(struct buf *b, const struct profile *p)
+{
+	const struct profile_parallel *l = &p->parallel;
+	char t[32];
+
+	if (l->tensor == 0)
+		return;
+	buf_printf(
+		b,
+		"\nSeveral cards: tensor %lld x pipeline %lld (given), links of %.0f GB/s and %s "
+		"(given)\n",
+		(long long)l->tensor, (long long)l->pipeline, l->bandwidth_bytes_per_s / GB,
+		time_text(t, (double)l->latency_ps / (double)PS_PER_NS));
+	if (l->pipeline > 1)
+		buf_printf(
+			b,
+			"  the batch goes round in as many parts as stages, or sequences if there "
+			"are fewer; a step\n  takes as long as the formula says of one part, "
+			"and\n");
+	buf_printf(
+		b,
+		"  %-20s %12s  (derived: the latency of %lld all-reduces, 2 a layer, and of %lld "
+		"hops)\n",
+		"links, a part", time_text(t, (double)p->cost.links.part_ps / (double)PS_PER_NS),
+		(long long)(l->tensor > 1 ? 2 * p->model.layers : 0),
+		(long long)(l->pipeline > 1 ? l->pipeline : 0));
+	buf_printf(b,
+		   "  %-20s %12s  (derived: hidden x %d bytes, 2 (t - 1)/t of it an all-reduce, "
+		   "once a hop)\n",
+		   "links, a token",
+		   time_text(t, (double)p->cost.links.token_ps / (double)PS_PER_NS),
+		   HARDWARE_VALUE_BYTES);
+}
+
+static void explain_speculation(struct buf *b, const struct profile *p)
+{
+	int i = sched_knob(p->policy, "num_speculative_tokens");
+	int32_t n = i < 0 ? 0 : (int32_t)p->knobs[i];
+	char t[32];
+
+	if (n == 0)
+		return;
+	buf_printf(b,
+		   "\nSpeculation: %d tokens are drafted a step, and verified like prompt tokens "
+		   "(V counts as P)\n",
+		   n);
+	buf_puts(b, "  right (given)       ");
+	for (int32_t k = 0; k < n; k++)
+		buf_printf(b, " %g", p->drafter.acceptance[k]);
+	buf_puts(b, "  each if those before it are\n");
+	buf_printf(b, "  %-20s %12.3f  tokens of a sequence (derived: 1 + a1 + a1 a2 + ...)\n",
+		   "a step yields", drafter_tokens_per_step(&p->drafter, n));
+	buf_printf(b, "  %-20s %12s  for each place of the draft (given)\n", "draft_pass",
+		   time_text(t, (double)p->cost.draft.pass_ps / (double)PS_PER_NS));
+	buf_printf(b, "  %-20s %12s  each drafted token (given)\n", "per_draft_token",
+		   time_text(t, (double)p->cost.draft.token_ps / (double)PS_PER_NS));
+}
+
+static void explain_offload(struct buf *b, const struct profile *p)
+{
+	int i = sched_knob(p->policy, "num_cpu_blocks");
+	double blocks = i < 0 ? 0 : p->knobs[i], tokens;
+	char t[32];
+
+	if (blocks == 0)
+		return;
+	tokens = blocks * p->knobs[sched_knob(p->policy, "block_size")];
+	buf_printf(
+		b,
+		"\nOffload: %.0f blocks in the host's memory (given) = %.1f GB (derived), links of "
+		"%.0f GB/s a card\n",
+		blocks, tokens * hardware_kv_bytes_per_token(&p->model) / GB,
+		p->offload.bandwidth_bytes_per_s / GB);
+	buf_printf(b, "  %-20s %12s  a step that reads any back (given)\n", "latency",
+		   time_text(t, (double)p->cost.load.latency_ps / (double)PS_PER_NS));
+	buf_printf(b, "  %-20s %12s  each token read back (derived: its KV entries)\n", "a token",
+		   time_text(t, (double)p->cost.load.token_ps / (double)PS_PER_NS));
+}
+
+static void explain_adapters(struct buf *b, const struct profile *p)
+{
+	char t[32];
+
+	if (!p->models || !p->models[1])
+		return;
+	buf_puts(b, "\nLoRA adapters (given), asked for as model:");
+	for (int i = 1; p->models[i]; i++)
+		buf_printf(b, " %s", p->models[i]);
+	buf_printf(b, "\n  %-20s %12s  each that is used in a step (given)\n", "per_adapter",
+		   time_text(t, (double)p->cost.adapter_ps / (double)PS_PER_NS));
+}
+
 static void explain_bound(struct buf *b, const char *what, int64_t given_ps, double bound_ns,
 			  const char *bound)
 {
@@ -188,8 +291,9 @@ static void explain_bound(struct buf *b, const char *what, int64_t given_ps, dou
  * the weights. */
 static void explain_physics(struct buf *b, const struct profile *p)
 {
-	double bandwidth = p->card.bandwidth_bytes_per_s * (double)p->card.count;
-	double flops = p->card.flops_per_s * (double)p->card.count;
+	double cards = (double)hardware_cards_at_once(&p->card, &p->parallel);
+	double bandwidth = p->card.bandwidth_bytes_per_s * cards;
+	double flops = p->card.flops_per_s * cards;
 	struct memory_need need;
 
 	if (p->cost.type != &cost_affine || p->model.params == 0 || p->card.count == 0)
@@ -257,6 +361,10 @@ static const char honesty[] =
 	"preemption,\n"
 	"  prefix hits, unequal lengths, prompts longer than a step takes, turning away.\n";
 
+static const char with_drafts[] =
+	"  With drafts Td and Tm verify them, too, N - 1 tokens take (N - 1)/Y steps, Y being what "
+	"one\n  yields, and TPOT is the mean step over Y.\n";
+
 static const char spread_out[] =
 	"  Users are taken to be spread out; those who start together and ask for equally long\n"
 	"  answers stay together, and their TTFT is that of a step with all their prompts.\n";
@@ -286,6 +394,8 @@ static void explain_load(struct buf *b, const struct profile *p, int32_t prompt,
 	/* d is that of most users */
 	buf_puts(b, closed_form);
 	buf_puts(b, company_form[d.company]);
+	if (d.yield > 1)
+		buf_puts(b, with_drafts);
 	buf_puts(b, honesty);
 	if (d.company == BESIDE || d.company == INSTEAD)
 		buf_puts(b, spread_out);
@@ -315,6 +425,9 @@ static void explain_output(struct buf *b, const struct profile_output *o)
 	if (o->forced_tokens)
 		buf_printf(b, "Answers are %lld tokens long, whatever is asked.\n",
 			   (long long)o->forced_tokens);
+	else if (o->ends_with_text)
+		buf_puts(b,
+			 "Answers end where their text ends, unless a request says otherwise.\n");
 	else if (o->ends)
 		buf_printf(b,
 			   "Answers end by themselves after %.0f tokens on average (%s), unless a "
@@ -324,6 +437,17 @@ static void explain_output(struct buf *b, const struct profile_output *o)
 		buf_puts(
 			b,
 			"Answers never end by themselves: they run to the request's max_tokens.\n");
+}
+
+static void explain_text(struct buf *b, const struct profile_text *t)
+{
+	if (t->kind == TEXT_ECHO)
+		buf_puts(b, "They say what was said last, over and over if need be.\n");
+	else if (t->kind == TEXT_REFERENCE)
+		buf_printf(b,
+			   "They say what %s answers to the prompt, over and over if need be; to "
+			   "others one of its answers.\n",
+			   t->file);
 }
 
 static void explain_wire(struct buf *b, const struct profile *p)
@@ -355,9 +479,14 @@ bool explain(struct buf *b, const struct profile *p, int32_t prompt, int32_t out
 			(long long)p->card.count, p->card.name, (double)p->card.memory_bytes / GB,
 			p->card.bandwidth_bytes_per_s / GB, p->card.flops_per_s / 1e12);
 	explain_output(b, &p->output);
+	explain_text(b, &p->text);
 	explain_wire(b, p);
 	explain_knobs(b, p);
 	explain_cost(b, p);
+	explain_links(b, p);
+	explain_speculation(b, p);
+	explain_offload(b, p);
+	explain_adapters(b, p);
 	explain_physics(b, p);
 	explain_memory(b, p);
 	explain_load(b, p, prompt, output);

@@ -13,9 +13,11 @@
 #include "base/evloop.h"
 #include "base/log.h"
 #include "base/opt.h"
+#include "fakeengine/answers.h"
 #include "fakeengine/executor_sim.h"
 #include "fakeengine/explain.h"
 #include "fakeengine/fault.h"
+#include "fakeengine/fit_command.h"
 #include "fakeengine/options.h"
 #include "fakeengine/profile.h"
 #include "fakeengine/wordcodec.h"
@@ -51,29 +53,18 @@ static void loop_timer_cancel(void *arg, struct timer *t)
 	evloop_timer_cancel(arg, t);
 }
 
-struct lengths {
-	const struct profile *profile;
-	uint64_t seed;
-};
-
-static void plan_length(struct genreq *r, void *arg)
-{
-	const struct lengths *l = arg;
-
-	r->eos_after = profile_answer_tokens(l->profile, r, l->seed);
-}
-
-static int serve(const struct options *o, const struct profile *p, struct truth_log *truth)
+static int serve(const struct options *o, const struct profile *p, struct answers *answers,
+		 struct truth_log *truth)
 {
 	struct evloop *loop = evloop_new();
 	struct faults *faults = faults_new(&p->faults, o->seed, loop);
-	const char *const models[] = {p->model.name, NULL};
-	struct lengths lengths = {p, o->seed};
+	const char *const *models = (const char *const *)p->models;
 	const struct sim_config sim = {
 		.cost = &p->cost,
 		.noise = p->noise,
 		.seed = o->seed,
 		.timers = {loop_timer_set, loop_timer_cancel, loop},
+		.drafter = &p->drafter,
 	};
 	struct serve_config c = {
 		.loop = loop,
@@ -95,12 +86,14 @@ static int serve(const struct options *o, const struct profile *p, struct truth_
 				.ingest_ns = p->ingest_ns,
 				.egress_ns = p->egress_ns,
 				.truth = truth,
+				.adapters = models + 1,
 			},
 		.default_max_tokens = (int32_t)p->output.default_max_tokens,
 		.forced_tokens = (int32_t)p->output.forced_tokens,
 		.seed = o->seed,
-		.prepare = plan_length,
-		.prepare_arg = &lengths,
+		.prepare = answers_plan,
+		.prepare_arg = answers,
+		.keep_said = p->text.kind != TEXT_WORDS,
 		.wire = p->wire,
 		.admit = faults_admit,
 		.admit_arg = faults,
@@ -130,6 +123,7 @@ static int print_about(bool help)
 static int command_serve(int argc, char *const *argv)
 {
 	struct truth_log *truth = NULL;
+	struct answers *answers = NULL;
 	struct profile p = {0};
 	struct options o;
 	struct err e;
@@ -142,10 +136,13 @@ static int command_serve(int argc, char *const *argv)
 		rc = profile_load(&p, o.profile, o.sets.item, o.sets.n, &e);
 	if (rc == RC_OK)
 		fault_list_move(&p.faults, &o.faults);
+	if (rc == RC_OK)
+		rc = answers_open(&answers, &p, o.seed, &e);
 	if (rc == RC_OK && o.truth)
 		rc = truth_open(&truth, o.truth, &e);
-	code = rc ? complain(&e) : serve(&o, &p, truth);
+	code = rc ? complain(&e) : serve(&o, &p, answers, truth);
 	truth_close(truth);
+	answers_free(answers);
 	profile_release(&p);
 	options_release(&o);
 	return code;
@@ -247,7 +244,8 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*run)(int argc, char *const *argv);
-	} command[] = {{"profiles", command_profiles}, {"explain", command_explain}};
+	} command[] = {
+		{"profiles", command_profiles}, {"explain", command_explain}, {"fit", fit_command}};
 
 	die_set_program("fakeengine");
 	for (size_t i = 0; argc > 1 && i < ARRAY_LEN(command); i++)

@@ -21,7 +21,7 @@ struct shortcut {
 			      file */
 };
 
-enum { ENGINE_NAME, MODEL, WIRE, PREFILL_MS, PER_TOKEN_MS, TOKENS, N_SHORTCUTS };
+enum { ENGINE_NAME, MODEL, WIRE, TEXT, PREFILL_MS, PER_TOKEN_MS, TOKENS, N_SHORTCUTS };
 
 struct command_line {
 	struct shortcut shortcut[N_SHORTCUTS];
@@ -37,6 +37,7 @@ static const struct command_line defaults = {
 			[ENGINE_NAME] = {"--engine-name", "engine", NULL, true, false},
 			[MODEL] = {"--model", "model.name", NULL, true, false},
 			[WIRE] = {"--wire", "wire", NULL, true, false},
+			[TEXT] = {"--text", "text", NULL, true, false},
 			[PREFILL_MS] = {"--prefill-ms", "cost.constant.prefill_ms", NULL, false,
 					true},
 			[PER_TOKEN_MS] = {"--per-token-ms", "cost.constant.per_token_ms", NULL,
@@ -47,7 +48,7 @@ static const struct command_line defaults = {
 	.seed = 42,
 };
 
-#define N_SPECS 21
+#define N_SPECS 22
 
 static void make_specs(struct opt_spec specs[N_SPECS], struct command_line *c)
 {
@@ -64,6 +65,10 @@ static void make_specs(struct opt_spec specs[N_SPECS], struct command_line *c)
 		 .help = "the model it serves"},
 		{OPT_STRING, "wire", .out = &s[WIRE].value, .arg = "SERVER",
 		 .help = "whose habits it has on the wire; below is a list (own)"},
+		{OPT_STRING, "text", .out = &s[TEXT].value, .arg = "KIND",
+		 .help = "what its answers say: words, echo (what was said last), or "
+			 "reference=FILE (the answer that a prompt set in LIMA's format holds; "
+			 "words)"},
 		{OPT_LIST, "fault", .out = &c->faults, .arg = "SPEC",
 		 .help = "what goes wrong on purpose, KIND[=VALUE][@TOKEN][:RATE]; below is a "
 			 "list"},
@@ -102,17 +107,19 @@ void options_help(struct buf *b)
 	struct opt_spec specs[N_SPECS];
 
 	make_specs(specs, &c);
-	opt_help(b,
-		 "usage: fakeengine [--profile NAME|FILE] [options]   serve an OpenAI-compatible "
-		 "API\n"
-		 "       fakeengine profiles                          what there is to play\n"
-		 "       fakeengine explain NAME|FILE                 a profile in words",
-		 specs,
-		 "Examples:\n"
-		 "  fakeengine --port 8000 --engine-name vLLM --prefill-ms 80 --per-token-ms 4 "
-		 "--tokens 128\n"
-		 "  fakeengine --profile kind-vllm-a100 --set scheduler.max_num_seqs=8 --port 0\n"
-		 "  fakeengine --wire llamacpp --fault 429=5s:0.05 --fault cut_rst@10:0.01\n");
+	opt_help(
+		b,
+		"usage: fakeengine [--profile NAME|FILE] [options]   serve an OpenAI-compatible "
+		"API\n"
+		"       fakeengine profiles                          what there is to play\n"
+		"       fakeengine explain NAME|FILE                 a profile in words\n"
+		"       fakeengine fit RESULTS|FILE... -o FILE       a profile from a measured run",
+		specs,
+		"Examples:\n"
+		"  fakeengine --port 8000 --engine-name vLLM --prefill-ms 80 --per-token-ms 4 "
+		"--tokens 128\n"
+		"  fakeengine --profile kind-vllm-a100 --set scheduler.max_num_seqs=8 --port 0\n"
+		"  fakeengine --wire llamacpp --fault 429=5s:0.05 --fault cut_rst@10:0.01\n");
 	buf_puts(b, "\nServers that --wire plays:\n");
 	for (size_t i = 0; wire_habits[i]; i++)
 		buf_printf(b, "  %-16s %s (%s)\n", wire_habits[i]->name, wire_habits[i]->help,

@@ -17,6 +17,7 @@ struct batching {
 	enum company company;
 	int32_t running;    /* at once, of those who ask */
 	int32_t wait_steps; /* decode steps that a newcomer who finds a place waits for his turn */
+	int32_t draft;	    /* tokens guessed for each in a step */
 	int64_t hold_ns;    /* what the policy lets pass, with nobody running, before it begins */
 };
 
@@ -33,13 +34,17 @@ struct trial {
 static enum rc trial_open(struct trial *t, const struct profile *p, int32_t users, int32_t known,
 			  int32_t prompt, int32_t output, struct err *e)
 {
+	int32_t n_tokens = users * (1 + SCHED_MAX_DRAFT);
 	enum rc rc;
 
 	*t = (struct trial){
 		.policy = p->policy,
 		.req = xcalloc((size_t)users, sizeof(struct genreq *)),
-		.token = xcalloc((size_t)(prompt > users ? prompt : users), sizeof(int32_t)),
 	};
+	/* One prompt at a time, or what a step yields. */
+	if (n_tokens < prompt)
+		n_tokens = prompt;
+	t->token = xcalloc((size_t)n_tokens, sizeof(*t->token));
 	step_plan_init(&t->plan);
 	rc = p->policy->open(&t->s, p->knobs, -1, e);
 	for (int32_t i = 0; rc == RC_OK && i < users; i++) {
@@ -106,6 +111,7 @@ static enum rc ask_running(const struct profile *p, int32_t users, int32_t promp
 		p->policy->stats(t.s, &stats);
 		if (stats.running > out->running)
 			out->running = stats.running;
+		out->draft = t.plan.max_draft;
 		if (t.plan.prefill_tokens == 0)
 			break;
 		trial_commit(&t);
@@ -160,15 +166,20 @@ static enum rc ask_newcomer(const struct profile *p, int32_t prompt, int32_t out
 }
 
 /* The cost of a step that computes so many whole prompts (on average) and decodes so many
- * sequences. */
+ * sequences, with so many guesses for each. */
 static double step_ns(const struct profile *p, double prompts, int32_t prompt, int32_t seqs,
-		      double context)
+		      int32_t draft, double context)
 {
+	int32_t drafted = seqs * draft;
 	const struct step_plan load = {
+		.n_items = (int32_t)ceil(prompts) + seqs,
 		.prefill_tokens = llround(prompts * prompt),
 		.decode_seqs = seqs,
 		.decode_kv_tokens = llround(seqs * context),
-		.prefill_attention = prompts * (double)prompt * prompt / 2,
+		.prefill_attention =
+			prompts * (double)prompt * prompt / 2 + drafted * (context + draft / 2.0),
+		.draft_tokens = drafted,
+		.max_draft = drafted > 0 ? draft : 0,
 	};
 
 	return (double)cost_step_ps(&p->cost, &load) / (double)PS_PER_NS;
@@ -178,40 +189,43 @@ static double step_ns(const struct profile *p, double prompts, int32_t prompt, i
 struct course {
 	double turn_ns;	 /* decode steps it waits for its turn */
 	double first_ns; /* the step of its prompt */
+	double step_ns;	 /* the mean one behind it, and what that is a token */
 	double tpot_ns;
 };
 
 static struct course course_of(const struct profile *p, const struct batching *b, int32_t prompt,
 			       int32_t output)
 {
-	int32_t batch = b->company == ALONE ? 1 : b->running, decodes = output - 1, with;
-	double context = prompt + output / 2.0, spacing = (double)output / batch, prompts = 1;
-	double decode = step_ns(p, 0, prompt, batch, context);
-	struct course c = {0, 0, decode};
+	int32_t batch = b->company == ALONE ? 1 : b->running;
+	double yield = drafter_tokens_per_step(&p->drafter, b->draft);
+	double decodes = (output - 1) / yield, with;
+	double context = prompt + output / 2.0, spacing = (1 + decodes) / batch, prompts = 1;
+	double decode = step_ns(p, 0, prompt, batch, b->draft, context);
+	struct course c = {.step_ns = decode};
 
 	switch (b->company) {
 	case ALONE:
 	case TOGETHER:
-		c.first_ns = step_ns(p, batch, prompt, 0, context);
+		c.first_ns = step_ns(p, batch, prompt, 0, 0, context);
 		break;
 	case BESIDE:
-		c.first_ns = step_ns(p, 1, prompt, batch - 1, context);
-		/* More users than output tokens: every decode step carries a prompt. */
+		c.first_ns = step_ns(p, 1, prompt, batch - 1, b->draft, context);
+		/* More users than decode steps: every one of them carries a prompt. */
 		with = batch - 1 < decodes ? batch - 1 : decodes;
 		if (decodes > 0)
-			c.tpot_ns = (with * c.first_ns + (decodes - with) * decode) / decodes;
+			c.step_ns = (with * c.first_ns + (decodes - with) * decode) / decodes;
 		break;
 	case INSTEAD:
 		if (b->wait_steps > spacing)
 			prompts = ceil(b->wait_steps / spacing);
-		c.first_ns = step_ns(p, prompts, prompt, 0, context);
+		c.first_ns = step_ns(p, prompts, prompt, 0, 0, context);
 		if (decodes > 0)
-			c.tpot_ns = decode + (batch - 1) / prompts * c.first_ns / decodes;
-		c.turn_ns = (prompts - 1) / 2 * spacing * c.tpot_ns;
+			c.step_ns = decode + (batch - 1) / prompts * c.first_ns / decodes;
+		c.turn_ns = (prompts - 1) / 2 * spacing * c.step_ns;
 		break;
 	}
-	if (decodes == 0)
-		c.tpot_ns = 0;
+	if (decodes > 0)
+		c.tpot_ns = c.step_ns / yield;
 	return c;
 }
 
@@ -232,10 +246,11 @@ enum rc predict(const struct profile *p, int32_t users, int32_t prompt, int32_t 
 	c = course_of(p, &b, prompt, output);
 	wait = (double)b.hold_ns + c.turn_ns;
 	if ((b.company == BESIDE || b.company == INSTEAD) && b.running > 1 && output > 1)
-		wait += c.tpot_ns - fmod(outside, c.tpot_ns);
+		wait += c.step_ns - fmod(outside, c.step_ns);
 	decode_ns = (output - 1) * c.tpot_ns;
 	out->company = b.company;
 	out->running = b.running;
+	out->yield = drafter_tokens_per_step(&p->drafter, b.draft);
 	out->tpot_ns = c.tpot_ns;
 	out->e2el_ns = outside + wait + c.first_ns + decode_ns;
 	if (b.running < users)

@@ -10,6 +10,10 @@
  *     Tp(n)  = a step that computes n prompts
  *     E2EL   = TTFT + (N - 1) TPOT
  *
+ * Where k tokens are drafted for each sequence in every step, Td and Tm verify k B of them, a step
+ * yields Y = 1 + a1 + a1 a2 + ... tokens of a sequence, N - 1 of them take (N - 1)/Y steps (for N
+ * in the forms below), and TPOT is the mean step over Y.
+ *
  * The policy itself is asked for B, and for what becomes of a newcomer while others decode:
  *
  *     beside    his prompt shares a step with them (vLLM V1, TGI 3, llama.cpp, Orca, Sarathi, HF):
@@ -51,6 +55,7 @@ enum company {
 struct prediction {
 	enum company company;
 	int32_t running; /* B */
+	double yield;	 /* Y; 1 without drafts */
 	double ttft_ns, tpot_ns, e2el_ns;
 	double tokens_per_s;
 };

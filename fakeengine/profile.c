@@ -13,183 +13,11 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/die.h"
-#include "base/units.h"
 #include "base/yamlx.h"
+#include "profile_features.h"
+#include "profile_fields.h"
 
-#define MAX_STEP_S	  3600.0
 #define PROFILE_MAX_BYTES (1 << 20)
-#define MAX_KEYS	  16
-
-/* ---- values that yamlx has no reading for ---- */
-
-/* "11.7ms", "320ns", "0.4ns", "0" -> picoseconds; parse_duration() knows only whole nanoseconds. */
-static enum rc read_picoseconds(const struct ynode *n, int64_t *out, struct err *e)
-{
-	static const struct {
-		const char *suffix;
-		double ps;
-	} unit[] = {{"ps", 1}, {"ns", 1e3}, {"us", 1e6}, {"ms", 1e9}, {"s", 1e12}};
-	const char *text;
-	char number[32];
-	double value;
-	size_t digits;
-	enum rc rc = ynode_str(n, &text, e);
-
-	if (rc)
-		return rc;
-	digits = strspn(text, "0123456789.eE+-");
-	if (digits == 0 || digits >= sizeof(number))
-		goto wrong;
-	memcpy(number, text, digits);
-	number[digits] = '\0';
-	if (parse_double(number, 0, MAX_STEP_S * 1e12, &value, NULL))
-		goto wrong;
-	*out = 0;
-	if (value == 0 && text[digits] == '\0')
-		return RC_OK;
-	for (size_t i = 0; i < ARRAY_LEN(unit); i++) {
-		if (strcmp(text + digits, unit[i].suffix) != 0 ||
-		    value * unit[i].ps > MAX_STEP_S * 1e12)
-			continue;
-		*out = llround(value * unit[i].ps);
-		return RC_OK;
-	}
-wrong:
-	return ynode_err(
-		n, e,
-		"got \"%s\", want a time from 0 to 3600s with its unit (11.7ms, 320ns, 0.4ns)",
-		text);
-}
-
-/* "2039GB/s" -> bytes per second. */
-static enum rc read_bandwidth(const struct ynode *n, double *out, struct err *e)
-{
-	const char *text, *slash;
-	int64_t bytes;
-	enum rc rc = ynode_str(n, &text, e);
-
-	if (rc)
-		return rc;
-	slash = strstr(text, "/s");
-	if (slash && slash[2] == '\0') {
-		char *number = xstrndup(text, (size_t)(slash - text));
-
-		rc = parse_bytes(number, &bytes, NULL);
-		free(number);
-		if (rc == RC_OK && bytes > 0) {
-			*out = (double)bytes;
-			return RC_OK;
-		}
-	}
-	return ynode_err(n, e, "got \"%s\", want bytes per second like 2039GB/s", text);
-}
-
-/* ---- plain fields, by table ---- */
-
-enum field_kind {
-	F_STRING,     /* char * */
-	F_COUNT,      /* int64_t */
-	F_NUM,	      /* double */
-	F_BYTES,      /* int64_t */
-	F_BANDWIDTH,  /* double */
-	F_DURATION,   /* int64_t ns */
-	F_PS,	      /* int64_t ps */
-	F_NUM_RANGE,  /* double[2]: one number, or [low, high] */
-	F_TIME_RANGE, /* int64_t[2] ns: likewise */
-};
-
-struct field {
-	const char *key;
-	enum field_kind kind;
-	bool required;
-	size_t offset;
-	double min, max; /* F_COUNT, F_NUM, F_NUM_RANGE */
-};
-
-static enum rc need_map(const struct ynode *n, struct err *e)
-{
-	return n->kind == YNODE_MAP ? RC_OK : ynode_err(n, e, "want keys and values");
-}
-
-static enum rc read_string(const struct ynode *n, char **out, struct err *e)
-{
-	const char *text;
-	enum rc rc = ynode_str(n, &text, e);
-
-	if (rc)
-		return rc;
-	if (*text == '\0')
-		return ynode_err(n, e, "must not be empty");
-	free(*out);
-	*out = xstrdup(text);
-	return RC_OK;
-}
-
-static enum rc read_scalar(const struct field *f, const struct ynode *n, void *out, struct err *e)
-{
-	switch (f->kind) {
-	case F_STRING:
-		return read_string(n, out, e);
-	case F_COUNT:
-		return ynode_count(n, (int64_t)f->min, (int64_t)f->max, out, e);
-	case F_NUM:
-	case F_NUM_RANGE:
-		return ynode_num(n, f->min, f->max, out, e);
-	case F_BYTES:
-		return ynode_bytes(n, out, e);
-	case F_BANDWIDTH:
-		return read_bandwidth(n, out, e);
-	case F_DURATION:
-	case F_TIME_RANGE:
-		return ynode_duration(n, out, e);
-	case F_PS:
-		return read_picoseconds(n, out, e);
-	}
-	CHECK(!"a field of unknown kind");
-	return RC_INPUT;
-}
-
-static enum rc read_field(const struct field *f, const struct ynode *n, char *out, struct err *e)
-{
-	bool range = f->kind == F_NUM_RANGE || f->kind == F_TIME_RANGE;
-	size_t one = f->kind == F_NUM_RANGE ? sizeof(double) : sizeof(int64_t);
-	enum rc rc;
-
-	if (!range)
-		return read_scalar(f, n, out, e);
-	if (n->kind == YNODE_SEQ && n->n != 2)
-		return ynode_err(n, e, "want one value or [low, high]");
-	rc = read_scalar(f, n->kind == YNODE_SEQ ? n->child[0] : n, out, e);
-	return rc ? rc : read_scalar(f, n->kind == YNODE_SEQ ? n->child[1] : n, out + one, e);
-}
-
-/* Reads the fields of a section into *out. `others`: keys that the caller reads itself;
- * NULL-terminated or NULL. */
-static enum rc read_section(const struct field *fields, const char *const *others,
-			    const struct ynode *map, void *out, struct err *e)
-{
-	const char *keys[MAX_KEYS];
-	size_t n_keys = 0;
-	enum rc rc = need_map(map, e);
-
-	for (const struct field *f = fields; f->key; f++)
-		keys[n_keys++] = f->key;
-	for (; others && *others; others++)
-		keys[n_keys++] = *others;
-	CHECK(n_keys < MAX_KEYS);
-	keys[n_keys] = NULL;
-	if (rc == RC_OK)
-		rc = ynode_check_keys(map, keys, e);
-	for (const struct field *f = fields; rc == RC_OK && f->key; f++) {
-		const struct ynode *n = ynode_get(map, f->key);
-
-		if (n)
-			rc = read_field(f, n, (char *)out + f->offset, e);
-		else if (f->required)
-			rc = ynode_err(map, e, "key \"%s\" is missing", f->key);
-	}
-	return rc;
-}
 
 /* ---- the sections ---- */
 
@@ -351,12 +179,12 @@ static enum rc read_cost(struct profile *p, const struct ynode *map, struct err 
 		{"jitter_cv", F_NUM, false, offsetof(struct profile, noise.jitter_cv), 0, 10},
 		{0},
 	};
-	const char *others[MAX_KEYS] = {"stall"};
-	const struct ynode *formula = NULL, *stall = ynode_get(map, "stall");
+	const char *others[8] = {"stall", "analytic"};
+	const struct ynode *formula = ynode_get(map, "analytic"), *stall = ynode_get(map, "stall");
 	enum rc rc;
 
 	for (size_t i = 0; cost_types[i]; i++)
-		others[i + 1] = cost_types[i]->name;
+		others[i + 2] = cost_types[i]->name;
 	rc = read_section(fields, others, map, p, e);
 	for (size_t i = 0; rc == RC_OK && cost_types[i]; i++) {
 		const struct ynode *n = ynode_get(map, cost_types[i]->name);
@@ -370,9 +198,11 @@ static enum rc read_cost(struct profile *p, const struct ynode *map, struct err 
 		}
 	}
 	if (rc == RC_OK && !formula)
-		return ynode_err(map, e, "want one of the formulas affine, phases, constant");
+		return ynode_err(map, e,
+				 "want one of the formulas affine, phases, constant, analytic");
 	if (rc == RC_OK)
-		rc = read_formula(&p->cost, formula, e);
+		rc = p->cost.type ? read_formula(&p->cost, formula, e)
+				  : read_analytic(p, formula, e);
 	if (rc == RC_OK && stall)
 		rc = read_stall(&p->noise, stall, e);
 	return rc;
@@ -415,6 +245,33 @@ static enum rc read_length(struct dist *d, const struct ynode *n, struct err *e)
 	return RC_OK;
 }
 
+/* words, echo, or reference=FILE. */
+static enum rc read_text(struct profile *p, const struct ynode *n, struct err *e)
+{
+	static const char reference[] = "reference=";
+	const char *text;
+	enum rc rc = ynode_str(n, &text, e);
+
+	if (rc)
+		return rc;
+	if (strcmp(text, "words") == 0) {
+		p->text.kind = TEXT_WORDS;
+	} else if (strcmp(text, "echo") == 0) {
+		p->text.kind = TEXT_ECHO;
+	} else if (strncmp(text, reference, strlen(reference)) == 0 && text[strlen(reference)]) {
+		p->text.kind = TEXT_REFERENCE;
+		p->text.file = xstrdup(text + strlen(reference));
+	} else {
+		return ynode_err(n, e, "got \"%s\", want words, echo or reference=FILE", text);
+	}
+	return RC_OK;
+}
+
+static bool is_word(const struct ynode *n, const char *word)
+{
+	return n->kind == YNODE_SCALAR && strcmp(n->text, word) == 0;
+}
+
 static enum rc read_output(struct profile *p, const struct ynode *map, struct err *e)
 {
 	static const struct field fields[] = {
@@ -433,8 +290,14 @@ static enum rc read_output(struct profile *p, const struct ynode *map, struct er
 	if (p->output.forced_tokens && map->n > 1)
 		return ynode_err(ynode_get(map, "forced_tokens"), e,
 				 "leaves the other keys of `output` nothing to say");
-	p->output.ends = length != NULL;
-	return length ? read_length(&p->output.length, length, e) : RC_OK;
+	p->output.ends_with_text = length && is_word(length, "text");
+	p->output.ends = length && !p->output.ends_with_text;
+	if (p->output.ends_with_text && p->text.kind == TEXT_WORDS)
+		return ynode_err(
+			length, e,
+			"words have no end of their own; want a number, a distribution, or "
+			"another `text`");
+	return p->output.ends ? read_length(&p->output.length, length, e) : RC_OK;
 }
 
 static enum rc read_published(struct profile *p, const struct ynode *map, struct err *e)
@@ -499,10 +362,13 @@ static enum rc read_profile(struct profile *p, const struct ynode *root, struct 
 		enum rc (*read)(struct profile *p, const struct ynode *n, struct err *e);
 		bool required;
 	} section[] = {
-		{"model", read_model, true},	     {"card", read_card, false},
-		{"scheduler", read_scheduler, true}, {"cost", read_cost, true},
-		{"output", read_output, false},	     {"published", read_published, false},
-		{"wire", read_wire, false},	     {"faults", read_faults, false},
+		{"model", read_model, true},	    {"card", read_card, false},
+		{"parallel", read_parallel, false}, {"scheduler", read_scheduler, true},
+		{"cost", read_cost, true},	    {"speculation", read_speculation, false},
+		{"offload", read_offload, false},   {"lora", read_lora, false},
+		{"text", read_text, false}, /* before output, which may rest on it */
+		{"output", read_output, false},	    {"published", read_published, false},
+		{"wire", read_wire, false},	    {"faults", read_faults, false},
 	};
 	const char *others[ARRAY_LEN(section) + 1] = {0};
 	enum rc rc;
@@ -518,7 +384,9 @@ static enum rc read_profile(struct profile *p, const struct ynode *root, struct 
 		else if (section[i].required)
 			rc = ynode_err(root, e, "key \"%s\" is missing", section[i].key);
 	}
-	return rc;
+	if (rc == RC_OK && !p->models)
+		p->models = served_names(p, NULL);
+	return rc ? rc : check_features(p, root, e);
 }
 
 /* ---- where profiles come from ---- */
@@ -591,7 +459,11 @@ void profile_release(struct profile *p)
 	free(p->description);
 	free(p->source);
 	free(p->model.name);
+	for (size_t i = 0; p->models && p->models[i]; i++)
+		free(p->models[i]);
+	free(p->models);
 	free(p->card.name);
+	free(p->text.file);
 	fault_list_release(&p->faults);
 	*p = (struct profile){0};
 }

@@ -14,26 +14,11 @@
 #include "base/embedded.h"
 #include "base/err.h"
 #include "cost.h"
+#include "drafter.h"
 #include "fault.h"
+#include "hardware.h"
 #include "serve/sched.h"
 #include "serve/wire.h"
-
-/* What a model weighs. Only to reason with (explain): no time is computed from it. Absent: params
- * 0. */
-struct profile_model {
-	char *name; /* the served name */
-	double params;
-	int64_t layers, hidden, kv_heads, head_dim, vocab; /* hidden, vocab: 0 = not said */
-	double weight_bits;
-};
-
-/* What it runs on. Only to reason with. Absent: count 0. */
-struct profile_card {
-	char *name;
-	int64_t count;
-	int64_t memory_bytes;			   /* one card's */
-	double bandwidth_bytes_per_s, flops_per_s; /* one card's */
-};
 
 /* How long an answer is. */
 struct profile_output {
@@ -42,6 +27,18 @@ struct profile_output {
 	int64_t default_max_tokens; /* when a request names none; 0 = up to the end of the context
 				     */
 	int64_t forced_tokens;	    /* > 0: exactly so many, whatever is asked */
+	bool ends_with_text;	    /* it ends where what it says ends (struct profile_text) */
+};
+
+/* What an answer says. */
+enum text_kind {
+	TEXT_WORDS,	/* words without sense */
+	TEXT_ECHO,	/* what was said last, back */
+	TEXT_REFERENCE, /* the answer that a prompt set holds to it */
+};
+struct profile_text {
+	enum text_kind kind;
+	char *file; /* the set, LIMA's format; of TEXT_REFERENCE */
 };
 
 /* What the source says of one request at a time: low and high, equal if it is one number; 0 = it
@@ -53,14 +50,20 @@ struct profile_published {
 
 struct profile {
 	char *name, *engine, *description, *source;
+	char **models; /* served names, NULL-terminated: model.name, then the adapters */
 	struct profile_model model;
 	struct profile_card card;
+	struct profile_parallel parallel;
+	struct profile_offload offload;
+	struct profile_analytic analytic; /* where the formula is derived from */
 	const struct sched_type *policy;
 	double knobs[SCHED_MAX_KNOBS];
 	struct cost cost;
 	struct cost_noise noise;
+	struct drafter drafter;
 	int64_t ingest_ns, egress_ns;
 	struct profile_output output;
+	struct profile_text text;
 	struct profile_published published;
 	const struct wire_habit *wire; /* whose habits it has on the wire */
 	struct fault_list faults;
@@ -83,7 +86,7 @@ enum rc profile_parse(struct profile *out, const char *file, const char *text, s
 void profile_release(struct profile *p);
 
 /* The length at which the answer to r ends by itself: the same for the same prompt and request
- * seed, whatever else is going on. 0 = it does not. */
+ * seed, whatever else is going on. 0 = it does not, or where its text ends (answers.h). */
 int32_t profile_answer_tokens(const struct profile *p, const struct genreq *r, uint64_t seed);
 
 #endif

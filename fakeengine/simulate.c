@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/die.h"
+#include "answers.h"
 #include "wordcodec.h"
 
 /* Words are made several at a time: it is how they come cheapest (wordcodec.h). */
@@ -40,7 +41,7 @@ struct sim_step {
 	struct step_plan plan;
 	struct sim *s;
 	struct timer timer;
-	int32_t *token; /* one an item, or in a run n_due an item */
+	int32_t *token; /* 1 + max_draft an item, or in a run n_due an item */
 	size_t cap_tokens;
 	int64_t *due_ns; /* when the tokens leave */
 	int32_t n_due, cap_due;
@@ -197,7 +198,7 @@ static bool count_tokens(struct sim *s, struct step_plan *p)
 				it->req = NULL;
 			continue;
 		}
-		s->generation_tokens++;
+		s->generation_tokens += 1 + it->n_accepted;
 		if (it->prefill && genreq_output_tokens(it->req) == 1)
 			s->prompt_tokens += it->req->n_prompt;
 	}
@@ -262,13 +263,13 @@ static struct sim_step *step_take(struct sim *s)
 	return step;
 }
 
-static int32_t next_word(const struct genreq *r)
+static int32_t word_at(const struct genreq *r, int32_t at)
 {
-	int32_t at = genreq_output_tokens(r), from = at - at % WORDS_AHEAD;
+	int32_t from = at - at % WORDS_AHEAD;
 	struct flight *f = r->flight;
 
 	if (f->n_words != from + WORDS_AHEAD) {
-		wordcodec_filler_run(r->seed, from, WORDS_AHEAD, f->word);
+		answer_tokens(r, from, WORDS_AHEAD, f->word);
 		f->n_words = from + WORDS_AHEAD;
 	}
 	return f->word[at % WORDS_AHEAD];
@@ -278,9 +279,19 @@ static void make_tokens(struct sim_step *step)
 {
 	const struct step_plan *p = &step->plan;
 
-	step_reserve(step, 1);
+	int32_t each = 1 + p->max_draft;
+
+	step_reserve(step, each);
 	for (int32_t i = 0; i < p->n_items; i++) {
-		step->token[i] = p->item[i].emits ? next_word(p->item[i].req) : -1;
+		struct step_item *it = &p->item[i];
+		int32_t *token = step->token + (size_t)i * (size_t)each;
+		int32_t at = genreq_output_tokens(it->req);
+
+		if (it->n_draft > 0)
+			it->n_accepted = drafter_accepted(step->s->c.drafter, it->req->seed, at,
+							  it->n_draft);
+		for (int32_t k = 0; it->emits && k <= it->n_accepted; k++)
+			token[k] = word_at(it->req, at + k);
 	}
 }
 
@@ -308,8 +319,7 @@ static void take_run(struct sim *s, struct step_plan *p, const int64_t *end_ns, 
 	for (int32_t i = 0; i < p->n_items; i++) {
 		const struct genreq *r = p->item[i].req;
 
-		wordcodec_filler_run(r->seed, genreq_output_tokens(r), n,
-				     run->token + (size_t)i * (size_t)n);
+		answer_tokens(r, genreq_output_tokens(r), n, run->token + (size_t)i * (size_t)n);
 	}
 	s->c.policy->repeat(s->sched, p, n, run->token, end_ns);
 	for (int32_t k = 0; k < n; k++)
@@ -402,7 +412,8 @@ static void deliver_tokens(struct sim *s, struct sim_step *step, int32_t n)
 			continue;
 		/* It may be over already while earlier tokens leave: its last stands at the end. */
 		last = step->ends && r->state == GENREQ_DONE &&
-		       (!it->emits || it->computed + it->n_tokens == r->n_tokens - 1);
+		       (!it->emits ||
+			it->computed + it->n_tokens + it->n_accepted == r->n_tokens - 1);
 		if (it->emits)
 			s->sink->on_tokens(r, due_ns, n);
 		if (last && it->req) { /* else it was cancelled by its own reader */

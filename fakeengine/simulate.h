@@ -17,6 +17,7 @@
 
 #include "base/evloop.h"
 #include "cost.h"
+#include "drafter.h"
 #include "serve/sched.h"
 
 struct sim;
@@ -28,6 +29,7 @@ struct sim_setup {
 	struct cost_noise noise;
 	uint64_t seed; /* of the noise; the words come from each request's own seed */
 	int64_t ingest_ns, egress_ns;
+	const struct drafter *drafter; /* for a policy that speculates; must outlive the engine */
 
 	/* Plan each step by itself, also where the policy knows that the next ones are the same:
 	 * slower, the same to the nanosecond. */
@@ -36,7 +38,8 @@ struct sim_setup {
 
 /* Called on the loop. Either may submit, and cancel others. */
 struct sim_sink {
-	/* n more tokens of r have left, one by one, at these times. The loop's time may not have
+	/* n more tokens of r have left, one by one, at these times; or, with speculation, all that
+	 * one step made of it as one event (n = 1). The loop's time may not have
 	 * come to them yet, but nothing else that it knows of happens before them. */
 	void (*on_tokens)(struct genreq *r, const int64_t *t_ns, int32_t n);
 	/* r->finish says why; r is freed when this returns. */

@@ -172,10 +172,37 @@ static int32_t piece_id(const char *piece, size_t len)
 	       (int32_t)((hash_bytes(piece, len) >> 20) % (WORDCODEC_VOCAB - FIRST_HASHED));
 }
 
-static void push_pieces(const char *run, size_t len, size_t piece, struct token_list *out)
+/* What a text becomes: the ids, and where asked for where each one's bytes end. */
+struct split {
+	const char *text;
+	struct token_list *id, *ends; /* ends: or NULL */
+};
+
+/* The place of `at`, or where the character begins that lies across it. */
+static size_t between_characters(const char *text, size_t from, size_t at)
 {
-	for (size_t at = 0; at < len; at += piece)
-		token_list_push(out, piece_id(run + at, len - at < piece ? len - at : piece));
+	size_t back = at;
+
+	while (back > from && at - back < 4 && ((unsigned char)text[back] & 0xc0) == 0x80)
+		back--;
+	return at - back < 4 ? back : at;
+}
+
+static void push_token(struct split *s, int32_t id, const char *end)
+{
+	token_list_push(s->id, id);
+	if (s->ends)
+		token_list_push(s->ends, (int32_t)(end - s->text));
+}
+
+static void push_pieces(struct split *s, const char *run, size_t len, size_t piece)
+{
+	for (size_t at = 0; at < len; at += piece) {
+		size_t n = len - at < piece ? len - at : piece;
+		size_t end = at + n < len ? between_characters(run, 0, at + n) : len;
+
+		push_token(s, piece_id(run + at, n), run + end);
+	}
 }
 
 /* The length of a chat template's mark, "<|name|>", at the beginning of text; 0 = there is none. */
@@ -190,11 +217,10 @@ static size_t special_length(const char *text, size_t len)
 	return n > 2 && n + 1 < len && text[n] == '|' && text[n + 1] == '>' ? n + 2 : 0;
 }
 
-static void encode(const struct textcodec *c, const char *text, size_t len, struct token_list *out)
+static void split(struct split *s, const char *text, size_t len)
 {
 	size_t at = 0;
 
-	(void)c;
 	while (at < len) {
 		enum byte_class class = class_of(text[at]);
 		const char *run = text + at;
@@ -208,24 +234,43 @@ static void encode(const struct textcodec *c, const char *text, size_t len, stru
 		case LETTER:
 			word = word_id(run, n);
 			if (word >= 0)
-				token_list_push(out, word);
+				push_token(s, word, run + n);
 			else
-				push_pieces(run, n, LETTERS_A_TOKEN, out);
+				push_pieces(s, run, n, LETTERS_A_TOKEN);
 			break;
 		case DIGIT:
-			push_pieces(run, n, DIGITS_A_TOKEN, out);
+			push_pieces(s, run, n, DIGITS_A_TOKEN);
 			break;
 		case BLANK:
 			n -= at < len && run[n - 1] == ' '; /* belongs to what follows */
-			push_pieces(run, n, BLANKS_A_TOKEN, out);
+			push_pieces(s, run, n, BLANKS_A_TOKEN);
 			break;
 		case OTHER:
 			special = special_length(run, len - (size_t)(run - text));
 			at += special ? special - 1 : 0;
-			token_list_push(out, piece_id(run, special ? special : 1));
+			n = special ? special : 1;
+			push_token(s, piece_id(run, n), run + n);
 			break;
 		}
 	}
+}
+
+static void encode(const struct textcodec *c, const char *text, size_t len, struct token_list *out)
+{
+	struct split s = {text, out, NULL};
+
+	(void)c;
+	split(&s, text, len);
+}
+
+void wordcodec_split(const char *text, size_t len, struct token_list *out, struct token_list *ends)
+{
+	struct split s = {text, out, ends};
+
+	CHECK(len <= INT32_MAX && out->n == 0 && ends->n == 0);
+	split(&s, text, len);
+	if (ends->n > 0)
+		ends->id[ends->n - 1] = (int32_t)len;
 }
 
 static bool decode(const struct textcodec *c, int32_t token, int32_t index, struct buf *b)

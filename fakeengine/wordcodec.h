@@ -32,6 +32,11 @@
 /* It has no end-of-sequence token: simulated answers end by genreq.eos_after. */
 extern const struct textcodec wordcodec;
 
+/* encode(), and where in text each token's bytes end: a blank before a piece belongs to it, blanks
+ * at the end of text to the last one. Ends lie between characters of UTF-8; a token of which all
+ * bytes belong to a character that is not complete has none. */
+void wordcodec_split(const char *text, size_t len, struct token_list *out, struct token_list *ends);
+
 /* The id at place `index` of the filler text that belongs to seed: words in sentences, no two
  * punctuation marks side by side, the first word of a sentence capitalised. A pure function:
  * recomputing a preempted answer changes nothing. */

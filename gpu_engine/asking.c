@@ -8,11 +8,12 @@
 
 #include "base/clock.h"
 
-static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
+static void on_token(struct genreq *r, int32_t token, int64_t due_ns, bool more)
 {
 	struct asking *a = r->owner;
 
 	(void)due_ns;
+	(void)more;
 	if (a->on_token)
 		a->on_token(r, token, a->arg);
 }

@@ -41,15 +41,23 @@ static const char *act_name(enum activation a)
 	return names[a];
 }
 
-static void put_config(struct buf *b, const struct model *m)
+static void put_config(struct buf *b, const struct model *m, const struct model_file *f)
 {
 	const struct model_config *c = &m->config;
+	double parameters = 0, size = 0;
 	char count[32], bytes[32];
 	int64_t kv = 2LL * c->n_layers * c->n_kv_heads * c->head_dim * 2;
 
+	for (int32_t i = 0; i < f->n_tensors; i++) {
+		const struct tensor *t = &f->tensor[i];
+
+		size += (double)t->bytes;
+		parameters += (double)t->dim[0] * (double)t->dim[1] * (double)t->dim[2] *
+			      (double)t->dim[3];
+	}
 	buf_printf(b, "%s: %s, %s parameters, %s in the file\n", c->name, c->arch,
-		   format_count(count, sizeof(count), (double)model_parameters(m)),
-		   format_bytes(bytes, sizeof(bytes), (double)model_weight_bytes(m)));
+		   format_count(count, sizeof(count), parameters),
+		   format_bytes(bytes, sizeof(bytes), size));
 	buf_printf(
 		b,
 		"  layers %d, width %d, heads %d (%d for keys and values) of %d, feed-forward %d\n",
@@ -150,7 +158,7 @@ int command_info(int argc, char *const *argv)
 	if (rc == RC_OK)
 		rc = session_open_file(&s, &o, &e);
 	if (rc == RC_OK) {
-		put_config(&b, s.model);
+		put_config(&b, s.model, s.file);
 		rc = put_text(&b, &s, &o, &e);
 	}
 	if (rc == RC_OK) {

@@ -198,6 +198,7 @@ static int answer(struct session *s, const struct run_options *o)
 		evloop_on_signal(s->loop, SIGINT, on_interrupt, &run);
 		asking_wait(&run.asking);
 		fputc('\n', stdout);
+		fflush(stdout);
 		if (!o->quiet)
 			say_figures(&run);
 		if (run.r->finish == FINISH_ERROR)

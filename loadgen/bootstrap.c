@@ -74,11 +74,11 @@ static double statistic(const struct draw_pool *p, const unsigned *count)
 	return y > 0 ? p->scale * x / y : NAN;
 }
 
-static void draw(const struct draw_pool *p, unsigned *count, struct rng *rng)
+static void draw(size_t n, unsigned *count, struct rng *rng)
 {
-	memset(count, 0, p->n * sizeof(*count));
-	for (size_t i = 0; i < p->n; i++)
-		count[rng_below(rng, p->n)]++;
+	memset(count, 0, n * sizeof(*count));
+	for (size_t i = 0; i < n; i++)
+		count[rng_below(rng, n)]++;
 }
 
 static unsigned *as_measured(struct draw_pool *p)
@@ -130,8 +130,8 @@ struct interval bootstrap_contrast(struct draw_pool *a, struct draw_pool *b, enu
 	     i > 0; i--) {
 		double v;
 
-		draw(a, ca, rng);
-		draw(b, cb, rng);
+		draw(a->n, ca, rng);
+		draw(b->n, cb, rng);
 		v = stands(statistic(a, ca), statistic(b, cb), how);
 		if (!isnan(v))
 			sample_add(&resampled, v);
@@ -139,4 +139,99 @@ struct interval bootstrap_contrast(struct draw_pool *a, struct draw_pool *b, enu
 	free(ca);
 	free(cb);
 	return middle(mid, &resampled);
+}
+
+/* ---- several figures of the same requests ---- */
+
+/* A request's place in the table and its value: those that have one, in order of value. */
+struct placed {
+	double x;
+	size_t at;
+};
+
+static int compare_placed(const void *a, const void *b)
+{
+	const struct placed *p = a, *q = b;
+
+	return (p->x > q->x) - (p->x < q->x);
+}
+
+/* A figure while it is drawn. */
+struct drawn {
+	struct placed *v;
+	size_t n;
+	struct sample resampled;
+};
+
+static void drawn_init(struct drawn *d, const struct draw_figure *f, size_t n)
+{
+	*d = (struct drawn){.v = xcalloc(n + 1, sizeof(*d->v))};
+	for (size_t i = 0; i < n; i++)
+		if (!isnan(f->x[i]))
+			d->v[d->n++] = (struct placed){f->x[i], i};
+	if (f->percentile >= 0)
+		qsort(d->v, d->n, sizeof(*d->v), compare_placed);
+}
+
+static double drawn_percentile(const struct drawn *d, const unsigned *count, double percentile)
+{
+	size_t total = 0, seen = 0, i = 0, k;
+	double rank, at;
+
+	for (size_t j = 0; j < d->n; j++)
+		total += count[d->v[j].at];
+	if (!total)
+		return NAN;
+	rank = percentile / 100 * (double)(total - 1);
+	k = (size_t)rank;
+	while (seen + count[d->v[i].at] <= k)
+		seen += count[d->v[i++].at];
+	at = d->v[i].x;
+	if (seen + count[d->v[i].at] > k + 1 || k + 1 == total)
+		return at;
+	for (i++; !count[d->v[i].at]; i++)
+		;
+	return at + (rank - (double)k) * (d->v[i].x - at);
+}
+
+static double drawn_quotient(const struct drawn *d, const unsigned *count, const double *y)
+{
+	double sum_x = 0, sum_y = 0;
+
+	for (size_t i = 0; i < d->n; i++) {
+		unsigned times = count[d->v[i].at];
+
+		sum_x += times * d->v[i].x;
+		sum_y += times * (y ? y[d->v[i].at] : 1);
+	}
+	return sum_y > 0 ? sum_x / sum_y : NAN;
+}
+
+void bootstrap_figures(struct draw_figure *f, size_t n_figures, size_t n, struct rng *rng)
+{
+	struct drawn *d = xcalloc(n_figures + 1, sizeof(*d));
+	unsigned *count = xcalloc(n + 1, sizeof(*count));
+
+	for (size_t j = 0; j < n_figures; j++)
+		drawn_init(&d[j], &f[j], n);
+	for (size_t i = n < BOOTSTRAP_LEAST ? 0 : resamples(n); i > 0; i--) {
+		draw(n, count, rng);
+		for (size_t j = 0; j < n_figures; j++) {
+			double v = f[j].percentile < 0
+					   ? drawn_quotient(&d[j], count, f[j].y)
+					   : drawn_percentile(&d[j], count, f[j].percentile);
+
+			if (!isnan(v) && d[j].n >= BOOTSTRAP_LEAST)
+				sample_add(&d[j].resampled, v);
+		}
+	}
+	for (size_t j = 0; j < n_figures; j++) {
+		struct interval ends = middle(NAN, &d[j].resampled);
+
+		f[j].low = ends.low;
+		f[j].high = ends.high;
+		free(d[j].v);
+	}
+	free(count);
+	free(d);
 }

@@ -30,4 +30,14 @@ enum { BOOTSTRAP_LEAST = 8 };
 struct interval bootstrap_contrast(struct draw_pool *a, struct draw_pool *b, enum contrast how,
 				   struct rng *rng);
 
+/* Figures of the same n requests, drawn again together: a percentile of x, or sum x / sum y, over
+ * those requests that have an x (NaN: it has none). low and high are filled in; NaN with fewer than
+ * BOOTSTRAP_LEAST of them. */
+struct draw_figure {
+	const double *x, *y; /* n values each; y NULL: all 1 */
+	double percentile;   /* -1: the quotient */
+	double low, high;
+};
+void bootstrap_figures(struct draw_figure *f, size_t n_figures, size_t n, struct rng *rng);
+
 #endif

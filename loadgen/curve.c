@@ -78,6 +78,45 @@ struct spread curve_spread(const struct curve_point *p, size_t field)
 	return out;
 }
 
+/* The interval that a point itself has for a figure. */
+static struct ends ends_of(const struct point *p, size_t field)
+{
+	if (field == POINT_FIELD(output_tokens_per_s))
+		return p->output_tokens_per_s_ci;
+	for (size_t i = 0; i < N_INTERVAL_FIGURES; i++) {
+		const struct interval_figure *f = &interval_figures[i];
+
+		if (field == POINT_METRIC(f->metric, f->stat))
+			return p->ci[f->metric][f->stat];
+	}
+	return (struct ends){NAN, NAN};
+}
+
+struct interval curve_interval(const struct curve_point *p, size_t field)
+{
+	struct spread v = curve_spread(p, field);
+	struct interval out = {v.mean, v.mean - v.half, v.mean + v.half};
+
+	if (p->n == 1) {
+		struct ends e = ends_of(p->repeats[0], field);
+
+		out = (struct interval){v.mean, e.low, e.high};
+	}
+	return out;
+}
+
+struct ends curve_band(const struct curve_point *p, size_t field)
+{
+	struct spread v = curve_spread(p, field);
+	struct ends e = {v.low, v.high};
+
+	if (p->n == 1)
+		e = ends_of(p->repeats[0], field);
+	if (isnan(e.low)) /* none: a band without width */
+		e = (struct ends){v.mean, v.mean};
+	return e;
+}
+
 bool curve_enough(const struct curve_point *p, enum metric m, enum metric_stat s)
 {
 	for (size_t i = 0; i < p->n; i++)

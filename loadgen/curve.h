@@ -11,6 +11,7 @@
 
 #include "metrics.h"
 #include "scenario.h"
+#include "stats.h"
 
 struct curve_point {
 	int target, level;
@@ -41,6 +42,14 @@ struct spread {
 #define POINT_METRIC(metric, stat)                                                                 \
 	(offsetof(struct point, m) + ((size_t)(metric)*S_COUNT + (size_t)(stat)) * sizeof(double))
 struct spread curve_spread(const struct curve_point *p, size_t field);
+
+/* The 95 % interval of a figure: Student's t over the repeats where it exists in two or more, else
+ * over the requests of the only one (metrics.h). NaN ends: none. */
+struct interval curve_interval(const struct curve_point *p, size_t field);
+
+/* What a figure draws around it: smallest to largest of the repeats, or that interval of the only
+ * one. */
+struct ends curve_band(const struct curve_point *p, size_t field);
 
 /* Enough samples in every repeat? */
 bool curve_enough(const struct curve_point *p, enum metric m, enum metric_stat s);

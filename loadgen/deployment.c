@@ -112,6 +112,33 @@ enum rc deployment_look(struct deployment *d, const struct limits *limits, bool 
 	return RC_OK;
 }
 
+/* Cards are those of this machine, so the engine must be here, too. */
+static bool is_local(const struct deployment *d)
+{
+	const struct target *t = d->target;
+
+	return d->launched || t->scheme == URL_UNIX ||
+	       (t->scheme != URL_PROFILE &&
+		(strcmp(t->host, "localhost") == 0 || strncmp(t->host, "127.", 4) == 0 ||
+		 strcmp(t->host, "::1") == 0));
+}
+
+void deployment_watch(struct deployment *d, int64_t interval_ns,
+		      void (*on_value)(void *arg, int64_t t_ns, const char *name, double value),
+		      void *arg, struct err *note)
+{
+	struct err e;
+
+	note->msg[0] = '\0';
+	if (scrape_new(&d->scrape, d->loop, d->target, interval_ns, on_value, arg, &e) != RC_OK)
+		log_warn("target %s: no engine metrics: %s", d->target->name, e.msg);
+	if (d->launched)
+		d->proc = proc_watch_new(d->loop, launch_keeper(d->launched), interval_ns, on_value,
+					 arg);
+	if (is_local(d))
+		gpu_watch_new(&d->gpu, d->loop, interval_ns, on_value, arg, note);
+}
+
 void deployment_tell_death(struct deployment *d, bool requests_failed)
 {
 	struct err died;
@@ -127,12 +154,14 @@ void deployment_close(struct deployment *d)
 {
 	scrape_free(d->scrape);
 	proc_watch_free(d->proc);
+	gpu_watch_free(d->gpu);
 	if (d->transport)
 		d->transport_type->close(d->transport);
 	launch_stop(d->launched);
 	preflight_found_release(&d->found);
 	d->scrape = NULL;
 	d->proc = NULL;
+	d->gpu = NULL;
 	d->transport = NULL;
 	d->launched = NULL;
 }

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/evloop.h"
 #include "dialect.h"
+#include "gpu_watch.h"
 #include "launch.h"
 #include "preflight_found.h"
 #include "proc_watch.h"
@@ -29,6 +30,7 @@ struct deployment {
 	struct launched *launched;   /* NULL: somebody else runs the engine */
 	struct scrape *scrape;
 	struct proc_watch *proc; /* of a launched engine */
+	struct gpu_watch *gpu;	 /* of an engine on this machine, where it has cards */
 	const char *model; /* what requests ask for: the target's, else the first one served */
 	struct preflight_found found;
 	bool looked; /* found is of a preflight; else nobody asked for one */
@@ -49,6 +51,12 @@ enum rc deployment_open(struct deployment *d, int64_t connect_ns, struct err *e)
  * model is named and none is served. */
 enum rc deployment_look(struct deployment *d, const struct limits *limits, bool with_request,
 			bool *hopeless, struct err *e);
+
+/* Has what it says and takes sampled every interval_ns until it is closed; what cannot be sampled
+ * is left out. *note: why there are no figures of cards, or empty. */
+void deployment_watch(struct deployment *d, int64_t interval_ns,
+		      void (*on_value)(void *arg, int64_t t_ns, const char *name, double value),
+		      void *arg, struct err *note);
 
 /* Warns, once, if a launched engine has died. If requests failed, word of it may be on its way. */
 void deployment_tell_death(struct deployment *d, bool requests_failed);

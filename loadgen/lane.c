@@ -70,6 +70,7 @@ static void plan_record(const struct lane *l, int64_t index, int64_t session, in
 	rec->index = index;
 	rec->sched_ns = sched_ns;
 	rec->prompt_id = (int32_t)plan->prompt_id;
+	rec->lora_module = plan->lora_module;
 	rec->planned_output_tokens = (int32_t)(1 + plan->n_also) * plan->output_tokens;
 }
 

@@ -125,6 +125,7 @@ _Noreturn static void engine_main(const char *path, char *const *argv, int log_f
 {
 	setpgid(0, 0);
 	signal(SIGINT, SIG_DFL);
+	signal(SIGXFSZ, SIG_DFL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* should the keeper be killed first */
 	dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
 	dup2(log_fd, 1);

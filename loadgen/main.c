@@ -2,6 +2,7 @@
  * The story in one screen: read the command line, load the scenario, run it, report it, say how it
  * went in an exit code.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -291,6 +292,7 @@ int main(int argc, char **argv)
 	const struct command *c;
 
 	die_set_program(argv[0]);
+	signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a write that fails, as on a full disk */
 	file_limit_raise();
 	if (argc < 2) {
 		cmd_help(1, argv);

@@ -535,6 +535,7 @@ void point_compute(struct point *p, const struct scenario *s, const struct recor
 
 	compute_identities(p, &z);
 	judge(p, &z, open_loop);
+	point_intervals(p, s, records, n);
 	for (int m = 0; m < M_COUNT; m++)
 		sample_release(&z.metric[m]);
 }

@@ -32,6 +32,9 @@ enum metric {
 };
 const char *metric_name(enum metric m); /* "ttft", "ttft_sched" ... */
 
+enum metric_stat { S_MEAN, S_P50, S_P90, S_P95, S_P99, S_MAX, S_COUNT };
+const char *metric_stat_name(enum metric_stat s); /* "mean_ms", "p50_ms" ... */
+
 /* What the instrument knows of its own error while a point ran; from self_watch and the transports.
  */
 struct self_watch_point {
@@ -52,6 +55,11 @@ enum verdict {
 	VERDICT_FAILED,	   /* nothing succeeded: there is no figure to believe */
 };
 const char *verdict_name(enum verdict v);
+
+/* Of a figure's 95 % interval; NaN: there is none. */
+struct ends {
+	double low, high;
+};
 
 struct point {
 	int target, level, repeat, id;
@@ -84,6 +92,8 @@ struct point {
 	double dispatch_over_1ms_share;
 	double m[M_COUNT][6]; /* mean, p50, p90, p95, p99, max in ms */
 	double std_ms[M_COUNT];
+	struct ends output_tokens_per_s_ci; /* over requests, as point_intervals() says */
+	struct ends ci[M_COUNT][S_COUNT];   /* in ms; of the headline's TTFT, TPOT, E2EL only */
 	size_t samples[M_COUNT];
 	struct self_watch_point self;
 	enum verdict verdict;
@@ -91,9 +101,6 @@ struct point {
 	bool tokens_differ;	/* some answer had another length than planned */
 	char verdict_text[160]; /* in words, with the number that decided; "" if ok */
 };
-
-enum metric_stat { S_MEAN, S_P50, S_P90, S_P95, S_P99, S_MAX, S_COUNT };
-const char *metric_stat_name(enum metric_stat s); /* "mean_ms", "p50_ms" ... */
 
 /* Were there enough samples for this figure? Always, for a mean or a maximum. */
 bool point_enough(const struct point *p, enum metric m, enum metric_stat s);
@@ -106,6 +113,22 @@ bool point_trusted(const struct point *p);
  * everything but send_late_p99_us is taken as it stands. */
 void point_compute(struct point *p, const struct scenario *s, const struct record *const *records,
 		   size_t n, int64_t level_start_ns, const struct self_watch_point *self);
+
+/* The 95 % intervals of a point by drawing its ok requests again (bootstrap.h): of the throughput,
+ * by Little's law a quotient of sums over requests, and of mean, p50 and p99 of TTFT, TPOT and
+ * E2EL, in open loop from the planned start. None for a percentile with too few samples. They know
+ * the noise between requests, not that between runs. The scenario's seed draws the same again.
+ * point_compute() calls it; metrics_intervals.c. */
+void point_intervals(struct point *p, const struct scenario *s, const struct record *const *records,
+		     size_t n);
+
+/* The figures that can have one, beside the throughput. */
+struct interval_figure {
+	enum metric metric;
+	enum metric_stat stat;
+};
+enum { N_INTERVAL_FIGURES = 15 };
+extern const struct interval_figure interval_figures[N_INTERVAL_FIGURES];
 
 /* One metric of one record in ms; NaN if it has none. Shared with the reports and the CDF data. */
 double record_metric_ms(const struct record *r, enum metric m);

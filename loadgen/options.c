@@ -229,6 +229,9 @@ static const char run_examples[] =
 	"  loadgen run --base-url http://127.0.0.1:8000 --model m --num-prompts 200 "
 	"--max-concurrency 16\n"
 	"\n"
+	"Cards of this machine are sampled by libnvidia-ml.so.1 while an engine on it is under "
+	"load;\n"
+	"LOADGEN_LIBNVML names another file. Where there is none, run.json has a note.\n"
 	"Ctrl-C once ends the run in order and keeps what was measured; twice leaves at once.\n"
 	"Exit codes: 0 all requests succeeded; 1 some failed; 2 bad input, nothing was sent;\n"
 	"3 with --strict, the client could not be trusted; 130 interrupted.\n";

@@ -243,7 +243,7 @@ static enum rc batch_line(const struct target *t, int64_t request_id,
 	const struct dialect *d = dialect_find(t->dialect);
 	struct request_opts opts = t->request;
 	struct ask ask = {
-		.model = t->model,
+		.model = r->model ? r->model : t->model,
 		.prompt = r->text,
 		.prompt_len = r->len,
 		.output_tokens = r->output_tokens,

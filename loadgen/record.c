@@ -87,6 +87,7 @@ void record_init(struct record *r)
 		.point = -1,
 		.level = -1,
 		.index = -1,
+		.lora_module = -1,
 		.session = -1,
 		.turn = -1,
 		.user = -1,

@@ -63,7 +63,8 @@ struct record {
 	int64_t token_last_ns;
 	int64_t done_ns; /* [DONE] or the final JSON; for a failure, when it was known */
 
-	int32_t prompt_id; /* which prompt of the set (workload.h); -1 = not known */
+	int32_t prompt_id;   /* which prompt of the set (workload.h); -1 = not known */
+	int32_t lora_module; /* which of workload.lora_modules; -1 = none */
 	int32_t planned_output_tokens;
 	int32_t prompt_tokens; /* by usage; -1 = not told */
 	int32_t output_tokens; /* usage, else token-bearing events; -1 = none known */

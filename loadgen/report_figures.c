@@ -130,11 +130,14 @@ static void define_saturated(struct figure_input *f)
 	define_number(f->defs, "any_saturated", any);
 }
 
-static void put_spread(FILE *dat, struct spread v)
+/* A figure and what is drawn around it. */
+static void put_banded(FILE *dat, const struct curve_point *p, size_t field)
 {
-	put_figure(dat, v.mean);
-	put_figure(dat, v.low);
-	put_figure(dat, v.high);
+	struct ends band = curve_band(p, field);
+
+	put_figure(dat, curve_spread(p, field).mean);
+	put_figure(dat, band.low);
+	put_figure(dat, band.high);
 }
 
 /* Target, load and verdict: how each row begins. False: nothing was measured here. */
@@ -164,14 +167,14 @@ static const char *write_throughput(struct figure_input *f)
 
 		for (int i = 0; i < f->axis.n; i++) {
 			const struct curve_point *p = curves_at(&f->curves, t, f->axis.levels[i]);
-			struct spread seed = curve_spread(p, POINT_FIELD(seed_mean_tps));
+			size_t seed = POINT_FIELD(seed_mean_tps);
 
 			if (!begin_row(f, t, i))
 				continue;
-			put_spread(f->dat, curve_spread(p, POINT_FIELD(output_tokens_per_s)));
-			put_spread(f->dat, seed);
+			put_banded(f->dat, p, POINT_FIELD(output_tokens_per_s));
+			put_banded(f->dat, p, seed);
 			fprintf(f->dat, "\t%d\n", i == knee);
-			any_seed |= !isnan(seed.mean);
+			any_seed |= !isnan(curve_spread(p, seed).mean);
 			any_knee |= i == knee;
 		}
 	}
@@ -232,9 +235,15 @@ static const char *write_latency(struct figure_input *f)
 
 	if (why)
 		return why;
-	fputs("target\tload\tsaturated\tttft_p50\tttft_p99\ttpot_p50\ttpot_p99\te2el_p50\te2el_"
-	      "p99\n",
-	      f->dat);
+	fputs("target\tload\tsaturated", f->dat);
+	for (size_t i = 0; i < 6; i++) {
+		static const char *const names[] = {"ttft", "tpot", "e2el"};
+
+		fprintf(f->dat, "\t%s_%s\t%s_%s_low\t%s_%s_high", names[i / 2],
+			i % 2 ? "p99" : "p50", names[i / 2], i % 2 ? "p99" : "p50", names[i / 2],
+			i % 2 ? "p99" : "p50");
+	}
+	fputc('\n', f->dat);
 	for (int t = 0; t < s->n_targets; t++) {
 		for (int i = 0; i < f->axis.n; i++) {
 			const struct curve_point *p = curves_at(&f->curves, t, f->axis.levels[i]);
@@ -243,10 +252,8 @@ static const char *write_latency(struct figure_input *f)
 			if (!begin_row(f, t, i))
 				continue;
 			for (size_t m = 0; m < ARRAY_LEN(metrics); m++) {
-				put_figure(f->dat,
-					   curve_spread(p, POINT_METRIC(metrics[m], S_P50)).mean);
-				put_figure(f->dat,
-					   curve_spread(p, POINT_METRIC(metrics[m], S_P99)).mean);
+				put_banded(f->dat, p, POINT_METRIC(metrics[m], S_P50));
+				put_banded(f->dat, p, POINT_METRIC(metrics[m], S_P99));
 			}
 			fputc('\n', f->dat);
 			any_tpot |= !isnan(curve_spread(p, POINT_METRIC(M_TPOT, S_P50)).mean);
@@ -307,7 +314,7 @@ static const char *write_goodput(struct figure_input *f)
 
 			if (!begin_row(f, t, i))
 				continue;
-			put_spread(f->dat, curve_spread(p, POINT_FIELD(goodput_per_s)));
+			put_banded(f->dat, p, POINT_FIELD(goodput_per_s));
 			put_figure(f->dat, 100 * curve_spread(p, POINT_FIELD(goodput_share)).mean);
 			fputc('\n', f->dat);
 		}
@@ -380,7 +387,7 @@ static void put_overlay_row(struct figure_input *f, int target, int level)
 	const struct level *l = &f->in->scenario->levels[level];
 	const enum metric metrics[] = {headline_ttft(l), M_TPOT};
 
-	put_spread(f->dat, curve_spread(p, POINT_FIELD(output_tokens_per_s)));
+	put_banded(f->dat, p, POINT_FIELD(output_tokens_per_s));
 	for (size_t m = 0; m < ARRAY_LEN(metrics); m++) {
 		put_figure(f->dat, curve_spread(p, POINT_METRIC(metrics[m], S_MEAN)).mean);
 		put_figure(f->dat, curve_spread(p, POINT_METRIC(metrics[m], S_P99)).mean);

@@ -17,13 +17,24 @@
 
 /* ---- server.csv ---- */
 
-enum { S_RUNNING, S_WAITING, S_KV, S_CPU, S_RSS, S_NAMES };
-static const char *const server_names[S_NAMES] = {"running", "waiting", "kv_usage", "cpu_cores",
-						  "rss_bytes"};
+enum {
+	S_RUNNING,
+	S_WAITING,
+	S_KV,
+	S_CPU,
+	S_RSS,
+	S_GPU, /* the share that its cards are busy, their mean; memory and power are sums */
+	S_GPU_MEMORY,
+	S_GPU_POWER,
+	S_NAMES
+};
+static const char *const server_names[S_NAMES] = {"running",	  "waiting",   "kv_usage",
+						  "cpu_cores",	  "rss_bytes", "utilisation",
+						  "memory_bytes", "power_w"};
 
 /* What was seen of one target at one time. */
 struct scraped {
-	int target;
+	int target, cards;
 	int64_t t_ns, point;
 	double v[S_NAMES];
 };
@@ -45,12 +56,28 @@ static int target_of(const struct scenario *s, const char *name)
 	return -1;
 }
 
+/* A card's names begin with gpuN_. */
 static int name_of(const char *name)
 {
-	for (int i = 0; i < S_NAMES; i++)
+	int skip = 0, from = 0;
+
+	if (sscanf(name, "gpu%*u_%n", &skip) == 0 && skip) {
+		name += skip;
+		from = S_GPU;
+	}
+	for (int i = from; i < (from ? S_NAMES : S_GPU); i++)
 		if (strcmp(server_names[i], name) == 0)
 			return i;
 	return -1;
+}
+
+/* The same instant: another name, or another card's figure. */
+static void scraped_join(struct scraped *to, const struct scraped *from)
+{
+	for (int i = 0; i < S_NAMES; i++)
+		if (!isnan(from->v[i]))
+			to->v[i] = isnan(to->v[i]) ? from->v[i] : to->v[i] + from->v[i];
+	to->cards += from->cards;
 }
 
 /* server.csv has a row a name; here a row a scrape. Sorted by target and time. */
@@ -80,6 +107,7 @@ static struct scraped *read_scrapes(const struct scenario *s, const char *path, 
 		for (int i = 0; i < S_NAMES; i++)
 			x.v[i] = NAN;
 		x.v[what] = value;
+		x.cards = what == S_GPU;
 		v[k++] = x;
 	}
 	csv_table_free(t);
@@ -91,9 +119,11 @@ static struct scraped *read_scrapes(const struct scenario *s, const char *path, 
 			v[(*n)++] = v[i];
 			continue;
 		}
-		for (int j = 0; j < S_NAMES; j++)
-			last->v[j] = isnan(v[i].v[j]) ? last->v[j] : v[i].v[j];
+		scraped_join(last, &v[i]);
 	}
+	for (size_t i = 0; i < *n; i++)
+		if (v[i].cards)
+			v[i].v[S_GPU] /= v[i].cards;
 	return v;
 }
 
@@ -129,12 +159,12 @@ static void define_marks(struct figure_input *f, const struct scraped *v, size_t
 }
 
 /* Bytes as the largest of them reads best: the divisor, and the unit's name. */
-static double memory_unit(const struct scraped *v, size_t n, const char **name)
+static double memory_unit(const struct scraped *v, size_t n, int what, const char **name)
 {
 	double most = 0;
 
 	for (size_t i = 0; i < n; i++)
-		most = fmax(most, v[i].v[S_RSS]);
+		most = fmax(most, v[i].v[what]);
 	*name = most >= 2e9 ? "GiB" : "MiB";
 	return most >= 2e9 ? 1024.0 * 1024 * 1024 : 1024.0 * 1024;
 }
@@ -144,13 +174,17 @@ const char *write_server(struct figure_input *f)
 	char *path = xasprintf("%s/server.csv", f->in->dir);
 	bool any[S_NAMES] = {false};
 	int64_t zero_ns = 0;
-	const char *unit;
-	double divisor;
+	const char *unit, *gpu_unit;
+	double divisor, gpu_divisor;
 	size_t n;
 	struct scraped *v = read_scrapes(f->in->scenario, path, &n);
 
-	divisor = memory_unit(v, n, &unit);
-	fputs("target\tt_s\trunning\twaiting\tkv_percent\tcpu_cores\tmemory\n", f->dat);
+	divisor = memory_unit(v, n, S_RSS, &unit);
+	gpu_divisor = memory_unit(v, n, S_GPU_MEMORY, &gpu_unit);
+	fputs("target\tt_s\trunning\twaiting\tkv_percent\tcpu_cores\tmemory\tgpu_percent\tgpu_"
+	      "memory\t"
+	      "gpu_power\n",
+	      f->dat);
 	for (size_t i = 0; i < n; i++) {
 		if (i == 0 || v[i].target != v[i - 1].target)
 			zero_ns = v[i].t_ns;
@@ -160,6 +194,9 @@ const char *write_server(struct figure_input *f)
 		put_figure(f->dat, 100 * v[i].v[S_KV]);
 		put_figure(f->dat, v[i].v[S_CPU]);
 		put_figure(f->dat, v[i].v[S_RSS] / divisor);
+		put_figure(f->dat, 100 * v[i].v[S_GPU]);
+		put_figure(f->dat, v[i].v[S_GPU_MEMORY] / gpu_divisor);
+		put_figure(f->dat, v[i].v[S_GPU_POWER]);
 		fputc('\n', f->dat);
 		for (int k = 0; k < S_NAMES; k++)
 			any[k] |= v[i].v[k] > 0;
@@ -167,11 +204,14 @@ const char *write_server(struct figure_input *f)
 	define_number(f->defs, "has_load", any[S_RUNNING]);
 	define_number(f->defs, "has_kv", any[S_KV]);
 	define_number(f->defs, "has_proc", any[S_CPU] || any[S_RSS]);
+	define_number(f->defs, "has_gpu", any[S_GPU] || any[S_GPU_MEMORY]);
+	define_number(f->defs, "has_gpu_power", any[S_GPU_POWER]);
 	define_text(f->defs, "memory_unit", unit, 10);
+	define_text(f->defs, "gpu_memory_unit", gpu_unit, 10);
 	define_marks(f, v, n);
 	free(v);
 	free(path);
-	return any[S_RUNNING] || any[S_CPU] || any[S_RSS]
+	return any[S_RUNNING] || any[S_CPU] || any[S_RSS] || any[S_GPU_MEMORY]
 		       ? NULL
 		       : "no engine told its metrics (GET /metrics) while it ran";
 }
@@ -205,17 +245,26 @@ void body_engines(struct body *b, const struct report_input *in)
 	struct scraped *v = read_scrapes(in->scenario, path, &n);
 
 	for (int t = 0; t < in->scenario->n_targets; t++) {
-		double cpu, most_cpu, memory, most_memory;
+		const char *name = in->scenario->targets[t].name;
+		double mean, most, unused, most_memory;
 		char text[32];
 
-		if (!sum_up(v, n, t, S_CPU, &cpu, &most_cpu) ||
-		    !sum_up(v, n, t, S_RSS, &memory, &most_memory))
-			continue;
-		body_say(b, BLOCK_LINE,
-			 "%s: the engine's processes used %.2f cores on average, %.2f at most, and "
-			 "%s of memory.",
-			 in->scenario->targets[t].name, cpu, most_cpu,
-			 format_bytes(text, sizeof(text), most_memory));
+		if (sum_up(v, n, t, S_CPU, &mean, &most) &&
+		    sum_up(v, n, t, S_RSS, &unused, &most_memory))
+			body_say(b, BLOCK_LINE,
+				 "%s: the engine's processes used %.2f cores on average, %.2f at "
+				 "most, and %s of memory.",
+				 name, mean, most, format_bytes(text, sizeof(text), most_memory));
+		if (sum_up(v, n, t, S_GPU, &mean, &most) &&
+		    sum_up(v, n, t, S_GPU_MEMORY, &unused, &most_memory))
+			body_say(b, BLOCK_LINE,
+				 "%s: this machine's graphics cards were busy %.0f %% of the time, "
+				 "%.0f %% at most, with %s of their memory in use.",
+				 name, 100 * mean, 100 * most,
+				 format_bytes(text, sizeof(text), most_memory));
+		if (sum_up(v, n, t, S_GPU_POWER, &mean, &most))
+			body_say(b, BLOCK_LINE, "%s: they took %.0f W on average, %.0f W at most.",
+				 name, mean, most);
 	}
 	free(v);
 	free(path);

@@ -151,6 +151,11 @@ static bool one_kind(const struct scenario *s)
 	return s->levels[0].kind == LOAD_OPEN || s->levels[0].kind == LOAD_CLOSED;
 }
 
+static const char *load_heading(const struct scenario *s)
+{
+	return !one_kind(s) ? "load" : s->levels[0].kind == LOAD_OPEN ? "rate" : "clients";
+}
+
 static void put_load(struct table *t, const struct level *l, bool alone)
 {
 	char label[32];
@@ -177,11 +182,7 @@ static void target_table(struct body *b, const struct curves *c, int target, str
 	int decimals[ARRAY_LEN(measures)];
 	struct table *t = body_table(b);
 
-	table_column(t, NULL,
-		     !alone			      ? "load"
-		     : s->levels[0].kind == LOAD_OPEN ? "rate"
-						      : "clients",
-		     !alone);
+	table_column(t, NULL, load_heading(s), !alone);
 	table_column(t, "requests", "ok", false);
 	table_column(t, "requests", "failed", false);
 	for (size_t i = 0; i < ARRAY_LEN(measures); i++) {
@@ -239,6 +240,112 @@ static void say_marks(struct body *b, const struct scenario *s, const struct mar
 		body_say(b, BLOCK_LINE,
 			 "~: too few samples for this percentile (p99 wants 662): little "
 			 "more than an extreme.");
+}
+
+/* ---- how far the figures may be off ---- */
+
+/* With the group's heading; the throughput has no metric. */
+static const struct {
+	const char *group, *heading;
+	enum metric metric;
+	enum metric_stat stat;
+} bounded[] = {
+	{NULL, "tok/s", M_COUNT, S_MEAN}, {"TTFT", "mean", M_TTFT, S_MEAN},
+	{"TTFT", "p50", M_TTFT, S_P50},	  {"TTFT", "p99", M_TTFT, S_P99},
+	{"TPOT", "mean", M_TPOT, S_MEAN}, {"TPOT", "p50", M_TPOT, S_P50},
+	{"TPOT", "p99", M_TPOT, S_P99},	  {"E2EL", "mean", M_E2EL, S_MEAN},
+	{"E2EL", "p50", M_E2EL, S_P50},	  {"E2EL", "p99", M_E2EL, S_P99},
+};
+
+static struct interval bounded_at(const struct curves *c, int target, int level, size_t i)
+{
+	const struct level *l = &c->s->levels[level];
+	enum metric m = bounded[i].metric;
+
+	if (m == M_TTFT)
+		m = headline_ttft(l);
+	else if (m == M_E2EL)
+		m = headline_e2el(l);
+	return curve_interval(curves_at(c, target, level),
+			      m == M_COUNT ? POINT_FIELD(output_tokens_per_s)
+					   : POINT_METRIC(m, bounded[i].stat));
+}
+
+/* Does a column say something that the tables above do not? Over repeats they show all but the
+ * means. */
+static bool bounded_says(const struct curves *c, size_t i)
+{
+	bool mean = bounded[i].metric != M_COUNT && bounded[i].stat == S_MEAN;
+
+	for (int t = 0; t < c->s->n_targets; t++)
+		for (int level = 0; level < c->s->n_levels; level++)
+			if (!isnan(bounded_at(c, t, level, i).low) &&
+			    (mean || curves_at(c, t, level)->n == 1))
+				return true;
+	return false;
+}
+
+/* "-3.1 +4.0": how far below and above the figure its ends lie, in per cent. */
+static void put_interval(struct table *t, struct interval v)
+{
+	double below = 100 * (v.low / v.mid - 1), above = 100 * (v.high / v.mid - 1);
+
+	if (!(v.mid > 0) || isnan(v.low))
+		table_cell(t, "-");
+	else if (below > -0.05 && above < 0.05)
+		table_cell(t, "±0.0");
+	else
+		table_cell(t, "%+.*f %+.*f", below > -9.95, below, above < 9.95, above);
+}
+
+static bool any_interval(const struct curves *c, int target, int level)
+{
+	for (size_t i = 0; i < ARRAY_LEN(bounded); i++)
+		if (!isnan(bounded_at(c, target, level, i).low))
+			return true;
+	return false;
+}
+
+static void interval_table(struct body *b, const struct curves *c)
+{
+	bool says[ARRAY_LEN(bounded)], alone = one_kind(c->s), any = false;
+	struct table *t;
+
+	for (size_t i = 0; i < ARRAY_LEN(bounded); i++) {
+		says[i] = bounded_says(c, i);
+		any |= says[i];
+	}
+	if (!any)
+		return;
+	body_say(b, BLOCK_HEADING,
+		 "How far may the figures be off? (95 %% intervals, per cent below and above)");
+	t = body_table(b);
+	table_column(t, NULL, "target", true);
+	table_column(t, NULL, load_heading(c->s), !alone);
+	for (size_t i = 0; i < ARRAY_LEN(bounded); i++)
+		if (says[i])
+			table_column(t, bounded[i].group, bounded[i].heading, false);
+	for (int target = 0; target < c->s->n_targets; target++) {
+		for (int level = 0; level < c->s->n_levels; level++) {
+			if (!any_interval(c, target, level))
+				continue;
+			table_cell(t, "%s", c->s->targets[target].name);
+			put_load(t, &c->s->levels[level], alone);
+			for (size_t i = 0; i < ARRAY_LEN(bounded); i++)
+				if (says[i])
+					put_interval(t, bounded_at(c, target, level, i));
+		}
+	}
+	if (c->s->repeats > 1)
+		body_say(b, BLOCK_LINE,
+			 "Of the mean over the repeats, by Student's t; where only one was run, "
+			 "over "
+			 "its requests (bootstrap).");
+	else
+		body_say(b, BLOCK_LINE,
+			 "By drawing each point's requests again (bootstrap): the noise between "
+			 "requests. That between runs only `repeats:` shows. points.csv has the "
+			 "ends.");
 }
 
 /* ---- measured beside published ---- */
@@ -381,6 +488,7 @@ void body_tables(struct body *b, const struct report_input *in)
 			body_say(b, BLOCK_LINE, "Nothing was measured here.");
 	}
 	say_marks(b, s, &marks);
+	interval_table(b, &c);
 	if (s->rows && s->columns)
 		matrices(b, &c);
 	curves_release(&c);

@@ -362,6 +362,35 @@ static void put_metric_keys(struct writer *w, const struct point *p, enum metric
 	}
 }
 
+static void key_ends(struct writer *w, const char *key, struct ends e)
+{
+	if (isnan(e.low))
+		return;
+	begin_key(w, key);
+	fputc('[', w->f);
+	put_num(w, e.low);
+	fputs(", ", w->f);
+	put_num(w, e.high);
+	fputc(']', w->f);
+}
+
+/* Under the names of points.csv; those that exist. */
+static void put_intervals(struct writer *w, const struct point *p)
+{
+	begin_key(w, "intervals");
+	open_scope(w, '{');
+	key_ends(w, "output_tokens_per_s", p->output_tokens_per_s_ci);
+	for (size_t i = 0; i < N_INTERVAL_FIGURES; i++) {
+		const struct interval_figure *f = &interval_figures[i];
+		char key[32];
+
+		snprintf(key, sizeof(key), "%s_%s", metric_name(f->metric),
+			 metric_stat_name(f->stat));
+		key_ends(w, key, p->ci[f->metric][f->stat]);
+	}
+	close_scope(w, '}');
+}
+
 static void put_loadgen(struct writer *w, const struct report_input *in, const struct point *p)
 {
 	const struct level *l = &in->scenario->levels[p->level];
@@ -390,6 +419,7 @@ static void put_loadgen(struct writer *w, const struct report_input *in, const s
 	put_metric_keys(w, p, M_TTFT_SCHED, "ttft_sched");
 	put_metric_keys(w, p, M_E2EL_SCHED, "e2el_sched");
 	put_metric_keys(w, p, M_ITL_PER_TOKEN, "itl_per_token");
+	put_intervals(w, p);
 	begin_key(w, "definitions");
 	open_scope(w, '{');
 	key_string(w, "ttft",
@@ -403,6 +433,7 @@ static void put_loadgen(struct writer *w, const struct report_input *in, const s
 	key_string(w, "e2el", "last token - send");
 	key_string(w, "sched", "the same ends - planned start");
 	key_string(w, "percentiles", "linear interpolation between closest ranks");
+	key_string(w, "intervals", "95 %, percentile bootstrap over the requests of this point");
 	close_scope(w, '}');
 	close_scope(w, '}');
 }

@@ -505,7 +505,7 @@ static void send_request(struct request *q, const struct planned_request *plan)
 	const struct request_env *env = q->env;
 	const struct target *t = env->target;
 	struct ask ask = {
-		.model = env->model,
+		.model = plan->model ? plan->model : env->model,
 		.prompt = plan->text,
 		.prompt_len = plan->len,
 		.before = plan->before,

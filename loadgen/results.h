@@ -45,6 +45,10 @@ void results_flush(struct results *r); /* called a few times a second */
 /* What was found at a target before its load, for run.json, which is written anew. */
 void results_add_preflight(struct results *r, int target, const struct preflight_found *f);
 
+/* A line for run.json's `notes`: what a reader may miss in the results. Once, however often it is
+ * added. */
+void results_add_note(struct results *r, const char *text);
+
 /* A scraped engine sample: server.csv, one row a sample and name. */
 void results_add_server(struct results *r, int target, int point, int64_t t_ns, const char *name,
 			double value);

@@ -48,4 +48,5 @@ const struct request_column request_columns[N_REQUEST_COLUMNS] = {
 	FIELD("turn", COL_COUNT, turn),
 	FIELD("user", COL_COUNT, user),
 	FIELD("cancelled_as_planned", COL_BOOL, cancelled_as_planned),
+	FIELD("lora_module", COL_COUNT, lora_module),
 };

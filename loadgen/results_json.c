@@ -225,6 +225,7 @@ enum rc run_json_write(const char *path, const struct run_story *y, struct err *
 	add_int(root, "start_monotonic_ns", y->start_ns);
 	add_int(root, "wall_minus_monotonic_ns", y->wall_offset_ns);
 	cJSON_AddItemToObject(root, "preflight", cJSON_Duplicate(y->preflight, true));
+	cJSON_AddItemToObject(root, "notes", cJSON_Duplicate(y->notes, true));
 	cJSON_AddStringToObject(root, "percentiles", "linear interpolation between closest ranks");
 	if (y->ended) {
 		cJSON_AddStringToObject(root, "ended", y->ended);

@@ -180,8 +180,10 @@ static enum rc load_requests(struct loaded_run *l, struct err *e)
 	size_t n;
 	enum rc rc = read_whole_lines(&t, path, e);
 
-	for (size_t i = 0; i < N_REQUEST_COLUMNS && !rc && t; i++)
+	for (size_t i = 0; i < N_OLDEST_COLUMNS && !rc && t; i++)
 		rc = csv_need(t, request_columns[i].name, &cols[i], e);
+	for (size_t i = N_OLDEST_COLUMNS; i < N_REQUEST_COLUMNS && !rc && t; i++)
+		cols[i] = csv_find(t, request_columns[i].name);
 	n = !rc && t ? csv_rows(t) : 0;
 	l->records = xcalloc(n + 1, sizeof(*l->records));
 	for (size_t row = 0; row < n && !rc; row++) {
@@ -189,8 +191,9 @@ static enum rc load_requests(struct loaded_run *l, struct err *e)
 
 		record_init(r);
 		for (size_t i = 0; i < N_REQUEST_COLUMNS && !rc; i++)
-			rc = read_request_field(&request_columns[i], t, row, cols[i], path,
-						l->scenario, r, e);
+			if (cols[i] >= 0)
+				rc = read_request_field(&request_columns[i], t, row, cols[i], path,
+							l->scenario, r, e);
 		if (!rc)
 			rc = check_request(r, l->scenario, path, row, e);
 		l->n_records = row + 1;

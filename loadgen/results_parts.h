@@ -42,7 +42,8 @@ struct request_column {
 	size_t offset, size; /* in struct record */
 };
 
-#define N_REQUEST_COLUMNS 37
+#define N_REQUEST_COLUMNS 38
+#define N_OLDEST_COLUMNS  37 /* of them; those behind came later, and an older folder lacks them */
 extern const struct request_column request_columns[N_REQUEST_COLUMNS];
 
 #define EVENTS_MAGIC   "LGEVENTS"
@@ -67,6 +68,7 @@ struct run_story {
 	int64_t ended_ns;
 	const struct point *points;
 	size_t n_points;
+	const cJSON *notes;	/* an array of lines */
 	const cJSON *preflight; /* an array, an object a target that was looked at */
 };
 cJSON *preflight_json(const char *target, const struct preflight_found *f);

@@ -85,6 +85,30 @@ static const struct point_column point_tail[] = {
 
 enum { FIRST_METRICS = M_DISPATCH + 1 }; /* stand before `verdict`; later ones at the end */
 
+/* The last columns: the ends of the intervals over requests, low and high of each figure. */
+enum { N_ENDS = 2 * N_INTERVAL_FIGURES };
+
+static const struct point_column throughput_ends[] = {
+	{"output_tokens_per_s_low", P_NUM, offsetof(struct point, output_tokens_per_s_ci.low)},
+	{"output_tokens_per_s_high", P_NUM, offsetof(struct point, output_tokens_per_s_ci.high)},
+};
+
+/* "ttft_mean_low_ms" and its place in struct point. */
+static struct point_figure end_column(size_t i, char name[32])
+{
+	const struct interval_figure *f = &interval_figures[i / 2];
+	const char *stat = metric_stat_name(f->stat);
+
+	CHECK(i < N_ENDS);
+	snprintf(name, 32, "%s_%.*s_%s_ms", metric_name(f->metric), (int)strcspn(stat, "_"), stat,
+		 i % 2 ? "high" : "low");
+	return (struct point_figure){
+		.kind = FIGURE_NUM,
+		.offset = offsetof(struct point, ci) +
+			  (size_t)(f->metric * S_COUNT + f->stat) * sizeof(struct ends) +
+			  (i % 2 ? offsetof(struct ends, high) : offsetof(struct ends, low))};
+}
+
 void put_level_field(struct csv_writer *w, const struct level *l, enum column_kind kind)
 {
 	if (kind == COL_LOAD_KIND)
@@ -139,8 +163,9 @@ static void put_point_field(struct csv_writer *w, const struct point_column *c,
 enum rc points_create(struct csv_writer **out, const char *path, struct err *e)
 {
 	const char *names[ARRAY_LEN(point_head) + ARRAY_LEN(point_self) + ARRAY_LEN(point_tail) +
-			  (size_t)M_COUNT * S_COUNT + 1] = {NULL};
-	char metric[M_COUNT * S_COUNT][32];
+			  (size_t)M_COUNT * S_COUNT + ARRAY_LEN(throughput_ends) + N_ENDS + 1] = {
+		NULL};
+	char metric[M_COUNT * S_COUNT][32], end[N_ENDS][32];
 	size_t n = 0;
 
 	for (int m = 0; m < M_COUNT; m++)
@@ -158,6 +183,12 @@ enum rc points_create(struct csv_writer **out, const char *path, struct err *e)
 		names[n++] = point_tail[i].name;
 	for (int i = FIRST_METRICS * S_COUNT; i < M_COUNT * S_COUNT; i++)
 		names[n++] = metric[i];
+	for (size_t i = 0; i < ARRAY_LEN(throughput_ends); i++)
+		names[n++] = throughput_ends[i].name;
+	for (size_t i = 0; i < N_ENDS; i++) {
+		end_column(i, end[i]);
+		names[n++] = end[i];
+	}
 	return csv_create(out, path, names, e);
 }
 
@@ -185,8 +216,14 @@ bool point_figure_at(size_t index, char name[32], struct point_figure *out)
 	    figure_of(point_self, ARRAY_LEN(point_self), &index, name, out) ||
 	    figure_of(point_tail, ARRAY_LEN(point_tail), &index, name, out))
 		return true;
-	if (index >= (size_t)M_COUNT * S_COUNT)
-		return false;
+	if (index >= (size_t)M_COUNT * S_COUNT) {
+		index -= (size_t)M_COUNT * S_COUNT;
+		if (figure_of(throughput_ends, ARRAY_LEN(throughput_ends), &index, name, out))
+			return true;
+		if (index < N_ENDS)
+			*out = end_column(index, name);
+		return index < N_ENDS;
+	}
 	snprintf(name, 32, "%s_%s", metric_name((enum metric)(index / S_COUNT)),
 		 metric_stat_name((enum metric_stat)(index % S_COUNT)));
 	*out = (struct point_figure){.kind = FIGURE_NUM,
@@ -231,5 +268,12 @@ enum rc points_put(struct csv_writer *w, const struct scenario *s, const struct 
 	for (size_t i = 0; i < ARRAY_LEN(point_tail); i++)
 		put_point_field(w, &point_tail[i], s, p, span_ns);
 	put_metrics(w, p, FIRST_METRICS, M_COUNT);
+	for (size_t i = 0; i < ARRAY_LEN(throughput_ends); i++)
+		put_point_field(w, &throughput_ends[i], s, p, span_ns);
+	for (size_t i = 0; i < N_ENDS; i++) {
+		char name[32];
+
+		csv_num(w, point_figure_value(p, end_column(i, name)), 6);
+	}
 	return csv_end(w, e);
 }

@@ -34,7 +34,7 @@ struct results {
 	struct buf events;
 	struct point *done; /* what results_close() says of them */
 	size_t n_done;
-	cJSON *preflight;
+	cJSON *preflight, *notes;
 	struct err failed; /* the first write that failed; rc 0 = none */
 };
 
@@ -120,8 +120,9 @@ static int64_t run_now_ns(const struct results *r)
 
 static enum rc write_run_json(const struct results *r, const char *ended, struct err *e)
 {
-	struct run_story story = {r->s,		 r->start_ns, r->wall_offset_ns, ended,
-				  run_now_ns(r), r->done,     r->n_done,	 r->preflight};
+	struct run_story story = {r->s,	     r->start_ns,   r->wall_offset_ns,
+				  ended,     run_now_ns(r), r->done,
+				  r->n_done, r->notes,	    r->preflight};
 	char *path = path_in(r, "run.json");
 	enum rc rc = run_json_write(path, &story, e);
 
@@ -377,6 +378,7 @@ static enum rc release(struct results *r, struct err *e)
 	failed.rc = r->failed.rc;
 	buf_release(&r->events);
 	cJSON_Delete(r->preflight);
+	cJSON_Delete(r->notes);
 	free(r->done);
 	free(r->dir);
 	free(r);
@@ -398,6 +400,7 @@ enum rc results_create(struct results **out, const char *dir, const struct scena
 		r->wall_offset_ns += monotonic_now_ns() - start_ns;
 	r->events_fd = -1;
 	r->preflight = cJSON_CreateArray();
+	r->notes = cJSON_CreateArray();
 	buf_init(&r->events, EVENTS_MAX_BYTES);
 	r->dir = dir ? xstrdup(dir) : default_folder(s, start_ns + r->wall_offset_ns);
 	run_json = path_in(r, "run.json");
@@ -426,6 +429,18 @@ void results_add_preflight(struct results *r, int target, const struct preflight
 	cJSON_AddItemToArray(r->preflight, preflight_json(r->s->targets[target].name, f));
 	if (write_run_json(r, NULL, &failed) != RC_OK)
 		keep_failure(r, &failed);
+}
+
+void results_add_note(struct results *r, const char *text)
+{
+	const cJSON *note;
+
+	cJSON_ArrayForEach(note, r->notes)
+	{
+		if (strcmp(note->valuestring, text) == 0)
+			return;
+	}
+	cJSON_AddItemToArray(r->notes, cJSON_CreateString(text));
 }
 
 enum rc results_close(struct results *r, const char *ended, struct err *e)

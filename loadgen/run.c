@@ -137,15 +137,12 @@ static enum rc sites_prepare(struct run *r, bool look, struct err *e)
 			results_add_preflight(r->results, r->active[i].index,
 					      &r->active[i].at.found);
 	for (int i = 0; i < r->n_active && !rc && !interrupts && r->s->output.scrape_ns; i++) {
-		struct deployment *at = &r->active[i].at;
+		struct err note;
 
-		if (scrape_new(&at->scrape, r->loop, at->target, r->s->output.scrape_ns, on_scraped,
-			       &r->active[i], e) != RC_OK)
-			log_warn("target %s: no engine metrics: %s", at->target->name, e->msg);
-		if (at->launched)
-			at->proc =
-				proc_watch_new(r->loop, launch_keeper(at->launched),
-					       r->s->output.scrape_ns, on_scraped, &r->active[i]);
+		deployment_watch(&r->active[i].at, r->s->output.scrape_ns, on_scraped,
+				 &r->active[i], &note);
+		if (note.msg[0])
+			results_add_note(r->results, note.msg);
 	}
 	return interrupts ? RC_OK : rc;
 }

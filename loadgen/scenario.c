@@ -396,6 +396,7 @@ void scenario_free(struct scenario *s)
 	free(s->trace_file);
 	free(s->workload.file);
 	strings_free(s->workload.text);
+	strings_free(s->workload.lora_modules);
 	strings_free(s->output.plots);
 	strings_free(s->rows);
 	strings_free(s->columns);

@@ -150,6 +150,9 @@ struct workload_spec {
 	bool output_reference;	   /* output_tokens: reference */
 	int64_t output_cap;	   /* `output_tokens: {reference: {max: N}}`; 0 = none */
 	struct dist output_tokens; /* otherwise; default 128, as vLLM's bench has it */
+	/* NULL-terminated: each request's model is one of them, drawn alike often; NULL: the
+	 * target's own. As vLLM's bench has it. */
+	char **lora_modules;
 };
 
 struct slo {

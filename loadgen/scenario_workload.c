@@ -51,12 +51,11 @@ static READER(read_output_tokens)
 
 /* ---- prompts ---- */
 
-static READER(read_text)
+static enum rc read_list(char ***list, const struct ynode *n, const char *what, const char *example,
+			 struct err *e)
 {
-	char ***list = out;
-
 	if (n->kind != YNODE_SEQ || !n->n)
-		return ynode_err(n, e, "want a list of prompts, as in [\"Explain a mutex.\"]");
+		return ynode_err(n, e, "want a list of %ss, as in %s", what, example);
 	*list = xcalloc(n->n + 1, sizeof(**list));
 	for (size_t i = 0; i < n->n; i++) {
 		const char *s;
@@ -65,10 +64,20 @@ static READER(read_text)
 		if (rc)
 			return rc;
 		if (!*s)
-			return ynode_err(n->child[i], e, "got an empty prompt");
+			return ynode_err(n->child[i], e, "got an empty %s", what);
 		(*list)[i] = xstrdup(s);
 	}
 	return RC_OK;
+}
+
+static READER(read_text)
+{
+	return read_list(out, n, "prompt", "[\"Explain a mutex.\"]", e);
+}
+
+static READER(read_lora_modules)
+{
+	return read_list(out, n, "name", "[sql, chat]", e);
 }
 
 static const struct field prefix_fields[] = {
@@ -214,6 +223,8 @@ READER(read_workload)
 	static const struct field fields[] = {
 		FIELD("prompts", read_prompts, 0, .required = true),
 		FIELD("output_tokens", read_output_tokens, 0),
+		FIELD("lora_modules", read_lora_modules,
+		      offsetof(struct workload_spec, lora_modules)),
 		FIELD("request", read_request, 0),
 		{0},
 	};

@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/die.h"
 #include "base/jsonx.h"
+#include "fakeengine/answers.h"
 #include "fakeengine/profile.h"
 #include "fakeengine/simulate.h"
 #include "fakeengine/wordcodec.h"
@@ -34,7 +35,7 @@ struct engine_in_process {
 	const struct target *target;
 	int n_users;
 	struct profile profile;
-	const char *models[2];
+	struct answers *answers;
 	struct api_config api;
 	struct api_terms terms;
 	struct sim *sim;
@@ -245,8 +246,12 @@ static void generate(struct xfer *x, enum api_kind kind, const struct xfer_spec 
 
 static void write_models(struct xfer *x)
 {
-	buf_puts(&x->page, "{\"data\":[{\"id\":");
-	json_quote(&x->page, x->t->engine->models[0]);
+	char *const *name = x->t->engine->profile.models;
+
+	for (int i = 0; name[i]; i++) {
+		buf_puts(&x->page, i ? "},{\"id\":" : "{\"data\":[{\"id\":");
+		json_quote(&x->page, name[i]);
+	}
 	buf_puts(&x->page, "}]}");
 }
 
@@ -320,13 +325,6 @@ static void sim_drop(struct xfer *x)
 
 /* ---- the engine ---- */
 
-static void plan_length(struct genreq *r, void *arg)
-{
-	const struct engine_in_process *g = arg;
-
-	r->eos_after = profile_answer_tokens(&g->profile, r, g->api.seed);
-}
-
 static enum rc load_profile(struct profile *out, const struct target *t, struct err *e)
 {
 	struct profile_set *sets = NULL;
@@ -351,6 +349,7 @@ static void engine_free_in_process(struct engine_in_process *g)
 	if (*link)
 		*link = g->next;
 	sim_free(g->sim);
+	answers_free(g->answers);
 	profile_release(&g->profile);
 	free(g);
 }
@@ -380,29 +379,33 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 		.seed = ENGINE_SEED,
 		.ingest_ns = g->profile.ingest_ns,
 		.egress_ns = g->profile.egress_ns,
+		.drafter = &g->profile.drafter,
 	};
 	memcpy(setup.knobs, g->profile.knobs, sizeof(setup.knobs));
-	rc = sim_new(&g->sim, loop, &setup, &sink, e);
+	rc = answers_open(&g->answers, &g->profile, ENGINE_SEED, e);
+	if (rc == RC_OK)
+		rc = sim_new(&g->sim, loop, &setup, &sink, e);
 	if (rc) {
 		engine_free_in_process(g);
 		return rc;
 	}
 	g->loop = loop;
 	g->target = t;
-	g->models[0] = g->profile.model.name;
 	g->terms = (struct api_terms){
-		.models = g->models,
+		.models = (const char *const *)g->profile.models,
 		.codec = &wordcodec,
 		.max_len = sim_max_len(g->sim),
-		.reading = g->profile.wire->reading,
+		/* over HTTP the look before the load finds out what to leave out */
+		.reading = g->profile.wire->reading | READ_DROP_UNKNOWN,
+		.keep_said = g->profile.text.kind != TEXT_WORDS,
 	};
 	g->api = (struct api_config){
 		.codec = &wordcodec,
 		.default_max_tokens = (int32_t)g->profile.output.default_max_tokens,
 		.forced_tokens = (int32_t)g->profile.output.forced_tokens,
 		.seed = ENGINE_SEED,
-		.prepare = plan_length,
-		.prepare_arg = g,
+		.prepare = answers_plan,
+		.prepare_arg = g->answers,
 		.wire = g->profile.wire,
 	};
 	g->next = engines;

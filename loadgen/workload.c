@@ -397,6 +397,22 @@ static int32_t plan_prompt(struct workload *w, int level, int repeat, int64_t se
 	return 0;
 }
 
+static void plan_model(const struct workload *w, uint64_t stream, struct planned_request *out)
+{
+	char *const *modules = w->spec->lora_modules;
+	uint64_t n = 0;
+	struct rng r;
+
+	out->lora_module = -1;
+	while (modules && modules[n])
+		n++;
+	if (n == 0)
+		return;
+	rng_init(&r, w->seed, "lora modules", stream);
+	out->lora_module = (int32_t)rng_below(&r, n);
+	out->model = modules[out->lora_module];
+}
+
 static void plan_lengths(struct workload *w, int level, int repeat, int64_t k, int32_t own,
 			 struct planned_request *out)
 {
@@ -404,6 +420,7 @@ static void plan_lengths(struct workload *w, int level, int repeat, int64_t k, i
 
 	out->output_tokens = output_tokens(w, stream, own);
 	out->cancel_after_tokens = cancel_after(w, level, stream);
+	plan_model(w, stream, out);
 }
 
 void workload_plan_turn(struct workload *w, int level, int repeat, int64_t session, int turn,

@@ -34,6 +34,8 @@ struct planned_request {
 	const struct message *also; /* a batch: its other prompts, without a role */
 	size_t n_also;
 	int32_t cancel_after_tokens; /* it is given up when so many have come; 0 = it is not */
+	int32_t lora_module;	     /* of workload.lora_modules; -1 = there are none */
+	const char *model;	     /* its name; NULL: the target's own model */
 };
 
 /* Request k of a repeat of a level; level -1 = warm-up; k < 2^32.

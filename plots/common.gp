@@ -48,6 +48,9 @@ legend(left, right, bottom, top, style) = panel(left, right, bottom, top) . spri
 	"set key at screen %g, screen %g center center vertical maxrows %d Left reverse samplen 2.5 spacing 1.1; " . \
 	"plot for [i = 1:n_targets] NaN with %s lt i title target[i]", (left + right) / 2, (bottom + top) / 2, key_rows, style)
 
+# What a band is: with repeats their spread, else how far one run's requests pin the figure down.
+band_note(repeats) = repeats > 1 ? sprintf('band: smallest to largest of %d repeats', repeats) : 'band: 95 % interval over requests'
+
 # From zero, with room above the highest point.
 from_zero = 'set yrange [0:*] noextend; set offsets 0, 0, graph 0.06, 0'
 

@@ -2,12 +2,14 @@
 height = 660
 top = 1 - (subtitle eq '' ? 34.0 : 52.0) / height
 middle = 0.5 * top + 0.02
-notes = join_notes('solid: p50, dotted: p99' . (any_slo ? ', grey: SLO' : ''), repeats > 1 ? sprintf('mean of %d repeats', repeats) : '')
+notes = join_notes('solid: p50, dotted: p99' . (any_slo ? ', grey: SLO' : ''), band_note(repeats))
 notes = join_notes(notes, any_saturated ? 'hollow: the client was saturated' : '')
 
 metric_panel(what, slo_ms) = \
 	'eval load_axis; set ylabel "ms"; ' . (value('log_' . what) ? 'set logscale y 10; ' : 'eval from_zero; ') . \
-	'plot for [i = 1:n_targets] "latency.dat" using (of(i, "load")):(column("' . what . '_p50")) with linespoints lt i notitle, ' . \
+	'plot for [i = 1:n_targets] "latency.dat" using (of(i, "load")):(column("' . what . '_p99_low")):(column("' . what . '_p99_high")) with filledcurves lt i fs transparent solid 0.08 noborder notitle, ' . \
+	'for [i = 1:n_targets] "" using (of(i, "load")):(column("' . what . '_p50_low")):(column("' . what . '_p50_high")) with filledcurves lt i fs transparent solid 0.15 noborder notitle, ' . \
+	'for [i = 1:n_targets] "" using (of(i, "load")):(column("' . what . '_p50")) with linespoints lt i notitle, ' . \
 	'for [i = 1:n_targets] "" using (of(i, "load")):(column("' . what . '_p99")) with linespoints lt i dt 3 ps 0.6 notitle, ' . \
 	'for [i = 1:n_targets] "" using (saturated(i, "load")):(column("' . what . '_p50")) with points lt i pt 7 ps 0.5 lc rgb "white" notitle' . \
 	(slo_ms > 0 ? sprintf(', %g with lines lc rgb grey dt 2 lw 1 notitle', slo_ms) : '')

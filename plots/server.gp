@@ -1,6 +1,7 @@
 # The engine while it was under load: what it says of itself (requests running and waiting, KV cache in use), and, where
-# loadgen launched it, what the machine says of it (cores kept busy, memory).
-n_panels = (has_load ? 2 : 0) + (has_kv ? 1 : 0) + (has_proc ? 2 : 0)
+# loadgen launched it, what the machine says of it (cores kept busy, memory); of an engine on this machine also what its
+# cards do.
+n_panels = (has_load ? 2 : 0) + (has_kv ? 1 : 0) + (has_proc ? 2 : 0) + (has_gpu ? 2 : 0) + (has_gpu_power ? 1 : 0)
 height = 120 + 170 * n_panels + key_px + 26
 foot = (key_px + 70.0) / height
 top = 1 - (subtitle eq '' ? 48.0 : 66.0) / height
@@ -38,6 +39,15 @@ do for [pass in 'svg png'] {
 	if (has_proc) {
 		eval server_panel(k + 1, 'cpu_cores', 'CPU, cores')
 		eval server_panel(k + 2, 'memory', 'memory, ' . memory_unit)
+		k = k + 2
+	}
+	if (has_gpu) {
+		eval server_panel(k + 1, 'gpu_percent', 'GPU busy, %')
+		eval server_panel(k + 2, 'gpu_memory', 'GPU memory, ' . gpu_memory_unit)
+		k = k + 2
+	}
+	if (has_gpu_power) {
+		eval server_panel(k + 1, 'gpu_power', 'GPU power, W')
 	}
 
 	eval legend(0.02, 0.98, 10.0 / height, (key_px + 10.0) / height, 'lines')

@@ -4,7 +4,7 @@ height = 430 + key_px + 26
 bottom = (key_px + 26 + 50.0) / height
 top = 1 - (subtitle eq '' ? 60.0 : 76.0) / height
 notes = any_knee ? sprintf('ring: last load that meets the SLO for %g %% of requests', slo_percent) : ''
-notes = join_notes(notes, repeats > 1 ? sprintf('band: smallest to largest of %d repeats', repeats) : '')
+notes = join_notes(notes, band_note(repeats))
 notes = join_notes(notes, any_saturated ? 'hollow: the client was saturated' : '')
 
 do for [pass in 'svg png'] {

@@ -41,7 +41,7 @@ need_packages() {
 }
 
 runtime_packages="build-essential cmake ninja-build pkg-config libevent-dev libcurl4-openssl-dev libcjson-dev
-	libyaml-dev libhttp-parser-dev libpcre2-dev gnuplot-nox fonts-dejavu-core"
+	libyaml-dev libhttp-parser-dev libnlopt-dev libpcre2-dev gnuplot-nox fonts-dejavu-core"
 test_packages="$runtime_packages git libcmocka-dev libssl-dev clang clang-format clang-tidy libclang-rt-14-dev"
 
 build() {

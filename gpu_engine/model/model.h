@@ -9,7 +9,8 @@
  *     x = x + post(out(a))            then, unless parallel:  h = norm2(x)
  *     x = x + post(down(act(gate(h)) * up(h)))                or down(act(up(h))) if not gated
  *
- * parallel (falcon): both halves read the same x, the second one norm2(x) where it has one.
+ * parallel (falcon): both halves read the same x; the second one reads attn_norm_2(x) where there
+ * is one, else the h of the first.
  */
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
@@ -60,11 +61,15 @@ struct model_config {
 	bool tied;
 };
 
-/* Rows of a tensor, one part of a matrix. */
+/* Rows of a tensor, one part of a matrix. They may come in runs (falcon's safetensors keep q, k and
+ * v of a group of heads together): row i of the part is the tensor's row + i / run * stride + i %
+ * run.
+ */
 struct matrix_part {
 	const struct tensor *t;
-	int64_t row, rows; /* output rows taken from it */
-	bool transposed;   /* the tensor is [n_out, n_in] in memory (gpt2's safetensors) */
+	int64_t row, rows;   /* output rows taken from it */
+	int64_t run, stride; /* both = rows where they lie together */
+	bool transposed;     /* the tensor is [n_out, n_in] in memory (gpt2's safetensors) */
 };
 
 /* y[n_out] = W x[n_in]: parts stand below each other, each in its own dtype. n_parts 0 = absent. */
@@ -77,6 +82,7 @@ struct matrix {
 /* A vector of n floats, in parts as the matrix it belongs to; n_parts 0 = absent. */
 struct vector {
 	int32_t n, n_parts;
+	float plus; /* added to each number (gemma3's safetensors keep weight - 1) */
 	const struct tensor *part[3];
 };
 
@@ -85,8 +91,10 @@ struct norm {
 };
 
 struct model_layer {
-	struct norm attn_norm, attn_norm_2, attn_post_norm;
-	struct matrix qkv; /* rows: all of q, then k, then v */
+	struct norm attn_norm, attn_post_norm;
+	struct norm attn_norm_2; /* parallel: what the feed-forward reads, if it has one of its own
+				  */
+	struct matrix qkv;	 /* rows: all of q, then k, then v */
 	struct vector qkv_bias;
 	struct norm q_norm, k_norm; /* over a head (n = head_dim), or over the whole row */
 	struct matrix out;
@@ -103,10 +111,12 @@ struct model {
 	struct matrix embed;	    /* n_in = d_model, n_out = n_vocab: rows are looked up */
 	struct matrix positions;    /* learned: a row a position; else absent */
 	struct vector rope_factors; /* divisors of the n_rot/2 frequencies; or absent */
+	struct tensor rope_tensor; /* what rope_factors points to if they were computed, not read */
 	struct model_layer *layer;
 	struct norm final_norm;
 	struct matrix head; /* tied: the same parts as embed */
 	struct vector head_bias;
+	int64_t weight_bytes, n_parameters; /* of the file's tensors; a shared one counts once */
 };
 
 /* The file outlives the model. RC_INPUT: an architecture we do not have (with the list of those we
@@ -115,11 +125,6 @@ struct model {
 enum rc model_load(struct model **out, const struct model_file *f, struct err *e);
 void model_free(struct model *m);
 
-/* Bytes of the weights as they lie in the file. */
-int64_t model_weight_bytes(const struct model *m);
-
-int64_t model_parameters(const struct model *m);
-
 static inline bool model_windowed(const struct model_config *c, int32_t layer)
 {
 	return c->window > 0 && (c->window_period == 0 || (layer + 1) % c->window_period != 0);
@@ -127,6 +132,12 @@ static inline bool model_windowed(const struct model_config *c, int32_t layer)
 
 /* Vector to floats; bias and weight alike. out has v->n. */
 void vector_read(const struct vector *v, float *out);
+
+/* Which of its tensor's rows row i of a part is. */
+static inline int64_t matrix_part_row(const struct matrix_part *p, int64_t i)
+{
+	return p->row + i / p->run * p->stride + i % p->run;
+}
 
 /* Row `row` of a matrix (an output row; of embed: a token), as floats. out has m->n_in. */
 void matrix_read_row(const struct matrix *m, int64_t row, float *out);

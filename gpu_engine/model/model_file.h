@@ -73,10 +73,10 @@ struct model_file {
 	int32_t n_tensors;
 	struct meta *meta; /* GGUF: sorted by key; else none */
 	int32_t n_meta;
-	cJSON *config; /* safetensors: config.json, and generation_config.json as a member of that
-			  name */
-	cJSON *tokenizer; /* ... tokenizer.json, and tokenizer_config.json as a member of that name
-			   */
+	cJSON *config;	  /* safetensors: config.json, with generation_config.json, if there is one,
+			   * as its member "generation_config" */
+	cJSON *tokenizer; /* ... tokenizer.json, likewise with "tokenizer_config", and the text of
+			   * chat_template.jinja in that as "chat_template"; or NULL */
 	struct model_map *maps; /* the reader's own */
 };
 

@@ -24,7 +24,9 @@ struct choice {
 	struct buf whole;  /* all the text, where it is needed again */
 	int32_t *tokens;   /* all the ids, where they are needed again; from the end on */
 	struct token_logprob *logprob; /* of all tokens, if they were asked for; from the end on */
-	int64_t text_offset;	       /* of the last token's text, in characters */
+	int64_t text_offset;	       /* of the last token's text, in characters ... */
+	int64_t event_offset;	       /* ... and of the first one's in its event */
+	int32_t held;		       /* of one step, whose text waits for that of the last */
 	const char *echo;	       /* still to be put before the first token, or NULL */
 	bool has_role;		       /* its role event has left */
 	int32_t cached_tokens;

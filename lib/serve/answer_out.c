@@ -162,8 +162,8 @@ void answer_token(struct choice *c, const struct buf *text)
 	v.text = buf_head(text);
 	v.len = buf_size(text);
 	v.token = c->last_token;
-	v.logprobs = answer_logprobs(c, c->n_tokens - 1, 1);
-	v.text_offset = c->text_offset;
+	v.logprobs = answer_logprobs(c, c->n_tokens - 1 - c->held, 1 + c->held);
+	v.text_offset = c->event_offset;
 	if (c->echo)
 		v.flags |= FORM_FLAG('e');
 	if (c->ended && c->stop >= 0)

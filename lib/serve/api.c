@@ -173,6 +173,7 @@ struct api *api_new(const struct api_config *c, struct engine *engine)
 		.codec = c->codec,
 		.max_len = engine_max_len(engine),
 		.reading = a->c.wire->reading,
+		.keep_said = c->keep_said,
 		.logits = engine_has_logits(engine),
 	};
 	a->started_s = time(NULL);

@@ -25,8 +25,9 @@ struct api_config {
 	int32_t default_max_tokens;
 	int32_t forced_tokens;
 	uint64_t seed;
-	void (*prepare)(struct genreq *r, void *arg); /* or NULL */
+	void (*prepare)(struct genreq *r, const struct api_prompt *p, void *arg); /* or NULL */
 	void *prepare_arg;
+	bool keep_said;		       /* for prepare (api_terms) */
 	const struct wire_habit *wire; /* NULL: the default */
 	/* What to do with a request for an answer, before its body is looked at. Or NULL. */
 	void (*admit)(struct http_exchange *x, struct admission *out, void *arg);

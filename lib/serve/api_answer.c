@@ -20,6 +20,7 @@
 #include "base/check.h"
 #include "base/die.h"
 #include "base/units.h"
+#include "script.h"
 
 static void answer_free_if_over(struct answer *w)
 {
@@ -123,7 +124,7 @@ static bool is_end_mark(const struct genreq *r, const struct textcodec *codec, i
 	return token == codec->eos_token;
 }
 
-static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
+static void on_token(struct genreq *r, int32_t token, int64_t due_ns, bool more)
 {
 	struct choice *c = r->owner;
 	struct answer *w = c->answer;
@@ -137,13 +138,18 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 	if (c->ended || !w->x)
 		return;
 	buf_clear(bytes);
-	buf_clear(shown);
-	if (c->echo)
-		CHECK(buf_puts(shown, c->echo));
+	if (c->held == 0) {
+		buf_clear(shown);
+		if (c->echo)
+			CHECK(buf_puts(shown, c->echo));
+	}
 	if (!last || !is_end_mark(r, codec, token))
-		CHECK(codec->decode(codec, token, c->n_tokens, bytes));
+		CHECK(r->script ? script_put(r->script, c->n_tokens, bytes)
+				: codec->decode(codec, token, c->n_tokens, bytes));
 	note_progress(c, r, token);
 	note_offset(c);
+	if (c->held == 0)
+		c->event_offset = c->text_offset;
 	stop = text_stream_push(&c->text, buf_head(bytes), buf_size(bytes),
 				c->n_tokens > r->min_tokens, shown);
 	if (stop >= 0) {
@@ -154,7 +160,12 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
 		text_stream_end(&c->text, shown);
 		end_choice(c, r->finish, -1);
 	}
+	if (more && !c->ended) {
+		c->held++;
+		return;
+	}
 	show(c, shown);
+	c->held = 0;
 }
 
 static void on_done(struct genreq *r)

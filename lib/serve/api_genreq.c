@@ -33,6 +33,7 @@ struct genreq *api_genreq_new(const struct api_config *c, const struct api_reque
 		genreq_new(id, name, tokens->id, tokens->n, output_limit(c, q, tokens->n, max_len));
 
 	r->priority = q->priority;
+	r->adapter = q->adapter;
 	r->min_tokens = q->min_tokens < r->max_tokens ? q->min_tokens : r->max_tokens;
 	r->ignore_eos = q->ignore_eos;
 	r->seed = q->has_seed ? (uint64_t)q->seed + (uint64_t)(choice % q->n)
@@ -43,7 +44,7 @@ struct genreq *api_genreq_new(const struct api_config *c, const struct api_reque
 			sampling_add_stop_id(r->sampling, c->codec->end_ids[i]);
 	}
 	if (c->prepare)
-		c->prepare(r, c->prepare_arg);
+		c->prepare(r, &q->prompt[choice / q->n], c->prepare_arg);
 	if (c->forced_tokens > 0) {
 		r->min_tokens = r->max_tokens;
 		r->ignore_eos = true;

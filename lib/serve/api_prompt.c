@@ -1,12 +1,13 @@
 /*
- * Owns the forms a prompt comes in and the chat template. Loop thread; pure. Must not know any
- * other field.
+ * Owns the forms a prompt comes in, and the chat template of codecs that have none. Loop thread;
+ * pure. Must not know any other field.
  */
 #include "api_prompt.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -21,14 +22,17 @@ static struct api_prompt *add_prompt(struct api_request *q)
 	return &q->prompt[q->n_prompts++];
 }
 
+/* said: the part of text that was said last. */
 static void add_text(const struct api_terms *terms, struct api_request *q, const char *text,
-		     size_t len)
+		     size_t len, const char *said, size_t said_len)
 {
 	struct api_prompt *p = add_prompt(q);
 
 	terms->codec->encode(terms->codec, text, len, &p->tokens);
 	if (q->keep_text)
 		p->text = xstrndup(text, len);
+	if (terms->keep_said)
+		p->said = xstrndup(said, said_len);
 }
 
 /* ---- chat ---- */
@@ -76,15 +80,79 @@ static bool put_content(struct buf *b, const cJSON *content, int i, struct api_e
 	return true;
 }
 
+/* The messages of a request with their contents joined, and the bytes those lie in. */
+struct conversation {
+	struct chat_message *m;
+	int32_t n;
+	struct buf text;
+};
+
+static bool read_conversation(const cJSON *messages, struct conversation *c, struct api_error *e)
+{
+	const cJSON *m;
+	char at[64];
+	int i = 0;
+
+	cJSON_ArrayForEach(m, messages)
+	{
+		const cJSON *role = cJSON_GetObjectItemCaseSensitive(m, "role");
+		const size_t from = buf_size(&c->text);
+
+		if (!cJSON_IsObject(m))
+			return api_refuse(e, REFUSE_FORM, place(at, i, ""),
+					  "messages[%d]: want an object", i);
+		if (!cJSON_IsString(role))
+			return api_refuse(e, REFUSE_FORM, place(at, i, ".role"),
+					  "messages[%d].role: want a string", i);
+		if (!put_content(&c->text, cJSON_GetObjectItemCaseSensitive(m, "content"), i, e))
+			return false;
+		c->m[i++] = (struct chat_message){.role = role->valuestring,
+						  .len = buf_size(&c->text) - from};
+	}
+	c->n = i;
+	/* Only now the text stays where it is. */
+	for (size_t from = 0, k = 0; k < (size_t)c->n; from += c->m[k++].len)
+		c->m[k].text = buf_head(&c->text) + from;
+	return true;
+}
+
+static void write_chatml(const struct conversation *c, struct buf *out)
+{
+	for (int32_t i = 0; i < c->n; i++) {
+		CHECK(buf_printf(out, "<|im_start|>%s\n", c->m[i].role));
+		CHECK(buf_append(out, c->m[i].text, c->m[i].len));
+		CHECK(buf_puts(out, "<|im_end|>\n"));
+	}
+	CHECK(buf_puts(out, "<|im_start|>assistant\n"));
+}
+
+static void add_conversation(const struct api_terms *terms, struct api_request *q,
+			     const struct conversation *c)
+{
+	const struct chat_message *last = &c->m[c->n - 1];
+	struct buf text;
+
+	if (terms->codec->chat) {
+		struct api_prompt *p = add_prompt(q);
+
+		terms->codec->chat(terms->codec, c->m, c->n, &p->tokens);
+		if (terms->keep_said)
+			p->said = xstrndup(last->text, last->len);
+		return;
+	}
+	buf_init(&text, MAX_PROMPT_BYTES);
+	write_chatml(c, &text);
+	add_text(terms, q, buf_head(&text), buf_size(&text), last->text, last->len);
+	buf_release(&text);
+}
+
 bool api_read_messages(const cJSON *body, const struct api_terms *terms, struct api_request *q,
 		       struct api_error *e)
 {
-	const cJSON *messages = NULL, *m;
+	const cJSON *messages = NULL;
+	struct conversation c = {0};
 	struct err why;
-	struct buf text;
-	bool ok = true;
-	char at[64];
-	int i = 0;
+	bool ok;
 
 	if (json_get_array(body, "", "messages", &messages, &why) != RC_OK)
 		return api_refuse(e, REFUSE_FORM, "body.messages", "%s", why.msg);
@@ -93,35 +161,22 @@ bool api_read_messages(const cJSON *body, const struct api_terms *terms, struct 
 				  "messages: the field is missing");
 	if (cJSON_GetArraySize(messages) == 0)
 		return api_refuse(e, REFUSE_VALUE, "messages", "messages: want at least one");
-	buf_init(&text, MAX_PROMPT_BYTES);
-	cJSON_ArrayForEach(m, messages)
-	{
-		const cJSON *role = cJSON_GetObjectItemCaseSensitive(m, "role");
-
-		if (!cJSON_IsObject(m))
-			ok = api_refuse(e, REFUSE_FORM, place(at, i, ""),
-					"messages[%d]: want an object", i);
-		else if (!cJSON_IsString(role))
-			ok = api_refuse(e, REFUSE_FORM, place(at, i, ".role"),
-					"messages[%d].role: want a string", i);
-		if (!ok)
-			break;
-		CHECK(buf_printf(&text, "<|im_start|>%s\n", role->valuestring));
-		ok = put_content(&text, cJSON_GetObjectItemCaseSensitive(m, "content"), i, e);
-		if (!ok)
-			break;
-		CHECK(buf_puts(&text, "<|im_end|>\n"));
-		i++;
-	}
-	if (ok) {
-		CHECK(buf_puts(&text, "<|im_start|>assistant\n"));
-		add_text(terms, q, buf_head(&text), buf_size(&text));
-	}
-	buf_release(&text);
+	c.m = xcalloc((size_t)cJSON_GetArraySize(messages), sizeof(*c.m));
+	buf_init(&c.text, MAX_PROMPT_BYTES);
+	ok = read_conversation(messages, &c, e);
+	if (ok)
+		add_conversation(terms, q, &c);
+	buf_release(&c.text);
+	free(c.m);
 	return ok;
 }
 
 /* ---- completions ---- */
+
+static void add_whole(const struct api_terms *terms, struct api_request *q, const char *text)
+{
+	add_text(terms, q, text, strlen(text), text, strlen(text));
+}
 
 /* What an echo of a prompt of ids says. */
 static bool decode_prompt(struct api_prompt *p, const struct api_terms *terms, struct api_error *e)
@@ -177,7 +232,7 @@ bool api_read_prompts(const cJSON *body, const char *key, const struct api_terms
 	if (!prompt || cJSON_IsNull(prompt))
 		return wrong_form(e, key);
 	if (cJSON_IsString(prompt)) {
-		add_text(terms, q, prompt->valuestring, strlen(prompt->valuestring));
+		add_whole(terms, q, prompt->valuestring);
 		return true;
 	}
 	if (terms->reading & READ_NO_IDS && cJSON_IsArray(prompt))
@@ -195,7 +250,7 @@ bool api_read_prompts(const cJSON *body, const char *key, const struct api_terms
 		if (v->type != first->type)
 			return wrong_form(e, key);
 		if (cJSON_IsString(v))
-			add_text(terms, q, v->valuestring, strlen(v->valuestring));
+			add_whole(terms, q, v->valuestring);
 		else if (!cJSON_IsArray(v) || !v->child)
 			return wrong_form(e, key);
 		else if (!add_ids(v, key, terms, q, e))

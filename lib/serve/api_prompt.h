@@ -7,8 +7,8 @@
 #include "api_request.h"
 #include "base/jsonx.h"
 
-/* `messages`: one prompt. Roles and contents are put into the ChatML form and end where the
- * assistant's turn begins. */
+/* `messages`: one prompt, which ends where the assistant's turn begins: by the codec's own chat(),
+ * or in the ChatML form. */
 bool api_read_messages(const cJSON *body, const struct api_terms *terms, struct api_request *q,
 		       struct api_error *e);
 

@@ -30,6 +30,7 @@ static bool get_model(const cJSON *o, const struct api_terms *terms, struct api_
 	for (int i = 0; terms->models[i]; i++) {
 		if (strcmp(terms->models[i], name) == 0) {
 			q->model = terms->models[i];
+			q->adapter = i;
 			return true;
 		}
 	}
@@ -135,7 +136,7 @@ static bool check_prompts(const struct api_request *q, const struct api_terms *t
 }
 
 /* Those that transformers' own server has a use for. */
-static bool check_known(const cJSON *o, struct api_error *e)
+static bool is_known(const char *name)
 {
 	static const char *const known[] = {
 		"model",      "messages",
@@ -146,28 +147,34 @@ static bool check_known(const cJSON *o, struct api_error *e)
 		"logit_bias", "frequency_penalty",
 		"suffix",     "generation_config",
 	};
-	const cJSON *v;
 
-	cJSON_ArrayForEach(v, o)
-	{
-		size_t i = 0;
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (strcmp(known[i], name) == 0)
+			return true;
+	return false;
+}
 
-		while (i < ARRAY_LEN(known) && strcmp(known[i], v->string) != 0)
-			i++;
-		if (i == ARRAY_LEN(known))
+static bool check_known(cJSON *o, unsigned reading, struct api_error *e)
+{
+	for (cJSON *v = o->child, *next; v; v = next) {
+		next = v->next;
+		if (is_known(v->string))
+			continue;
+		if (!(reading & READ_DROP_UNKNOWN))
 			return api_refuse(e, REFUSE_FIELD, NULL,
 					  "Unsupported fields in the request: {'%s'}", v->string);
+		cJSON_Delete(cJSON_DetachItemViaPointer(o, v));
 	}
 	return true;
 }
 
-static bool read_fields(const cJSON *o, const struct api_terms *terms, struct api_request *q,
+static bool read_fields(cJSON *o, const struct api_terms *terms, struct api_request *q,
 			struct api_error *e)
 {
 	bool chat = q->kind == API_CHAT ||
 		    (q->kind == API_TOKENIZE && cJSON_GetObjectItemCaseSensitive(o, "messages"));
 
-	if ((terms->reading & READ_KNOWN_FIELDS) && !check_known(o, e))
+	if ((terms->reading & READ_KNOWN_FIELDS) && !check_known(o, terms->reading, e))
 		return false;
 	if (!get_model(o, terms, q, e))
 		return false;
@@ -219,6 +226,7 @@ void api_request_release(struct api_request *q)
 	for (int i = 0; i < q->n_prompts; i++) {
 		token_list_release(&q->prompt[i].tokens);
 		free(q->prompt[i].text);
+		free(q->prompt[i].said);
 	}
 	free(q->prompt);
 	stop_list_release(&q->stops);

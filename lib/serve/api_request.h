@@ -35,24 +35,33 @@ enum api_kind {
 #define READ_ONE_USAGE	  16u /* continuous_usage_stats is passed over */
 #define READ_NO_ECHO	  32u
 #define READ_NO_IDS	  64u /* a prompt is a text */
+/* With READ_KNOWN_FIELDS: what would be an error is as good as not there, as for a client that has
+ * learnt to leave it out. */
+#define READ_DROP_UNKNOWN 128u
 
 /* What a body is read against. */
 struct api_terms {
-	const char *const *models; /* served names, NULL-terminated; the first is the default */
+	/* Served names, NULL-terminated: the model, which is the default, then its adapters. */
+	const char *const *models;
 	const struct textcodec *codec;
 	int32_t max_len;  /* prompt + output tokens */
 	unsigned reading; /* READ_... */
+	bool keep_said;	  /* api_prompt.said is wanted */
 	bool logits;	  /* the engine chooses tokens by their probabilities, and can tell them */
 };
 
 struct api_prompt {
 	struct token_list tokens;
 	char *text; /* with keep_text; else NULL */
+	/* With the terms' keep_said what was said last, without a template: of a chat the last
+	 * message, else the text. NULL for ids. */
+	char *said;
 };
 
 struct api_request {
 	enum api_kind kind;
-	const char *model; /* one of the terms' */
+	const char *model; /* one of the terms' ... */
+	int32_t adapter;   /* ... and which: 0 = the first */
 	struct api_prompt *prompt;
 	int n_prompts;
 	int n;		      /* answers to each prompt */

@@ -50,7 +50,8 @@ struct emission {
 	struct flight *f;
 	int64_t due_ns;
 	int32_t token;
-	bool last;
+	bool more; /* of the same step; else the last of it */
+	bool last; /* of the request */
 };
 
 struct plan {
@@ -79,7 +80,7 @@ struct engine {
 
 /* ---- the ways out ---- */
 
-static void emit(struct engine *g, struct flight *f, int32_t token, int64_t due_ns, bool last)
+static void emit(struct engine *g, struct flight *f, const struct emission *m)
 {
 	if (g->out_n == g->out_cap && g->out_head > g->out_cap / 2) {
 		memmove(g->out, g->out + g->out_head, (g->out_n - g->out_head) * sizeof(*g->out));
@@ -90,7 +91,7 @@ static void emit(struct engine *g, struct flight *f, int32_t token, int64_t due_
 		g->out_cap = g->out_cap ? 2 * g->out_cap : 256;
 		g->out = xreallocarray(g->out, g->out_cap, sizeof(*g->out));
 	}
-	g->out[g->out_n++] = (struct emission){f, due_ns, token, last};
+	g->out[g->out_n++] = *m;
 	f->n_pending++;
 }
 
@@ -156,29 +157,43 @@ static void plan_give_back(struct engine *g, struct plan *p)
 	g->free_plans = p;
 }
 
-/* A token of r was made in the step that ended at end_ns. */
-static void count_token(struct engine *g, struct flight *f, int64_t end_ns, int64_t *step_tokens)
+/* n tokens of r were made in the step that ended at end_ns. */
+static void count_tokens(struct engine *g, struct flight *f, int32_t n, int64_t end_ns,
+			 int64_t *made)
 {
 	struct engine_stats *s = &g->stats;
 
 	if (f->n_made == 0) {
 		s->prompt_tokens += f->r->n_prompt;
 		s->cached_tokens += f->r->cached_tokens;
-		*step_tokens += f->r->n_prompt;
+		*made += f->r->n_prompt;
 		prom_hist_observe(&s->ttft, ns_to_s(end_ns + g->c.egress_ns - f->submitted_ns));
 	} else {
 		prom_hist_observe(&s->inter_token, ns_to_s(end_ns - f->last_token_ns));
 	}
-	f->n_made++;
+	f->n_made += n;
 	f->last_token_ns = end_ns;
-	s->generation_tokens++;
-	*step_tokens += 1;
+	s->generation_tokens += n;
+	*made += n;
+}
+
+static void emit_tokens(struct engine *g, struct flight *f, const int32_t *token, int32_t n,
+			int64_t end_ns, bool over)
+{
+	for (int32_t k = 0; k < n; k++)
+		emit(g, f,
+		     &(const struct emission){.f = f,
+					      .due_ns = end_ns + g->c.egress_ns,
+					      .token = token[k],
+					      .more = k < n - 1,
+					      .last = over && k == n - 1});
 }
 
 static void step_over(struct engine *g, struct plan *plan, const int32_t *token, int64_t end_ns)
 {
 	const struct step_plan *p = &plan->p;
-	int64_t step_tokens = 0;
+	int64_t made = 0;
+	int32_t n;
 
 	g->c.policy->commit(g->sched, &plan->p, token, end_ns);
 	for (int32_t i = 0; i < p->n_items; i++) {
@@ -197,13 +212,14 @@ static void step_over(struct engine *g, struct plan *plan, const int32_t *token,
 				end_without_token(g, f, r->finish);
 			continue;
 		}
-		count_token(g, f, end_ns, &step_tokens);
+		n = 1 + p->item[i].n_accepted;
+		count_tokens(g, f, n, end_ns, &made);
 		if (over)
 			f->phase = FLIGHT_OVER;
-		emit(g, f, token[i], end_ns + g->c.egress_ns, over);
+		emit_tokens(g, f, step_tokens(p, token, i), n, end_ns, over);
 	}
-	if (step_tokens > 0)
-		prom_hist_observe(&g->stats.iteration, (double)step_tokens);
+	if (made > 0)
+		prom_hist_observe(&g->stats.iteration, (double)made);
 	plan_give_back(g, plan);
 	evloop_defer(g->loop, &g->turn_end);
 }
@@ -280,7 +296,7 @@ static void deliver_one(struct engine *g, const struct emission *m)
 	if (!f->cancelled) {
 		int64_t sent_ns;
 
-		f->sink->on_token(f->r, m->token, m->due_ns);
+		f->sink->on_token(f->r, m->token, m->due_ns, m->more);
 		sent_ns = evloop_now_ns(g->loop);
 		prom_hist_observe(&g->stats.lateness, ns_to_s(sent_ns - m->due_ns));
 		if (g->c.truth)
@@ -448,6 +464,7 @@ enum rc engine_new(struct engine **out, struct evloop *loop, const struct engine
 	    (g->c.max_queue == 0 || at_start.max_requests < g->c.max_queue))
 		g->c.max_queue = at_start.max_requests;
 	engine_stats_init(&g->stats, g->max_len);
+	g->stats.adapters = c->adapters;
 	*out = g;
 	return RC_OK;
 }
@@ -487,6 +504,13 @@ void engine_free(struct engine *g)
 		truth_flush(g->c.truth);
 	free(g->out);
 	free(g);
+}
+
+void engine_visit(const struct engine *g, void (*fn)(const struct genreq *r, void *arg), void *arg)
+{
+	for (const struct flight *f = g->flights; f; f = f->next)
+		if (f->r && f->phase == FLIGHT_KNOWN && !f->cancelled)
+			fn(f->r, arg);
 }
 
 int32_t engine_in_flight(const struct engine *g)

@@ -29,16 +29,19 @@ struct engine_config {
 	/* Requests in the engine; beyond it RC_LIMIT. A policy may take fewer (sched.h). 0 = no
 	 * limit but the policy's. */
 	int32_t max_queue;
-	struct truth_log *truth; /* or NULL */
+	struct truth_log *truth;     /* or NULL */
+	const char *const *adapters; /* their names, for engine_stats; or NULL */
 };
 
 /* Called on the loop thread. on_token comes in the order of the step's items, all of a step in one
- * pass. due_ns: when the model's time says the token leaves. The last token is the one that brings
- * the count delivered to genreq_output_tokens() with r->finish set (with an egress delay both may
- * be known before it is out); on_done follows it at once. finish says why the request ended,
- * FINISH_ERROR after a failed step. After on_done the engine has forgotten r; the sink frees it. */
+ * pass. more: another token of the same request follows at once, from the same step: a server sends
+ * them as one event. due_ns: when the model's time says the token leaves. The last token is the one
+ * that brings the count delivered to genreq_output_tokens() with r->finish set (with an egress
+ * delay both may be known before it is out); on_done follows it at once. finish says why the
+ * request ended, FINISH_ERROR after a failed step. After on_done the engine has forgotten r; the
+ * sink frees it. */
 struct engine_sink {
-	void (*on_token)(struct genreq *r, int32_t token, int64_t due_ns);
+	void (*on_token)(struct genreq *r, int32_t token, int64_t due_ns, bool more);
 	void (*on_done)(struct genreq *r);
 };
 
@@ -59,6 +62,9 @@ bool engine_has_logits(const struct engine *g); /* executor.h */
  * on_token; on_done comes when the step r is part of ends, or at the end of this turn. Harmless if
  * r is done already but not reported. */
 void engine_cancel(struct engine *g, struct genreq *r, enum genreq_finish why);
+
+/* fn for each request that the policy knows, the latest first. It must not submit or cancel. */
+void engine_visit(const struct engine *g, void (*fn)(const struct genreq *r, void *arg), void *arg);
 
 int32_t engine_in_flight(const struct engine *g); /* requests taken and not yet reported done */
 

@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -155,6 +156,71 @@ static void show_cache(const struct engine_stats *s, const char *labels, struct 
 		   v->block_size, v->usable_blocks + 1);
 }
 
+/* The names whose bits are set, with commas between. */
+static void put_adapters(struct buf *b, const char *const *name, uint64_t bits)
+{
+	const char *before = "";
+
+	for (int i = 0; name && name[i] && i < SCHED_MAX_ADAPTERS; i++) {
+		if (!(bits >> i & 1))
+			continue;
+		buf_puts(b, before);
+		prom_label_value(b, name[i]);
+		before = ",";
+	}
+}
+
+/* Only where adapters are served. The value is the wall time of the page, as vLLM has it. */
+static void show_adapters(const struct engine_stats *s, struct buf *b)
+{
+	const char *name = "vllm:lora_requests_info";
+
+	if (s->sched.max_loras == 0)
+		return;
+	prom_family(b, name, "gauge", "LoRA adapters of requests that run and that wait.");
+	buf_printf(b, "%s{max_lora=\"%d\",running_lora_adapters=\"", name, s->sched.max_loras);
+	put_adapters(b, s->adapters, s->sched.running_adapters);
+	buf_puts(b, "\",waiting_lora_adapters=\"");
+	put_adapters(b, s->adapters, s->sched.waiting_adapters);
+	buf_printf(b, "\"} %lld.0\n", (long long)time(NULL));
+}
+
+/* Only where there is a second cache. */
+static void show_offload(const struct engine_stats *s, const char *labels, struct buf *b)
+{
+	static const struct gauge_row rows[] = {
+		{"vllm:external_prefix_cache_queries_total", "counter",
+		 "Tokens looked up in the host's memory.", AT(sched.external_queries_tokens), true},
+		{"vllm:external_prefix_cache_hits_total", "counter",
+		 "Tokens found in the host's memory.", AT(sched.external_hits_tokens), true},
+	};
+
+	if (s->sched.host_blocks > 0)
+		show_rows(s, rows, ARRAY_LEN(rows), labels, b);
+}
+
+/* Only where it guesses at all. */
+static void show_speculation(const struct engine_stats *s, const char *labels, struct buf *b)
+{
+	static const struct gauge_row rows[] = {
+		{"vllm:spec_decode_num_drafts_total", "counter", "Drafts that were verified.",
+		 AT(sched.drafts), true},
+		{"vllm:spec_decode_num_draft_tokens_total", "counter", "Tokens in them.",
+		 AT(sched.draft_tokens), true},
+		{"vllm:spec_decode_num_accepted_tokens_total", "counter",
+		 "Those of them that were right.", AT(sched.accepted_tokens), true},
+	};
+	const char *name = "vllm:spec_decode_num_accepted_tokens_per_pos_total";
+
+	if (s->sched.max_draft == 0)
+		return;
+	show_rows(s, rows, ARRAY_LEN(rows), labels, b);
+	prom_family(b, name, "counter", "... by their place in the draft, from 0.");
+	for (int32_t k = 0; k < s->sched.max_draft; k++)
+		buf_printf(b, "%s{%s,position=\"%d\"} %lld.0\n", name, labels, k,
+			   (long long)s->sched.accepted_at[k]);
+}
+
 static void show_finished(const struct engine_stats *s, const char *model, struct buf *b)
 {
 	static const enum genreq_finish order[] = {FINISH_STOP, FINISH_LENGTH, FINISH_ABORT,
@@ -185,6 +251,9 @@ void engine_stats_show(const struct engine_stats *s, const char *model_name, str
 	show_rows(s, gauges, ARRAY_LEN(gauges), buf_cstr(&labels), b);
 	show_cache(s, buf_cstr(&labels), b);
 	show_rows(s, counters, ARRAY_LEN(counters), buf_cstr(&labels), b);
+	show_adapters(s, b);
+	show_offload(s, buf_cstr(&labels), b);
+	show_speculation(s, buf_cstr(&labels), b);
 	show_finished(s, buf_cstr(&model), b);
 	for (size_t i = 0; i < ARRAY_LEN(hists); i++) {
 		prom_family(b, hists[i].name, "histogram", hists[i].help);

@@ -16,6 +16,7 @@
 struct engine_stats {
 	/* gauges and counters of the policy, refreshed when asked for */
 	struct sched_stats sched;
+	const char *const *adapters; /* names, NULL-terminated; or NULL */
 
 	/* counters */
 	int64_t prompt_tokens; /* of requests that have had their first token */

@@ -6,6 +6,7 @@
 #define SERVE_EXECUTOR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -18,6 +19,13 @@ struct step_item {
 	int32_t n_tokens;
 	bool emits;   /* the last known token is among them: the step yields the next one */
 	bool prefill; /* computes a prompt, or recomputes after a preemption; else one decode */
+
+	/* Speculation: guesses at the tokens that follow, computed with them to see which are
+	 * right. An item that emits yields 1 + n_accepted tokens. */
+	int32_t n_draft;
+	int32_t n_accepted; /* the executor's: so many from the first on; commit() takes back what
+			       the end of the request cuts off */
+	int32_t n_loaded;   /* of the `computed` before it: read back from the host in this step */
 };
 
 struct step_plan {
@@ -33,29 +41,44 @@ struct step_plan {
 	int64_t prefill_tokens;	  /* P */
 	int64_t decode_seqs;	  /* D */
 	int64_t decode_kv_tokens; /* K: sum of context lengths of the decoding sequences */
-	double prefill_attention; /* Q: sum of len * (computed + len/2) over prefill chunks */
+	int64_t draft_tokens;	  /* V: sum of n_draft */
+	int32_t max_draft;	  /* the most of one item */
+	int64_t loaded_tokens;	  /* L: sum of n_loaded */
+	uint64_t adapters;	  /* a bit for each that is used: number n is bit n - 1 */
+	/* Q: sum of len * (computed + len/2) over prefill chunks, and drafts, which are computed
+	 * like such a chunk */
+	double prefill_attention;
 };
 
 void step_plan_init(struct step_plan *p);
 void step_plan_release(struct step_plan *p);
 void step_plan_clear(struct step_plan *p); /* keeps the memory */
 void step_plan_add(struct step_plan *p, struct genreq *r, int32_t computed, int32_t n_tokens);
+void step_plan_verify(struct step_plan *p, int32_t n_draft); /* ... the last item, as well */
+void step_plan_load(struct step_plan *p, int32_t n_tokens);  /* ... for the last item */
 void step_plan_add_preempted(struct step_plan *p, struct genreq *r);
 
 /* The same batch n steps later, each item n tokens further: of a plan that only decodes. */
 void step_plan_repeat(struct step_plan *p, int32_t n);
 
-/* Takes r's item out again and returns its tokens; 0 if it has none. For a policy that changes its
- * mind. */
+/* Takes r's item out again and returns its tokens, drafted ones included; 0 if it has none. For a
+ * policy that changes its mind. */
 int32_t step_plan_drop(struct step_plan *p, const struct genreq *r);
 
 struct step_result {
 	struct step_plan *plan;
 	int64_t end_ns;	      /* sim: the model's deadline; others: when it was really done */
-	const int32_t *token; /* one a plan item, meant if it emits; valid during done() */
+	const int32_t *token; /* 1 + max_draft a plan item, meant as far as it emits; valid during
+				 done() */
 	bool failed;	      /* the whole step is lost; msg says why */
 	const char *msg;
 };
+
+/* Those of the i-th item. */
+static inline const int32_t *step_tokens(const struct step_plan *p, const int32_t *token, int32_t i)
+{
+	return token + (size_t)i * (size_t)(1 + p->max_draft);
+}
 
 struct executor_opts {
 	/* Called on the loop thread, never from inside submit(). */

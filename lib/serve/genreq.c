@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/die.h"
+#include "script.h"
 
 /* Room made at birth for the answer, so that a token rarely allocates: max_tokens may be as large
  * as the context. */
@@ -68,6 +69,7 @@ void genreq_free(struct genreq *r)
 	free(r->prompt_logprob);
 	free(r->tokens);
 	free(r->name);
+	script_drop(r->script);
 	free(r);
 }
 

@@ -35,6 +35,7 @@ enum genreq_finish {
 };
 
 struct radix_node;
+struct script;
 
 /* What the memory ledger and the policy keep per request. Owned by the scheduler from add to
  * removal. */
@@ -47,6 +48,7 @@ struct sched_slot {
 	int32_t n_hashes, cap_hashes;
 	struct radix_node *prefix; /* tokenpool.h: where the locked prefix ends; or NULL */
 	int32_t n_prefix;	   /* its tokens, among n_blocks */
+	int32_t n_draft;	   /* tokens drafted for its next step */
 	int32_t preemptions;
 	bool in_step;		    /* part of a step that is being computed */
 	struct genreq *prev, *next; /* the policy's list */
@@ -59,11 +61,14 @@ struct genreq {
 	uint64_t id;	 /* ascending in order of arrival: the tie-break everywhere */
 	char *name;	 /* the client's X-Request-Id or one of ours; owned */
 	int priority;	 /* lower runs first, for policies that care */
+	int32_t adapter; /* LoRA: number of the one it wants, from 1; 0 = the model itself */
 	int32_t *tokens; /* prompt, then output; owned */
 	int32_t n_prompt, n_tokens, cap_tokens;
 	int32_t max_tokens; /* output tokens at most, > 0 */
 	int32_t min_tokens;
 	int32_t eos_after; /* simulated models: the answer ends after so many tokens; 0 = never */
+	struct script
+		*script; /* simulated models: what the answer says (script.h); held, or NULL */
 	bool ignore_eos;
 	uint64_t seed;		   /* what sampling, or random words, start from */
 	struct sampling *sampling; /* how tokens are chosen; owned; NULL = greedy, nothing else */

@@ -23,7 +23,7 @@ struct http_request {
 	enum head_part part;
 	struct buf head, body;
 	size_t headers_at; /* where in head the first name starts */
-	size_t path_at;
+	size_t path_at, query_at;
 	int status; /* set where a limit is found to be passed */
 	bool started, done, expects_continue;
 };
@@ -83,7 +83,8 @@ static int on_value(http_parser *p, const char *at, size_t len)
 	return enter(q, IN_VALUE) ? 1 : head_bytes(q, at, len);
 }
 
-/* "/path?query" or "http://host/path": cuts the string so that the path alone is left. */
+/* "/path?query" or "http://host/path": cuts the string so that path and query stand by themselves.
+ */
 static bool cut_path(struct http_request *q)
 {
 	struct http_parser_url u;
@@ -93,6 +94,11 @@ static bool cut_path(struct http_request *q)
 	if (http_parser_parse_url(q->head.data, len, q->parser.method == HTTP_CONNECT, &u) != 0)
 		return false;
 	q->path_at = 0;
+	q->query_at = len; /* the NUL */
+	if (u.field_set & (1 << UF_QUERY)) {
+		q->query_at = u.field_data[UF_QUERY].off;
+		q->head.data[q->query_at + u.field_data[UF_QUERY].len] = '\0';
+	}
 	if (u.field_set & (1 << UF_PATH)) {
 		q->path_at = u.field_data[UF_PATH].off;
 		q->head.data[q->path_at + u.field_data[UF_PATH].len] = '\0';
@@ -214,6 +220,11 @@ const char *http_request_path(const struct http_request *q)
 	return buf_head(&q->head) + q->path_at;
 }
 
+const char *http_request_query(const struct http_request *q)
+{
+	return q->head.data + q->query_at;
+}
+
 const char *http_request_header(const struct http_request *q, const char *name)
 {
 	const char *head = buf_head(&q->head), *end = head + q->head.len;
@@ -238,7 +249,7 @@ void http_request_drop(struct http_request *q)
 {
 	buf_release(&q->head);
 	buf_release(&q->body);
-	q->headers_at = q->path_at = 0;
+	q->headers_at = q->path_at = q->query_at = 0;
 }
 
 bool http_request_keeps_alive(const struct http_request *q)

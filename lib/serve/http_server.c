@@ -688,6 +688,11 @@ const char *http_path(const struct http_exchange *x)
 	return http_request_path(x->request);
 }
 
+const char *http_query(const struct http_exchange *x)
+{
+	return http_request_query(x->request);
+}
+
 const char *http_header(const struct http_exchange *x, const char *name)
 {
 	return http_request_header(x->request, name);

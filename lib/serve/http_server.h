@@ -57,9 +57,11 @@ int http_server_connections(const struct http_server *s);
 
 /* The request. Strings live as long as the exchange, or until http_drop_request(), which gives
  * their memory back before an answer that may take long. Names of headers are compared without
- * case; NULL if there is none. The path is without the query; the body has a NUL behind len. */
+ * case; NULL if there is none. The path is without the query, "" if there is none; the body has a
+ * NUL behind len. */
 const char *http_method(const struct http_exchange *x);
 const char *http_path(const struct http_exchange *x);
+const char *http_query(const struct http_exchange *x);
 const char *http_header(const struct http_exchange *x, const char *name);
 const char *http_body(const struct http_exchange *x, size_t *len);
 int64_t http_received_ns(const struct http_exchange *x); /* when its last byte was read */

@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/die.h"
+#include "hostpool.h"
 
 /* Block 0, the null block, is never handed out: it means "none" and heads the free ring. */
 #define NONE 0
@@ -35,7 +36,8 @@ struct kvpool {
 	int32_t num_blocks, block_size, n_free;
 	int32_t n_cached; /* free ones with a name */
 	bool prefix_caching;
-	int32_t *bucket; /* leaders by name */
+	struct hostpool *host; /* or NULL */
+	int32_t *bucket;       /* leaders by name */
 	uint64_t bucket_mask;
 };
 
@@ -76,6 +78,12 @@ static uint64_t block_name(uint64_t before, const int32_t *t, int32_t n)
 	return h ? h : 1;
 }
 
+/* Before the first block: an adapter's entries are no other's. */
+static uint64_t first_name(const struct genreq *r)
+{
+	return (uint64_t)r->adapter;
+}
+
 /* Continues r's hash chain to n blocks. Tokens only ever follow, so what is there stays right,
  * preempted or not. */
 static void extend_chain(const struct kvpool *p, struct genreq *r, int32_t n)
@@ -90,7 +98,7 @@ static void extend_chain(const struct kvpool *p, struct genreq *r, int32_t n)
 	}
 	for (; s->n_hashes < n; s->n_hashes++)
 		s->hash[s->n_hashes] =
-			block_name(s->n_hashes ? s->hash[s->n_hashes - 1] : 0,
+			block_name(s->n_hashes ? s->hash[s->n_hashes - 1] : first_name(r),
 				   r->tokens + (size_t)s->n_hashes * p->block_size, p->block_size);
 }
 
@@ -169,6 +177,8 @@ static int32_t pop_free(struct kvpool *p)
 
 	DCHECK(id != NONE);
 	remove_free(p, id);
+	if (p->block[id].name && p->host)
+		hostpool_put(p->host, p->block[id].name);
 	if (p->block[id].name)
 		take_name(p, id);
 	p->block[id].refs = 1;
@@ -200,6 +210,7 @@ void kvpool_free(struct kvpool *p)
 {
 	if (!p)
 		return;
+	hostpool_free(p->host);
 	free(p->block);
 	free(p->bucket);
 	free(p);
@@ -230,6 +241,29 @@ int32_t kvpool_lookup(struct kvpool *p, struct genreq *r, int32_t limit_tokens)
 	while (hits < most && *leader_link(p, r->slot.hash[hits]) != NONE)
 		hits++;
 	return hits * p->block_size;
+}
+
+void kvpool_offload(struct kvpool *p, int32_t host_blocks)
+{
+	CHECK(!p->host && p->prefix_caching);
+	p->host = hostpool_new(host_blocks);
+}
+
+/* Used from the last one on, so that the host, too, gives up tails before heads. */
+int32_t kvpool_lookup_host(struct kvpool *p, struct genreq *r, int32_t hit_tokens,
+			   int32_t limit_tokens)
+{
+	int32_t first = hit_tokens / p->block_size, most = limit_tokens / p->block_size;
+	int32_t end = first;
+
+	if (!p->host)
+		return 0;
+	extend_chain(p, r, most);
+	while (end < most && hostpool_has(p->host, r->slot.hash[end]))
+		end++;
+	for (int32_t i = end; i > first; i--)
+		hostpool_put(p->host, r->slot.hash[i - 1]);
+	return (end - first) * p->block_size;
 }
 
 static void reserve_ids(const struct kvpool *p, struct genreq *r, int32_t n)
@@ -440,4 +474,6 @@ void kvpool_check(const struct kvpool *p)
 {
 	check_free_ring(p);
 	check_names(p);
+	if (p->host)
+		hostpool_check(p->host);
 }

@@ -23,6 +23,16 @@ void kvpool_free(struct kvpool *p);
  * Pure look-up. */
 int32_t kvpool_lookup(struct kvpool *p, struct genreq *r, int32_t limit_tokens);
 
+/* From now on, a block with a name that is handed out anew is first copied to the host's memory,
+ * which has room for so many. Once, before the first use. */
+void kvpool_offload(struct kvpool *p, int32_t host_blocks);
+
+/* How many tokens behind the first hit_tokens, which kvpool_lookup() found, the host has: 0 without
+ * kvpool_offload(). Counts as a use. A request that is admitted may count them as computed, once
+ * they are read back into blocks of its own. */
+int32_t kvpool_lookup_host(struct kvpool *p, struct genreq *r, int32_t hit_tokens,
+			   int32_t limit_tokens);
+
 /* For a request that holds nothing: takes the hit blocks, then new ones so that `tokens` positions
  * fit. With must_fit_tokens > tokens it first requires that so many would fit. All or nothing:
  * false leaves everything as it was. watermark_blocks stay free. */

@@ -17,7 +17,9 @@
 #include "executor.h"
 #include "genreq.h"
 
-#define SCHED_MAX_KNOBS 24
+#define SCHED_MAX_KNOBS	   24
+#define SCHED_MAX_DRAFT	   16 /* tokens guessed ahead */
+#define SCHED_MAX_ADAPTERS 64 /* a bit for each in step_plan.adapters */
 
 enum knob_kind { KNOB_INT, KNOB_BOOL, KNOB_REAL, KNOB_CHOICE };
 
@@ -35,6 +37,7 @@ struct sched_stats {
 	int32_t running, waiting;			/* waiting includes preempted ones */
 	int32_t free_blocks, usable_blocks, block_size; /* 0 when the policy keeps no KV ledger */
 	int32_t max_model_len; /* prompt + output tokens; INT32_MAX = no limit */
+	int32_t slots;	       /* numbered places (sched_slot.place); 0 = the policy has none */
 
 	/* Requests the engine takes at once, from the moment one is read to its end; whoever feeds
 	 * the policy turns away the next one (RC_LIMIT, 429). 0 = no limit. The policy cannot count
@@ -42,7 +45,22 @@ struct sched_stats {
 	int32_t max_requests;
 	int64_t preemptions;
 	int64_t prefix_queries_tokens, prefix_hits_tokens;
+
+	/* The host's memory as a second prefix cache (blocks: 0 when there is none): asked for what
+	 * the first one did not have. */
+	int32_t host_blocks;
+	int64_t external_queries_tokens, external_hits_tokens;
 	int64_t steps;
+
+	/* LoRA; max_loras 0 when no adapters are served. Bits as in step_plan.adapters. */
+	int32_t max_loras;
+	uint64_t running_adapters, waiting_adapters;
+
+	/* Speculation; max_draft 0 when there is none. An item with a draft counts once in drafts;
+	 * accepted_at[k]: the (k+1)-th guess was right. */
+	int32_t max_draft;
+	int64_t drafts, draft_tokens, accepted_tokens;
+	int64_t accepted_at[SCHED_MAX_DRAFT];
 };
 
 struct sched; /* the policy's own */
@@ -69,11 +87,12 @@ struct sched_type {
 	 * or if as many steps as the policy allows are in flight. Call it until it says false. */
 	bool (*plan)(struct sched *s, struct step_plan *p);
 
-	/* The step is done at end_ns. For each item: computed moves on; if it emits, its token is
-	 * appended, and a request that ends with it is DONE and forgotten. A request the engine
+	/* The step is done at end_ns. For each item: computed moves on; if it emits, its tokens are
+	 * appended, and a request that ends with one is DONE and forgotten (n_accepted then counts
+	 * those up to it). A request the engine
 	 * gives up then (llamacpp, out of KV cells) is DONE with FINISH_ERROR, whether its item
-	 * emits or not. token has one entry an item; NULL says that the step is lost: nothing moves
-	 * on, and the caller removes its requests before it asks for another plan. */
+	 * emits or not. token: step_tokens() of each item; NULL says that the step is lost: nothing
+	 * moves on, and the caller removes its requests before it asks for another plan. */
 	void (*commit)(struct sched *s, struct step_plan *p, const int32_t *token, int64_t end_ns);
 
 	void (*stats)(const struct sched *s, struct sched_stats *out);

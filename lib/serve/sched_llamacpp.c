@@ -446,6 +446,7 @@ static void llama_stats(const struct sched *s, struct sched_stats *out)
 		.usable_blocks = s->n_ctx,
 		.block_size = 1,
 		.max_model_len = s->slot_ctx,
+		.slots = s->n_slots,
 		.prefix_queries_tokens = s->prefix_queries_tokens,
 		.prefix_hits_tokens = s->prefix_hits_tokens,
 		.steps = s->steps,

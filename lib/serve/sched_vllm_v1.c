@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/die.h"
@@ -27,6 +28,9 @@ enum {
 	SCHEDULER_RESERVE_FULL_ISL,
 	WATERMARK,
 	POLICY,
+	NUM_SPECULATIVE_TOKENS,
+	NUM_CPU_BLOCKS,
+	MAX_LORAS,
 };
 
 static const char *const policies[] = {"fcfs", "priority", NULL};
@@ -68,12 +72,20 @@ static const struct knob knobs[] = {
 		       "share of the blocks that admission leaves free while others run"},
 	[POLICY] = {"scheduling_policy", KNOB_CHOICE, 0, 0, 1, policies,
 		    "fcfs, or priority: lower numbers run first and preempt higher ones"},
+	[NUM_SPECULATIVE_TOKENS] =
+		{"num_speculative_tokens", KNOB_INT, 0, 0, SCHED_MAX_DRAFT, NULL,
+		 "tokens drafted for each request that decodes, in every step; 0 = none"},
+	[NUM_CPU_BLOCKS] = {"num_cpu_blocks", KNOB_INT, 0, 0, 1 << 24, NULL,
+			    "KV cache blocks in the host's memory, for what the card gives up; 0 = "
+			    "none"},
+	[MAX_LORAS] = {"max_loras", KNOB_INT, 0, 0, SCHED_MAX_ADAPTERS, NULL,
+		       "LoRA adapters in a step at most; 0 = none are served"},
 	{.name = NULL},
 };
 
 struct sched {
 	int32_t max_seqs, max_tokens, max_model_len, long_prefill_tokens, watermark_blocks,
-		block_size;
+		block_size, max_draft, host_blocks, max_loras;
 	bool prefix_caching, chunked_prefill, reserve_full, by_priority;
 	int32_t eos_token;
 
@@ -84,6 +96,9 @@ struct sched {
 	int64_t last_end_ns; /* INT64_MIN before the first step */
 
 	int64_t steps, preemptions, prefix_queries_tokens, prefix_hits_tokens;
+	int64_t external_queries_tokens, external_hits_tokens;
+
+	int64_t drafts, draft_tokens, accepted_tokens, accepted_at[SCHED_MAX_DRAFT];
 
 	int32_t *change; /* scratch of repeat() */
 	int32_t cap_changes;
@@ -116,6 +131,11 @@ static enum rc check_knobs(const struct sched *s, int64_t capacity_tokens, struc
 			       "max_num_batched_tokens %d is less than max_model_len %d: without "
 			       "enable_chunked_prefill longer prompts could never run",
 			       s->max_tokens, s->max_model_len);
+	if (s->host_blocks > 0 && !s->prefix_caching)
+		return err_set(e, RC_INPUT,
+			       "num_cpu_blocks %d: without enable_prefix_caching nothing is looked "
+			       "up there",
+			       s->host_blocks);
 	if (s->long_prefill_tokens > s->max_model_len)
 		return err_set(e, RC_INPUT,
 			       "long_prefill_token_threshold %d is more than max_model_len %d",
@@ -135,6 +155,9 @@ static enum rc vllm_open(struct sched **out, const double *values, int32_t eos_t
 		.long_prefill_tokens = (int32_t)values[LONG_PREFILL_TOKEN_THRESHOLD],
 		.watermark_blocks = (int32_t)(values[WATERMARK] * num_blocks),
 		.block_size = block_size,
+		.max_draft = (int32_t)values[NUM_SPECULATIVE_TOKENS],
+		.host_blocks = (int32_t)values[NUM_CPU_BLOCKS],
+		.max_loras = (int32_t)values[MAX_LORAS],
 		.prefix_caching = values[ENABLE_PREFIX_CACHING] != 0,
 		.chunked_prefill = values[ENABLE_CHUNKED_PREFILL] != 0,
 		.reserve_full = values[SCHEDULER_RESERVE_FULL_ISL] != 0,
@@ -152,6 +175,8 @@ static enum rc vllm_open(struct sched **out, const double *values, int32_t eos_t
 	if (check_knobs(&s, capacity_tokens, e) != RC_OK)
 		return RC_INPUT;
 	s.pool = kvpool_new(num_blocks, block_size, s.prefix_caching);
+	if (s.host_blocks > 0)
+		kvpool_offload(s.pool, s.host_blocks);
 	waitq_init(&s.waiting, s.by_priority);
 	*out = xmalloc(sizeof(s));
 	**out = s;
@@ -176,6 +201,8 @@ static enum rc vllm_check(const struct sched *s, const struct genreq *r, struct 
 {
 	if (r->n_prompt < 1)
 		return err_set(e, RC_INPUT, "the prompt is empty");
+	if (r->adapter && s->max_loras == 0)
+		return err_set(e, RC_INPUT, "no adapters are served (max_loras is 0)");
 	if (r->n_prompt >= s->max_model_len)
 		return err_set(
 			e, RC_INPUT,
@@ -194,7 +221,7 @@ static void leave_running(struct sched *s, struct genreq *r)
 {
 	reqlist_remove(&s->running, r);
 	kvpool_release(s->pool, r);
-	r->slot.computed = 0;
+	r->slot.computed = r->slot.n_draft = 0;
 }
 
 /* Who runs holds blocks, who waits holds none. (Not by state: the caller may have ended the request
@@ -215,13 +242,21 @@ static int32_t min_tokens(int32_t a, int32_t b)
 	return a < b ? a : b;
 }
 
-/* The tokens r lacks, as far as one request may have them in one step. The context needs no look:
- * check() and commit() keep n_tokens below it. */
+/* The tokens r lacks, and those drafted behind them, as far as one request may have them in one
+ * step. Only drafts can reach beyond the context: check() and commit() keep n_tokens below it. */
 static int32_t lacks(const struct sched *s, const struct genreq *r, int32_t computed)
 {
-	int32_t n = r->n_tokens - computed;
+	int32_t n = r->n_tokens + r->slot.n_draft - computed;
 
-	return s->long_prefill_tokens ? min_tokens(n, s->long_prefill_tokens) : n;
+	if (s->long_prefill_tokens)
+		n = min_tokens(n, s->long_prefill_tokens);
+	return min_tokens(n, s->max_model_len - 1 - computed);
+}
+
+/* Positions to have blocks for when so many are computed: the drafter writes ahead of them. */
+static int32_t with_lookahead(const struct sched *s, int32_t tokens)
+{
+	return min_tokens(tokens + s->max_draft, s->max_model_len);
 }
 
 /* Its blocks that this step fills are named now: a request admitted later in the same step may
@@ -229,8 +264,12 @@ static int32_t lacks(const struct sched *s, const struct genreq *r, int32_t comp
 static void schedule(struct sched *s, struct step_plan *p, struct genreq *r, int32_t computed,
 		     int32_t n)
 {
-	kvpool_cache_full(s->pool, r, computed + n);
-	step_plan_add(p, r, computed, n);
+	int32_t known = min_tokens(n, r->n_tokens - computed);
+
+	kvpool_cache_full(s->pool, r, computed + known);
+	step_plan_add(p, r, computed, known);
+	if (n > known)
+		step_plan_verify(p, n - known);
 	r->slot.in_step = true;
 	if (r->ready_ns > p->start_ns)
 		p->start_ns = r->ready_ns;
@@ -271,7 +310,7 @@ static void advance_running(struct sched *s, struct step_plan *p, int32_t *budge
 	for (struct genreq *r = s->running.head; r && *budget > 0; r = r->slot.next) {
 		int32_t n = min_tokens(lacks(s, r, r->slot.computed), *budget);
 
-		while (!kvpool_grow(s->pool, r, r->slot.computed + n)) {
+		while (!kvpool_grow(s->pool, r, with_lookahead(s, r->slot.computed + n))) {
 			struct genreq *victim = pick_victim(s);
 
 			preempt(s, p, victim, budget);
@@ -283,38 +322,70 @@ static void advance_running(struct sched *s, struct step_plan *p, int32_t *budge
 	}
 }
 
-static void begin(struct sched *s, struct genreq *r, int32_t hit)
+/* hit: tokens found in the prefix cache, loaded: behind them, in the host's. */
+static void begin(struct sched *s, struct genreq *r, int32_t hit, int32_t loaded)
 {
 	waitq_remove(&s->waiting, r);
 	reqlist_push_back(&s->running, r);
-	r->slot.computed = hit;
+	r->slot.computed = hit + loaded;
 	if (r->slot.preemptions ==
 	    0) { /* what it finds again of its own says nothing about the workload */
-		r->cached_tokens = hit;
+		r->cached_tokens = hit + loaded;
+		s->external_queries_tokens += s->host_blocks > 0 ? r->n_tokens - hit : 0;
+		s->external_hits_tokens += loaded;
 		s->prefix_queries_tokens += r->n_tokens;
 		s->prefix_hits_tokens += hit;
 	}
 }
 
-/* Those who wait, in their order; whoever does not fit holds up all behind him. The last token is
- * computed even if all of them are cached, because its output is what is wanted. */
+/* One adapter more would be too many. */
+static bool lacks_adapter(const struct sched *s, const struct step_plan *p, const struct genreq *r)
+{
+	return r->adapter && !(p->adapters >> (r->adapter - 1) & 1) &&
+	       __builtin_popcountll(p->adapters) >= s->max_loras;
+}
+
+/* False if there is no room for r. The last token is computed even if all of them are cached,
+ * because its output is what is wanted. */
+static bool admit(struct sched *s, struct step_plan *p, struct genreq *r, int32_t *budget)
+{
+	int32_t hit = kvpool_lookup(s->pool, r, r->n_tokens - 1);
+	int32_t loaded = kvpool_lookup_host(s->pool, r, hit, r->n_tokens - 1);
+	int32_t have = hit + loaded, n = lacks(s, r, have);
+
+	if (n > *budget && !s->chunked_prefill)
+		return false;
+	n = min_tokens(n, *budget);
+	if (!kvpool_admit(s->pool, r, hit, with_lookahead(s, have + n),
+			  s->reserve_full ? r->n_tokens : 0,
+			  s->running.n ? s->watermark_blocks : 0))
+		return false;
+	begin(s, r, hit, loaded);
+	schedule(s, p, r, have, n);
+	if (loaded > 0)
+		step_plan_load(p, loaded);
+	*budget -= n;
+	return true;
+}
+
+/* Those who wait, in their order; whoever does not fit holds up all behind him, but for those who
+ * lack an adapter: they are passed over and keep their place. */
 static void admit_waiting(struct sched *s, struct step_plan *p, int32_t *budget)
 {
+	struct reqlist passed_over = {0};
 	struct genreq *r;
 
 	while (*budget > 0 && s->running.n < s->max_seqs && (r = waitq_first(&s->waiting))) {
-		int32_t hit = kvpool_lookup(s->pool, r, r->n_tokens - 1);
-		int32_t n = lacks(s, r, hit);
-
-		if (n > *budget && !s->chunked_prefill)
+		if (lacks_adapter(s, p, r)) {
+			waitq_remove(&s->waiting, r);
+			reqlist_push_back(&passed_over, r);
+		} else if (!admit(s, p, r, budget)) {
 			break;
-		n = min_tokens(n, *budget);
-		if (!kvpool_admit(s->pool, r, hit, hit + n, s->reserve_full ? r->n_tokens : 0,
-				  s->running.n ? s->watermark_blocks : 0))
-			break;
-		begin(s, r, hit);
-		schedule(s, p, r, hit, n);
-		*budget -= n;
+		}
+	}
+	while ((r = passed_over.tail)) {
+		reqlist_remove(&passed_over, r);
+		waitq_put_back(&s->waiting, r);
 	}
 }
 
@@ -352,12 +423,33 @@ static bool vllm_plan(struct sched *s, struct step_plan *p)
 	return true;
 }
 
+/* True if r ends with one of the tokens that its item yields. */
+static bool take_tokens(struct sched *s, struct step_item *it, const int32_t *token, int64_t end_ns)
+{
+	int32_t yielded = 1 + it->n_accepted;
+
+	s->drafts += it->n_draft > 0;
+	s->draft_tokens += it->n_draft;
+	s->accepted_tokens += it->n_accepted;
+	for (int32_t k = 0; k < it->n_accepted; k++)
+		s->accepted_at[k]++;
+	it->req->slot.computed += it->n_accepted;
+	it->req->slot.n_draft = s->max_draft;
+	for (int32_t k = 0; k < yielded; k++) {
+		if (genreq_take_token(it->req, token[k], end_ns, s->eos_token, s->max_model_len)) {
+			it->n_accepted = k;
+			return true;
+		}
+	}
+	return false;
+}
+
 static void vllm_commit(struct sched *s, struct step_plan *p, const int32_t *token, int64_t end_ns)
 {
 	CHECK(s->in_flight);
 	s->in_flight = false;
 	for (int32_t i = 0; i < p->n_items; i++) {
-		const struct step_item *it = &p->item[i];
+		struct step_item *it = &p->item[i];
 		struct genreq *r = it->req;
 
 		r->slot.in_step = false;
@@ -365,8 +457,7 @@ static void vllm_commit(struct sched *s, struct step_plan *p, const int32_t *tok
 			continue;
 		r->slot.computed = it->computed + it->n_tokens;
 		r->ready_ns = end_ns;
-		if (it->emits &&
-		    genreq_take_token(r, token[i], end_ns, s->eos_token, s->max_model_len))
+		if (it->emits && take_tokens(s, it, step_tokens(p, token, i), end_ns))
 			leave_running(s, r);
 	}
 	if (token)
@@ -387,7 +478,7 @@ static int32_t vllm_horizon(const struct sched *s, const struct step_plan *p)
 	int32_t most;
 
 	if (p->prefill_tokens > 0 || p->n_items < s->running.n || p->n_preempted > 0 ||
-	    s->eos_token >= 0 || !admits_nobody(s))
+	    s->eos_token >= 0 || s->max_draft > 0 || !admits_nobody(s))
 		return 1;
 	/* In so many steps nobody needs more blocks than his share of the free ones. */
 	most = 1 + kvpool_free_blocks(s->pool) / p->n_items * s->block_size;
@@ -443,6 +534,24 @@ static void vllm_repeat(struct sched *s, struct step_plan *p, int32_t n, const i
 	s->steps += n;
 }
 
+static uint64_t adapters_of(const struct genreq *r)
+{
+	uint64_t bits = 0;
+
+	for (; r; r = r->slot.next)
+		bits |= r->adapter ? UINT64_C(1) << (r->adapter - 1) : 0;
+	return bits;
+}
+
+static uint64_t waiting_adapters(const struct waitq *q)
+{
+	uint64_t bits = adapters_of(q->list.head);
+
+	for (int32_t i = 0; q->by_priority && i < q->n; i++)
+		bits |= q->heap[i]->adapter ? UINT64_C(1) << (q->heap[i]->adapter - 1) : 0;
+	return bits;
+}
+
 static void vllm_stats(const struct sched *s, struct sched_stats *out)
 {
 	*out = (struct sched_stats){
@@ -455,8 +564,21 @@ static void vllm_stats(const struct sched *s, struct sched_stats *out)
 		.preemptions = s->preemptions,
 		.prefix_queries_tokens = s->prefix_queries_tokens,
 		.prefix_hits_tokens = s->prefix_hits_tokens,
+		.host_blocks = s->host_blocks,
+		.external_queries_tokens = s->external_queries_tokens,
+		.external_hits_tokens = s->external_hits_tokens,
 		.steps = s->steps,
+		.max_loras = s->max_loras,
+		.max_draft = s->max_draft,
+		.drafts = s->drafts,
+		.draft_tokens = s->draft_tokens,
+		.accepted_tokens = s->accepted_tokens,
 	};
+	if (s->max_loras > 0) {
+		out->running_adapters = adapters_of(s->running.head);
+		out->waiting_adapters = waiting_adapters(&s->waiting);
+	}
+	memcpy(out->accepted_at, s->accepted_at, sizeof(out->accepted_at));
 }
 
 const struct sched_type sched_vllm_v1 = {

@@ -99,6 +99,7 @@ static enum rc serving_open(struct serving *s, struct err *e)
 		.seed = c->seed,
 		.prepare = c->prepare,
 		.prepare_arg = c->prepare_arg,
+		.keep_said = c->keep_said,
 		.wire = c->wire,
 		.admit = c->admit,
 		.admit_arg = c->admit_arg,

@@ -6,8 +6,10 @@
 #ifndef SERVE_SERVE_MAIN_H
 #define SERVE_SERVE_MAIN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "api_request.h"
 #include "engine_loop.h"
 #include "http_server.h"
 #include "outlet.h"
@@ -21,21 +23,23 @@ struct serve_config {
 	const char *host;
 	int port;
 	const char *uds;
-	const char *engine_name;   /* shown in the log line and the server header */
-	const char *const *models; /* served names, NULL-terminated; the first is the default */
-	const char *version;	   /* /version */
-	const char *api_key;	   /* or NULL: anyone may ask */
-	int64_t drain_ns;	   /* default 10 s */
+	const char *engine_name; /* shown in the log line and the server header */
+	/* Served names, NULL-terminated: the model, which is the default, then its adapters. */
+	const char *const *models;
+	const char *version; /* /version */
+	const char *api_key; /* or NULL: anyone may ask */
+	int64_t drain_ns;    /* default 10 s */
 	const struct textcodec *codec;
 	struct engine_config engine;
 	int32_t default_max_tokens; /* when the request names none; 0 = up to the context's end */
 	int32_t forced_tokens;	    /* > 0: the length of every answer, whatever is asked */
 	uint64_t seed;
 
-	/* Called for each request before it is queued: a simulated model plans the answer's length
-	 * here. Or NULL. */
-	void (*prepare)(struct genreq *r, void *arg);
+	/* Called for each request before it is queued: a simulated model plans its answer here, by
+	 * the prompt's ids or what was said. Or NULL. */
+	void (*prepare)(struct genreq *r, const struct api_prompt *p, void *arg);
 	void *prepare_arg;
+	bool keep_said; /* prepare wants api_prompt.said */
 
 	const struct wire_habit *wire; /* whose habits it has; NULL: wire_own */
 

@@ -6,6 +6,7 @@
 #include "wire.h"
 
 #include "api_admin.h"
+#include "api_slots.h"
 #include "metrics_pages.h"
 
 /* ---- llama-server: chat. `created` is read anew for every event. ---- */
@@ -158,6 +159,8 @@ static const struct route server_routes[] = {
 	{"/health", "GET", admin_health, 0, NULL},
 	{"/v1/health", "GET", admin_health, 0, NULL},
 	{"/metrics", "GET", admin_metrics, 0, NULL},
+	{"/props", "GET", slots_props, 0, NULL},
+	{"/slots", "GET", slots_list, 0, NULL},
 	{0},
 };
 

@@ -51,3 +51,15 @@ timeout 20 tail --pid="$engine" -f /dev/null || fail "the engine outlived a kill
 expect 0 "report of a killed run" loadgen report killed --no-plots
 grep -q TTFT out || fail "killed: no table"
 grep -qi killed out || fail "the report does not say that the run was killed"
+
+fast='targets[0].launch.args=[--port, "0", --prefill-ms, "1", --per-token-ms, "0.1", --tokens, "10"]'
+# No room for a file in mid-run, as on a full disk: it ends with a word, and what was written can be reported.
+(
+	ulimit -f 64
+	exec "$BIN_DIR/loadgen" run s.yaml --set "$fast" --set 'load={closed: {concurrency: 8, requests: 600}}' --out no_room --progress none >out 2>err
+)
+got=$?
+[ $got = 2 ] || fail "no room: exit code $got"
+grep -q 'no_room/.*: File too large' err || fail "no room: $(cat err)"
+expect 0 "report of it" loadgen report no_room --no-plots
+grep -q TTFT out || fail "no room: no table"

@@ -45,6 +45,24 @@ kill -9 $pid
 wait $pid 2>/dev/null
 [ "$(grep -c ',cpu_cores,' killed/server.csv)" -gt 0 ] || fail "no CPU of the engine in server.csv"
 [ "$(grep -c ',rss_bytes,' killed/server.csv)" -gt 0 ] || fail "no memory of the engine in server.csv"
+grep -q '"no figures of graphics cards: ' killed/run.json && fail "a note before the run has ended"
+
+# The machine's cards, by a stand-in for the driver's library: their rows, their sentences, their curves. Without: a note.
+if [ -e "$BIN_DIR/libstandin_nvml.so" ]; then
+	small_scenario 'load: {closed: {concurrency: 2, requests: 30}}' >cards.yaml
+	sed -i 's/plots: \[\]/plots: [server], scrape: 20ms/' cards.yaml
+	expect 0 "cards" env LOADGEN_LIBNVML="$BIN_DIR/libstandin_nvml.so" "$BIN_DIR/loadgen" run cards.yaml --out cards --progress none
+	for name in gpu0_memory_bytes,21474836480 gpu0_utilisation,0.5 gpu0_power_w,312.5 gpu1_memory_bytes,22548578304 gpu1_utilisation,0.8; do
+		grep -Eq ",$name(\.?0*)$" cards/server.csv || fail "no $name in server.csv: $(grep -m3 gpu cards/server.csv)"
+	done
+	grep -q gpu1_power cards/server.csv && fail "a power that the card does not tell"
+	tr -s '\n ' '  ' <out | grep -q 'cards were busy 65 % of the time, 65 % at most, with 41.0 GiB of their memory in use' || fail "no sentence on the cards: $(cat out)"
+	grep -q 'they took 312 W on average' out || grep -q 'they took 313 W on average' out || fail "no power"
+	head -1 cards/plots/server.dat | grep -q 'gpu_percent.gpu_memory.gpu_power' || fail "no curves of the cards"
+fi
+expect 0 "no library" env LOADGEN_LIBNVML=/nowhere/libnvml.so "$BIN_DIR/loadgen" run held.yaml --out nolib --progress none
+[ "$(grep -c '"no figures of graphics cards: /nowhere/libnvml.so' nolib/run.json)" = 1 ] || fail "no note, or more than one"
+grep -q graphics out err && fail "the note is said aloud"
 expect 0 "compare" loadgen compare held killed --out both
 grep -q 'fake (killed): small of killed, seed 3.*killed' out || fail "the killed run is not named as such"
 grep -q 'fake (killed) over fake (held), at equal load' out || fail "no table of ratios"

@@ -20,10 +20,12 @@ scenario() {
 		output: {plots: []}
 	YAML
 }
-scenario "targets: [{name: static, profile: seed-vllm, set: {${static_set/=/: }}}, {name: vLLM, profile: kind-vllm-a100, set: {${vllm_set/=/: }}}]" >virtual.yaml
+scenario "targets: [{name: static, profile: seed-vllm, set: {${static_set/=/: }}}, {name: vLLM, profile: kind-vllm-a100, set: {${vllm_set/=/: }}},
+  {name: spec, profile: kind-vllm-a100, set: {scheduler.num_speculative_tokens: 2, speculation.acceptance: 0.7}}]" >virtual.yaml
 scenario "targets:
   - {name: static, launch: {program: fakeengine, args: [--profile, seed-vllm, --set, \"$static_set\", --port, \"0\", --truth, $tmp/truth.static]}}
-  - {name: vLLM, launch: {program: fakeengine, args: [--profile, kind-vllm-a100, --set, \"$vllm_set\", --port, \"0\", --truth, $tmp/truth.vLLM]}}" >http.yaml
+  - {name: vLLM, launch: {program: fakeengine, args: [--profile, kind-vllm-a100, --set, \"$vllm_set\", --port, \"0\", --truth, $tmp/truth.vLLM]}}
+  - {name: spec, launch: {program: fakeengine, args: [--profile, kind-vllm-a100, --set, scheduler.num_speculative_tokens=2, --set, speculation.acceptance=0.7, --port, \"0\", --truth, $tmp/truth.spec]}}" >http.yaml
 
 # timeline DIR: request, token, ns since the request's first token, from events.bin.
 timeline() {
@@ -46,7 +48,7 @@ grep -q '^simulated in virtual time, seed 5, complete$' out || fail "the report 
 grep -q '"clock":.*"virtual"' a/run.json || fail "run.json does not say so"
 grep -q '^clock: virtual' a/scenario.yaml || fail "scenario.yaml does not say so"
 [ "$(column a/requests.csv clock_source | sort -u)" = virtual ] || fail "rows do not say so"
-[ "$(column a/points.csv ok | sum)" = 12 ] || fail "not all ok"
+[ "$(column a/points.csv ok | sum)" = 18 ] || fail "not all ok"
 ls a | grep -q engine && fail "an engine was launched"
 
 # One seed: the same files, but for when it was.
@@ -74,9 +76,12 @@ for c in prompt_id prompt_tokens output_tokens planned_output_tokens finish_reas
 		<(paste <(column h/requests.csv request_id) <(column h/requests.csv $c) | sort) >diff || fail "$c differs: $(head -3 diff)"
 done
 timeline a >timeline.a
-[ "$(wc -l <timeline.a)" = $((7 * 12 + 7 * 30)) ] || fail "not every token has its event"
-cat truth.static truth.vLLM | awk -F, '/^req-/ { if ($2 == 0) first[$1] = $3; printf "%s,%d,%d\n", $1, $2, $3 - first[$1] }' |
-	sort >timeline.h
+[ "$(grep -cvE '^req-(2,|3)' timeline.a)" = $((7 * 12 + 7 * 30)) ] || fail "not every token has its event"
+# Tokens of one step share an event.
+cat truth.static truth.vLLM truth.spec | awk -F, '/^req-/ {
+	if ($2 == 0) { first[$1] = $3; n[$1] = 0 }
+	if ($2 == 0 || $3 != last[$1]) printf "%s,%d,%d\n", $1, n[$1]++, $3 - first[$1]
+	last[$1] = $3 }' | sort >timeline.h
 diff timeline.a timeline.h >diff || fail "the timeline differs from that over HTTP: $(head -4 diff)"
 
 # What is refused over HTTP is refused alike.
@@ -96,6 +101,19 @@ expect 1 "grace" loadgen run virtual.yaml --clock virtual --out grace --target s
 [ "$(column grace/requests.csv outcome | sort | uniq -c | awk '{print $1, $2}' | paste -sd,)" = "2 cancelled,3 ok" ] ||
 	fail "grace: $(column grace/requests.csv outcome | sort | uniq -c)"
 
+# LoRA: each request names an adapter as its model, the same one over HTTP.
+scenario "targets: [{name: vLLM, profile: kind-vllm-a100, set: {scheduler.max_loras: 1, lora.adapters: '[sql, chat]', output.ends_after: 5}}]" >lora.yaml
+lora=(loadgen run lora.yaml --set 'load={closed: {concurrency: 2, requests: 8}}' --set 'workload.lora_modules=[sql, chat]')
+expect 0 "lora" "${lora[@]}" --clock virtual --out lora
+expect 0 "lora over HTTP" "${lora[@]}" --out lora_http --progress none
+for c in request_id lora_module outcome; do
+	diff <(column lora/requests.csv $c | sort) <(column lora_http/requests.csv $c | sort) || fail "lora: $c differs"
+done
+[ "$(column lora/requests.csv lora_module | sort -u | paste -sd,)" = 0,1 ] || fail "not both adapters were asked for"
+[ "$(column lora/points.csv ok | sum)" = 8 ] || fail "not all ok"
+expect 1 "another adapter" "${lora[@]}" --clock virtual --out nobody --set 'workload.lora_modules=[nobody]'
+column nobody/requests.csv error | grep -q 'The model `nobody` does not exist' || fail "an adapter that is not there answered"
+
 # A small run, row by row.
 scenario "targets: [{name: vLLM, profile: kind-vllm-a100, set: {cost.jitter_cv: 0, scheduler.max_num_seqs: 2}}]" >golden.yaml
 expect 0 "golden" loadgen run golden.yaml --clock virtual --out golden --set 'load={closed: {concurrency: 3, requests: 8}}'
@@ -114,6 +132,43 @@ grep -q '^"vLLM, max_num_seqs 2, ingest 5ms"' sweep/points.csv || fail "curves a
 expect 2 "sweep of another key" loadgen run sweep.yaml --out none --set 'sweep[target.profile.scheduler.max_seqs]=[1]'
 expect 2 "sweep over HTTP" loadgen run sweep.yaml --out none --clock real
 says "virtual time only"
+
+# What answers say: an echo is as long as what was asked, a reference as the set has it, over HTTP as here.
+cat >set.jsonl <<-'JSONL'
+	{"conversations": ["Explain a mutex.", "One at a time."], "reference_tokens": 9}
+	{"conversations": ["Now in one line.", "A door with one key."]}
+	{"conversations": ["Why do two threads wait for each other?", "Each holds what the other wants."]}
+JSONL
+for text in echo "reference=$tmp/set.jsonl"; do
+	keys="text: '$text', output.ends_after: text"
+	scenario "targets: [{name: T, profile: kind-vllm-a100, set: {$keys}}]" >text.yaml
+	rm -rf t h2
+	expect 0 "text $text" loadgen run text.yaml --clock virtual --out t --set workload.output_tokens=500 --set workload.request.ignore_eos=false
+	expect 0 "text $text over HTTP" loadgen run text.yaml --out h2 --progress none --set workload.output_tokens=500 --set workload.request.ignore_eos=false
+	for c in output_tokens finish_reason; do
+		diff <(column t/requests.csv $c) <(column h2/requests.csv $c) || fail "$text: $c differs over HTTP"
+	done
+	column t/requests.csv output_tokens | sort -nu | paste -sd, >lengths.${text%%=*}
+done
+[ "$(cat lengths.echo)" = 4,5,9 ] || fail "echoes have other lengths: $(cat lengths.echo)"
+[ "$(cat lengths.reference)" = 6,7,9 ] || fail "references have other lengths: $(cat lengths.reference)"
+expect 2 "no set" loadgen run text.yaml --clock virtual --out none --set "targets[T].set[text]=reference=$tmp/nothing"
+says "nothing: No such file"
+
+# Profiles that play their engine's server: its own dialect, and fields that it does not know, which over HTTP a look
+# before the load leaves out.
+scenario "targets:
+  - {name: HF, profile: policy-hf-cb-7b}
+  - {name: SGLang, profile: policy-sglang-7b, dialect: sglang-generate}
+  - {name: TGI, profile: policy-tgi-7b, dialect: tgi-generate-stream}
+  - {name: llama.cpp, profile: policy-llamacpp-7b, dialect: llamacpp-completion}" >wires.yaml
+expect 0 "wires" loadgen run wires.yaml --clock virtual --out w --set 'load={serial: {requests: 3}}'
+expect 0 "wires over HTTP" loadgen run wires.yaml --out wh --progress none --set 'load={serial: {requests: 3}}'
+says 'HF: streams, tells usage: 16 tokens in 16 events; refuses, so the run leaves out: stream_options, ignore_eos'
+for c in prompt_tokens output_tokens outcome; do
+	diff <(paste <(column w/requests.csv request_id) <(column w/requests.csv $c) | sort) \
+		<(paste <(column wh/requests.csv request_id) <(column wh/requests.csv $c) | sort) >diff || fail "wires: $c differs: $(head -3 diff)"
+done
 
 # Real engines have no place in it.
 expect 2 "url" loadgen run http.yaml --clock virtual --out none

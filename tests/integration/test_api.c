@@ -321,8 +321,9 @@ static void test_n_choices_stream(void **state)
 	world_close(&w);
 }
 
-static void plan_length(struct genreq *r, void *arg)
+static void plan_length(struct genreq *r, const struct api_prompt *p, void *arg)
 {
+	(void)p;
 	r->eos_after = *(int *)arg;
 }
 

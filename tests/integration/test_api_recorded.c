@@ -211,6 +211,7 @@ static const struct recorded llamacpp[] = {
 	{"err_404", "abc"},
 	{"err_405", "abc"},
 	{"err_405_put", "abc"},
+	{"get_props", "abc"},
 	{"get_health", "abc"},
 	{"get_v1_health", "abc"},
 	{"get_version", "abc"},
@@ -300,6 +301,58 @@ static void test_as_recorded(void **state)
 	assert_int_equal(differ, 0);
 }
 
+/* The recorded server's slots were all busy then. */
+static void check_slots(struct world *w, const char *path, const char *capture)
+{
+	char *raw = read_capture("llama-server-0c1e570", capture, ".raw"), *got, *want;
+
+	got = shape_of(ask(w, path, ""));
+	want = shape_of(raw);
+	assert_string_equal(got, want);
+	free(got);
+	free(want);
+	free(raw);
+}
+
+/* /slots with four requests in four slots, after their first token; then with one that has left. */
+static void test_slots_as_recorded(void **state)
+{
+	const struct setup s = {
+		.script = "abc", .policy = &sched_llamacpp, .manual = true, .wire = &wire_llamacpp};
+	struct client busy;
+	const char *got;
+	struct world w;
+
+	(void)state;
+	if (access(CAPTURES, R_OK))
+		skip();
+	world_open(&w, &s);
+	got = ask(&w, "/slots", "");
+	assert_int_equal(status_of(got), 200);
+	assert_null(strstr(got, "\"is_processing\":true"));
+	assert_int_equal(status_of(ask(&w, "/slots?fail_on_no_slot=1", "")), 200);
+
+	client_open(&busy, w.loop, http_server_port(w.http));
+	client_say(&busy, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 53\r\n\r\n"
+			  "{\"prompt\":\"xyz\",\"n\":4,\"max_tokens\":200,\"stream\":true}");
+	while (!w.toy.executor->steps)
+		evloop_once(w.loop);
+	toy_end_step(&w.toy, 1, NULL);
+	while (!w.toy.executor->steps)
+		evloop_once(w.loop);
+	check_slots(&w, "/slots", "get_slots_busy");
+	got = ask(&w, "/slots?x=1&fail_on_no_slot=0", "");
+	for (const char *one = strstr(got, "\"n_prompt_tokens\""); one;
+	     one = strstr(one + 1, "\"n_prompt_tokens\""))
+		assert_memory_equal(one, "\"n_prompt_tokens\":4,\"n_prompt_tokens_processed\":3,",
+				    49);
+	assert_non_null(strstr(got, "\"max_tokens\":200,"));
+	assert_non_null(strstr(got, "\"n_remain\":199,\"n_decoded\":1}"));
+	check_slots(&w, "/slots?fail_on_no_slot=1", "get_slots_busy_fail_on_no_slot");
+	client_close(&busy);
+	world_close(&w);
+}
+
 /* Each family of ours that bears vLLM's name is one of its page, of the same kind, with the same
  * labels and bounds. */
 static void test_metrics_as_recorded(void **state)
@@ -336,6 +389,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_as_recorded),
+		cmocka_unit_test(test_slots_as_recorded),
 		cmocka_unit_test(test_metrics_as_recorded),
 	};
 

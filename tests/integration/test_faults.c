@@ -162,7 +162,7 @@ static void wait_for_end(struct world *w, const struct row *r)
 
 static void check_row(struct world *w, const struct row *r, bool is_chat)
 {
-	const char *got;
+	const char *name = r->fault ? r->fault : "no fault", *got;
 	int tokens = 0;
 
 	ask(w, is_chat, r->fault);
@@ -171,7 +171,7 @@ static void check_row(struct world *w, const struct row *r, bool is_chat)
 	if (r->status == 0)
 		assert_int_equal(strlen(got), 0);
 	else if (atoi(got + 9) != r->status)
-		fail_msg("%s: %s", r->fault, got);
+		fail_msg("%s: %s", name, got);
 	for (char t[2] = "a"; *t <= 'j'; (*t)++) {
 		char *one = xasprintf("\"%s\":\"%s\"", is_chat ? "content" : "text", t);
 
@@ -181,11 +181,11 @@ static void check_row(struct world *w, const struct row *r, bool is_chat)
 	if (r->fault && !strcmp(r->fault, "split_utf8@1"))
 		tokens++; /* the one that was torn */
 	if (r->tokens >= 0 && tokens != r->tokens)
-		fail_msg("%s: %d tokens in %s", r->fault, tokens, got);
+		fail_msg("%s: %d tokens in %s", name, tokens, got);
 	if (r->has && !strstr(got, r->has))
-		fail_msg("%s: no %s in %s", r->fault, r->has, got);
+		fail_msg("%s: no %s in %s", name, r->has, got);
 	if (r->has_no && strstr(got, r->has_no))
-		fail_msg("%s: %s in %s", r->fault, r->has_no, got);
+		fail_msg("%s: %s in %s", name, r->has_no, got);
 }
 
 static void test_each(void **state)

@@ -29,7 +29,7 @@
 #define STEP_NS	     10000000
 #define MAX_REQUESTS 8
 #define MAX_STEPS    24
-#define MAX_SET	     10
+#define MAX_SET	     16
 #define CROWD	     200
 
 struct set {
@@ -96,14 +96,20 @@ static inline struct genreq *request(uint64_t id, int32_t n_prompt, int32_t shar
 	return r;
 }
 
-/* A step takes 10 ms; no two answers share a token. */
+/* A step takes 10 ms; no two answers share a token. Of a draft of d for request number n, which has
+ * t tokens, (n + t) mod (d + 1) are right. */
 static inline void commit(const struct policy *policy, struct sched *s, struct step_plan *p)
 {
-	int32_t token[64];
+	int32_t token[64 * (1 + SCHED_MAX_DRAFT)], each = 1 + p->max_draft;
 
 	assert_true(p->n_items <= 64);
-	for (int32_t i = 0; i < p->n_items; i++)
-		token[i] = token_of(p->item[i].req->id, p->item[i].req->n_tokens);
+	for (int32_t i = 0; i < p->n_items; i++) {
+		struct step_item *it = &p->item[i];
+
+		it->n_accepted = ((int32_t)it->req->id + it->req->n_tokens) % (it->n_draft + 1);
+		for (int32_t k = 0; k < each; k++)
+			token[i * each + k] = token_of(it->req->id, it->req->n_tokens + k);
+	}
 	policy->type->commit(s, p, token, p->start_ns + STEP_NS);
 }
 
@@ -126,6 +132,7 @@ struct golden {
 		int step;	/* comes before this step */
 		int priority;
 		int32_t cached;	 /* what it finds in the prefix cache when it is first admitted */
+		int32_t adapter; /* LoRA; 0 = none */
 	} request[MAX_REQUESTS]; /* A, B, C, ... */
 	const char *step[MAX_STEPS];
 	int32_t preemptions;
@@ -135,9 +142,17 @@ static inline const char *describe(const struct policy *policy, const struct sch
 				   const struct step_plan *p, struct buf *b)
 {
 	buf_clear(b);
-	for (int32_t i = 0; i < p->n_items; i++)
-		buf_printf(b, "%s@%d+%d ", p->item[i].req->name, p->item[i].computed,
-			   p->item[i].n_tokens);
+	for (int32_t i = 0; i < p->n_items; i++) {
+		const struct step_item *it = &p->item[i];
+
+		buf_printf(b, "%s@%d", it->req->name, it->computed);
+		if (it->n_loaded > 0)
+			buf_printf(b, "^%d", it->n_loaded);
+		buf_printf(b, "+%d", it->n_tokens);
+		if (it->n_draft > 0)
+			buf_printf(b, "~%d", it->n_draft);
+		buf_putc(b, ' ');
+	}
 	buf_printf(b, "| ");
 	for (int32_t i = 0; i < p->n_preempted; i++)
 		buf_printf(b, "%s ", p->preempted[i]->name);
@@ -185,6 +200,7 @@ static inline void play(const struct policy *policy, const struct golden *g)
 		r[n] = request((uint64_t)n, g->request[n].prompt, g->request[n].shared,
 			       g->request[n].output);
 		r[n]->priority = g->request[n].priority;
+		r[n]->adapter = g->request[n].adapter;
 	}
 	play_steps(policy, g, s, r, n);
 	stats = stats_of(policy, s);
@@ -383,6 +399,8 @@ struct crowd {
 	int32_t max_len;    /* context: an answer ends there */
 	int32_t max_tokens; /* a step */
 	int32_t max_seqs;   /* at once */
+	int32_t adapters;   /* requests have one of so many, or none ... */
+	int32_t max_loras;  /* ... and a step so many of them at most */
 	bool counts_tokens; /* the policy counts KV tokens and hands out no blocks */
 	bool padded;	    /* its sums count padding, too */
 	bool may_fail;	    /* a request may end with FINISH_ERROR */
@@ -397,7 +415,7 @@ struct crowd {
 static inline void check_plan(const struct crowd *c, const struct step_plan *p,
 			      const struct sched_stats *stats)
 {
-	int64_t prefill = 0, decode = 0, total = 0;
+	int64_t prefill = 0, decode = 0, total = 0, drafts = 0;
 
 	assert_true(stats->running <= c->max_seqs && p->n_items <= stats->running);
 	assert_true(stats->free_blocks >= 0 && stats->free_blocks <= stats->usable_blocks);
@@ -410,12 +428,15 @@ static inline void check_plan(const struct crowd *c, const struct step_plan *p,
 		assert_int_equal(it->computed, it->req->slot.computed);
 		assert_int_equal(it->emits, it->computed + it->n_tokens == it->req->n_tokens);
 		assert_true(c->counts_tokens || it->req->slot.n_blocks * stats->block_size >=
-							it->computed + it->n_tokens);
+							it->computed + it->n_tokens + it->n_draft);
 		assert_true(it->prefill || (it->n_tokens == 1 && it->emits));
-		total += it->n_tokens;
+		total += it->n_tokens + it->n_draft;
+		drafts += it->n_draft;
 		*(it->prefill ? &prefill : &decode) += it->n_tokens;
 	}
 	assert_true(total <= c->max_tokens);
+	assert_int_equal(drafts, p->draft_tokens);
+	assert_true(__builtin_popcountll(p->adapters) <= c->max_loras);
 	assert_true(c->padded ? prefill <= p->prefill_tokens : prefill == p->prefill_tokens);
 	assert_true(c->padded ? decode <= p->decode_seqs : decode == p->decode_seqs);
 	if (c->check)
@@ -466,6 +487,8 @@ static inline void run_crowd(const struct crowd *c, struct rng *g)
 			       (int32_t)rng_below(g, (uint64_t)c->max_shared),
 			       1 + (int32_t)rng_below(g, (uint64_t)c->max_output));
 		r[i]->priority = (int)rng_below(g, 3);
+		if (c->adapters > 0)
+			r[i]->adapter = (int32_t)rng_below(g, 1 + (uint64_t)c->adapters);
 	}
 	for (int64_t steps = 0; gone < CROWD; steps++) {
 		assert_true(steps < 200000);

@@ -1,6 +1,6 @@
 /*
- * A server on loopback that answers each whole request with what a function says, then closes. It
- * lives on the loop of the test, or on that of a child process.
+ * A server on loopback that answers each whole request with what a function says, then closes, or
+ * keeps the connection. It lives on the loop of the test, or on that of a child process.
  */
 #ifndef TESTS_SCRIPTED_SERVER_H
 #define TESTS_SCRIPTED_SERVER_H
@@ -27,6 +27,7 @@ struct scripted_server {
 	struct evloop *loop;
 	scripted_answer *answer;
 	int fd, port, requests;
+	bool keeps; /* connections stay open behind an answer */
 	struct event *acceptable;
 	LIST_HEAD(, scripted_peer) peers;
 };
@@ -59,7 +60,9 @@ static inline void scripted_on_writable(evutil_socket_t fd, short what, void *ar
 	(void)what;
 	if (n > 0)
 		buf_consume(&p->out, (size_t)n);
-	if (buf_size(&p->out) == 0 || (n < 0 && errno != EAGAIN))
+	if (buf_size(&p->out) == 0 && p->s->keeps)
+		event_del(p->writable);
+	else if (buf_size(&p->out) == 0 || (n < 0 && errno != EAGAIN))
 		scripted_hang_up(p);
 }
 

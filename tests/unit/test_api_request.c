@@ -250,13 +250,49 @@ static void test_prompts(void **state)
 	api_request_release(&q);
 }
 
+/* Writes roles and contents apart, in a form of its own. */
+static void bare_chat(const struct textcodec *c, const struct chat_message *m, int32_t n,
+		      struct token_list *out)
+{
+	for (int32_t i = 0; i < n; i++) {
+		token_list_push(out, 1000 + i);
+		c->encode(c, m[i].role, strlen(m[i].role), out);
+		c->encode(c, "=", 1, out);
+		c->encode(c, m[i].text, m[i].len, out);
+	}
+}
+
+/* A codec with a template of its own gets the messages as they are, whoever asks. */
+static void test_chat_of_the_codec(void **state)
+{
+	static const enum api_kind kinds[] = {API_CHAT, API_TOKENIZE};
+	struct textcodec codec = toy_codec;
+	struct api_terms chatty = terms;
+
+	(void)state;
+	codec.chat = bare_chat;
+	chatty.codec = &codec;
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		const char *body = "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},"
+				   "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
+				   "\"a\"},{\"type\":\"text\",\"text\":\"b\"}]},"
+				   "{\"role\":\"assistant\",\"content\":null}]}";
+		struct api_request q;
+		struct api_error e;
+
+		assert_true(api_request_read(&q, kinds[i], body, strlen(body), &chatty, &e));
+		assert_int_equal(q.n_prompts, 1);
+		expect_prompt(&q, 0, "<1000>system=S<1001>user=ab<1002>assistant=");
+		api_request_release(&q);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_all_fields),
-		cmocka_unit_test(test_neutral),
-		cmocka_unit_test(test_prompts),
+		cmocka_unit_test(test_refused),		  cmocka_unit_test(test_all_fields),
+		cmocka_unit_test(test_neutral),		  cmocka_unit_test(test_prompts),
+		cmocka_unit_test(test_chat_of_the_codec),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

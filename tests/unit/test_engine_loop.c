@@ -36,12 +36,12 @@ static struct seen seen;
 
 /* "!" marks the last token. With an egress delay finish may be set before: the end is known, but
  * not yet out. */
-static void on_token(struct genreq *r, int32_t token, int64_t due_ns)
+static void on_token(struct genreq *r, int32_t token, int64_t due_ns, bool more)
 {
 	bool last = ++seen.delivered[r->id] == genreq_output_tokens(r) && r->finish != FINISH_NONE;
 
-	buf_printf(&seen.log, "%llu:%c@%lld%s ", (unsigned long long)r->id, token,
-		   (long long)(due_ns / MS), last ? "!" : "");
+	buf_printf(&seen.log, "%llu:%c@%lld%s%s", (unsigned long long)r->id, token,
+		   (long long)(due_ns / MS), last ? "!" : "", more ? "+" : " ");
 	if (seen.cancel_at_token == r->id)
 		engine_cancel(seen.engine, r, FINISH_STOP);
 }

@@ -143,6 +143,13 @@ static void test_messages(void **state)
 		{"card={name: c}", "memory"},
 		{"output.forced_tokens=5", "nothing to say"},
 		{"output.ends_after=0", "output.ends_after"},
+		{"output.ends_after=text", "words have no end"},
+		{"text=words", NULL},
+		{"text=echo", NULL},
+		{"text=reference=set.jsonl", NULL},
+		{"text=reference=", "reference=FILE"},
+		{"text=poem", "words, echo or reference=FILE"},
+		{"text=[echo]", "text"},
 		{"output.ends_after.dist=zipf", "lognormal"},
 		{"output.ends_after={mean: 3}", "dist"},
 		{"output.ends_after={dist: uniform}", "output.ends_after"},
@@ -206,7 +213,7 @@ static void test_built_in_ones(void **state)
 		before = b->name;
 		profile_release(&p);
 	}
-	assert_int_equal(n, 32);
+	assert_int_equal(n, 34);
 	assert_int_equal(lima, 13);
 }
 

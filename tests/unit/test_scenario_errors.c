@@ -296,6 +296,10 @@ static const struct mistake {
 	 "3:33: workload.prompts.trace: unknown key, want file, text, synthetic, format, pick, "
 	 "turns or limit"},
 	{TARGET LOAD "workload: {output_tokens: 5}\n", "3:11: workload: prompts is missing"},
+	{TARGET LOAD "workload: {prompts: {text: [a]}, lora_modules: sql}\n",
+	 "3:48: workload.lora_modules: want a list of names, as in [sql, chat]"},
+	{TARGET LOAD "workload: {prompts: {text: [a]}, lora_modules: [sql, \"\"]}\n",
+	 "3:54: workload.lora_modules[1]: got an empty name"},
 	{WITH_OUTPUT("0"),
 	 "3:49: workload.output_tokens: 0 is out of range: 1 to 10000000 is allowed"},
 	{WITH_OUTPUT("1.5"), "3:49: workload.output_tokens: 1.5 does not come out as a whole "

@@ -259,6 +259,106 @@ static const struct golden goldens[] = {
 		.request = {{5, 9}},
 		.step = {"A@0+5 | - | 98", "A@5+1 | - | 98", "A@6+1 | - | 98"},
 	},
+	{
+		/*
+		 * Two guesses a step ("~2"), and room for two more ahead of them: step 0 computes 5
+		 * tokens, yields the 6th and has blocks for 7; step 1 computes position 5 and the
+		 * guesses at 6 and 7, and has blocks for 10. Of the guesses (number + tokens) mod 3
+		 * are right: of 6 tokens none, of 7 one (step 2 yields two), of 9 none, of 10 one,
+		 * but the sixth token of the answer is the last.
+		 */
+		.title = "speculation",
+		.set = {{"num_speculative_tokens", 2}},
+		.request = {{5, 6}},
+		.step = {"A@0+5 | - | 98", "A@5+1~2 | - | 97", "A@6+1~2 | - | 97",
+			 "A@8+1~2 | - | 96", "A@9+1~2 | - | 96"},
+	},
+	{
+		/*
+		 * Guesses count in the budget: of 4 tokens A takes 3, B has one left and no guess.
+		 * Blocks: for 4 tokens each, then for 7 and 5, then for 8 and 6.
+		 */
+		.title = "speculation within the budget",
+		.set = {{"num_speculative_tokens", 2}, {"max_num_batched_tokens", 4}},
+		.request = {{2, 4}, {2, 3}},
+		.step = {"A@0+2 B@0+2 | - | 98", "A@2+1~2 B@2+1 | - | 96",
+			 "A@3+1~2 B@3+1 | - | 96"},
+	},
+	{
+		/* No guess reaches the last place of the context, which is never computed. */
+		.title = "speculation up to max_model_len",
+		.set = {{"num_speculative_tokens", 2}, {"max_model_len", 8}},
+		.request = {{5, 9}},
+		.step = {"A@0+5 | - | 98", "A@5+1~1 | - | 98", "A@6+1 | - | 98"},
+	},
+	{
+		/*
+		 * 3 blocks, and 8 in the host's memory. A fills two and names them, B takes all
+		 * three, and A's two go to the host, the second first. C begins like A: its 8
+		 * tokens are read back ("^8") into blocks of its own, and the last is computed.
+		 */
+		.title = "offload: what was evicted comes back from the host",
+		.set = {{"num_gpu_blocks", 4}, {"num_cpu_blocks", 8}},
+		.request = {{9, 1, 8, 0}, {9, 1, 0, 1}, {9, 1, 8, 2, 0, 8}},
+		.step = {"A@0+9 | - | 0", "B@0+9 | - | 0", "C@8^8+1 | - | 0"},
+	},
+	{
+		/* The same with room for one: the last to come there is A's first block. */
+		.title = "offload: the host gives up the least recently used",
+		.set = {{"num_gpu_blocks", 4}, {"num_cpu_blocks", 1}},
+		.request = {{9, 1, 8, 0}, {9, 1, 0, 1}, {9, 1, 8, 2, 0, 4}},
+		.step = {"A@0+9 | - | 0", "B@0+9 | - | 0", "C@4^4+5 | - | 0"},
+	},
+	{
+		/* 4 blocks: B takes A's third, the fourth and A's second. C finds the first where
+		   it was and the second in the host's memory. */
+		.title = "offload: the rest of a prefix",
+		.set = {{"num_gpu_blocks", 5}, {"num_cpu_blocks", 8}},
+		.request = {{9, 1, 8, 0}, {9, 1, 0, 1}, {9, 1, 8, 2, 0, 8}},
+		.step = {"A@0+9 | - | 1", "B@0+9 | - | 1", "C@8^4+1 | - | 1"},
+	},
+	{
+		/*
+		 * One adapter at a time. A has the first. B wants the second and is passed over; C
+		 * wants none and D the first, so they come in. B waits for A's end, though there is
+		 * room for it.
+		 */
+		.title = "LoRA: passing over",
+		.set = {{"max_loras", 1}, {"max_num_seqs", 4}},
+		.request = {{.prompt = 4, .output = 2, .adapter = 1},
+			    {.prompt = 4, .output = 2, .adapter = 2},
+			    {.prompt = 4, .output = 1},
+			    {.prompt = 4, .output = 1, .adapter = 1}},
+		.step = {"A@0+4 C@0+4 D@0+4 | - | 97", "A@4+1 | - | 98", "B@0+4 | - | 99",
+			 "B@4+1 | - | 98"},
+	},
+	{
+		/* Whoever is passed over keeps his place: B before C, D with B, as it has the same.
+		 */
+		.title = "LoRA: the order of those who wait",
+		.set = {{"max_loras", 1}, {"max_num_seqs", 4}},
+		.request = {{.prompt = 4, .output = 1, .adapter = 1},
+			    {.prompt = 4, .output = 1, .adapter = 2},
+			    {.prompt = 4, .output = 1, .adapter = 3},
+			    {.prompt = 4, .output = 1, .adapter = 2}},
+		.step = {"A@0+4 | - | 99", "B@0+4 D@0+4 | - | 98", "C@0+4 | - | 99"},
+	},
+	{
+		/* By priority the least important of those passed over does not overtake. */
+		.title = "LoRA: by priority",
+		.set = {{"max_loras", 1}, {"max_num_seqs", 4}, {"scheduling_policy", 1}},
+		.request = {{.prompt = 4, .output = 1, .priority = 1, .adapter = 1},
+			    {.prompt = 4, .output = 1, .priority = 3, .adapter = 2},
+			    {.prompt = 4, .output = 1, .priority = 2, .adapter = 3}},
+		.step = {"A@0+4 | - | 99", "C@0+4 | - | 99", "B@0+4 | - | 99"},
+	},
+	{
+		/* The same 8 tokens under another adapter are not the same. */
+		.title = "LoRA: prefixes",
+		.set = {{"max_loras", 2}},
+		.request = {{9, 1, 8, 0, 0, 0, 1}, {9, 1, 8, 1, 0, 0, 2}, {9, 1, 8, 2, 0, 8, 1}},
+		.step = {"A@0+9 | - | 97", "B@0+9 | - | 97", "C@8+1 | - | 97"},
+	},
 };
 
 static void hand_worked_schedules(void **state)
@@ -423,6 +523,7 @@ static void settings_that_contradict_are_refused(void **state)
 		  {"max_model_len", 100}},
 		 "less than max_model_len 100"},
 		{{{"long_prefill_token_threshold", 401}}, "long_prefill_token_threshold 401"},
+		{{{"num_cpu_blocks", 9}, {"enable_prefix_caching", 0}}, "num_cpu_blocks 9"},
 		{{{"num_gpu_blocks", 1 << 24}, {"block_size", 1024}},
 		 "num_gpu_blocks * block_size"},
 	};
@@ -467,31 +568,42 @@ static void crowds_come_to_their_end(void **state)
 	(void)state;
 	for (uint64_t seed = 0; seed < 60; seed++) {
 		struct rng g;
-		int32_t max_seqs, budget;
+		int32_t max_seqs, budget, loras;
+		bool caching;
 
 		rng_init(&g, seed, "crowd", 0);
+		caching = rng_below(&g, 2);
+		loras = (int32_t)rng_below(&g, 4);
 		max_seqs = 1 + (int32_t)rng_below(&g, 12);
 		budget = max_seqs + (int32_t)rng_below(&g, 60);
 		run_crowd(
 			&(struct crowd){
 				.policy = &vllm,
-				.set =
-					(struct set[]){
-						{"num_gpu_blocks", 27 + (double)rng_below(&g, 40)},
-						{"max_model_len", 100},
-						{"max_num_seqs", max_seqs},
-						{"max_num_batched_tokens", budget},
-						{"enable_prefix_caching", (double)rng_below(&g, 2)},
-						{"scheduler_reserve_full_isl",
-						 (double)rng_below(&g, 2)},
-						{"watermark", rng_below(&g, 2) ? 0.1 : 0},
-						{"scheduling_policy", (double)rng_below(&g, 2)},
-						{0}},
+				.set = (struct set[]){{"num_gpu_blocks",
+						       27 + (double)rng_below(&g, 40)},
+						      {"max_model_len", 100},
+						      {"max_num_seqs", max_seqs},
+						      {"max_num_batched_tokens", budget},
+						      {"enable_prefix_caching", caching},
+						      {"num_cpu_blocks",
+						       caching ? (double)rng_below(&g, 60) : 0},
+						      {"scheduler_reserve_full_isl",
+						       (double)rng_below(&g, 2)},
+						      {"watermark", rng_below(&g, 2) ? 0.1 : 0},
+						      {"scheduling_policy",
+						       (double)rng_below(&g, 2)},
+						      {"max_loras", loras},
+						      {"num_speculative_tokens",
+						       rng_below(&g, 2) ? (double)rng_below(&g, 5)
+									: 0},
+						      {0}},
 				.max_prompt = 90,
 				.max_output = 30,
 				.max_shared = 40,
 				.max_len = 100,
 				.max_tokens = budget,
+				.adapters = 2 * loras,
+				.max_loras = loras,
 				.max_seqs = max_seqs},
 			&g);
 	}

@@ -31,8 +31,10 @@ struct row {
 	int64_t arrive_ns, cancel_ns; /* -1 = never */
 	int32_t prompt, shared, max_tokens, eos_after;
 	int priority;
+	int32_t adapter;
 	int64_t *t_ns;
 	int32_t n, cap;
+	int32_t n_tokens; /* ... were made, which with speculation are more than left */
 	int64_t done_ns;
 	enum genreq_finish finish;
 	int32_t cached, preemptions;
@@ -72,6 +74,7 @@ static void take_end(struct row *w, const struct genreq *r, int64_t t_ns)
 	struct crowd *c = crowd_now;
 
 	w->done_ns = t_ns;
+	w->n_tokens = genreq_output_tokens(r);
 	w->finish = r->finish;
 	w->cached = r->cached_tokens;
 	w->preemptions = r->slot.preemptions;
@@ -97,12 +100,13 @@ static void sim_done(struct genreq *r, int64_t t_ns)
 	take_end(r->owner, r, t_ns);
 }
 
-static void loop_token(struct genreq *r, int32_t token, int64_t due_ns)
+static void loop_token(struct genreq *r, int32_t token, int64_t due_ns, bool more)
 {
 	struct row *w = r->owner;
 
-	assert_int_equal(token, wordcodec_filler(r->seed, w->n));
-	take_token_times(w, &due_ns, 1);
+	assert_int_equal(token, wordcodec_filler(r->seed, w->n_tokens++));
+	if (!more) /* in virtual time a step's tokens are one event, too */
+		take_token_times(w, &due_ns, 1);
 }
 
 static void loop_done(struct genreq *r)
@@ -132,6 +136,7 @@ static struct genreq *make_request(const struct crowd *c, struct row *w)
 	r->seed = c->seed + (uint64_t)id;
 	r->eos_after = w->eos_after;
 	r->priority = w->priority;
+	r->adapter = w->adapter;
 	return r;
 }
 
@@ -211,7 +216,8 @@ static void crowd_free(struct crowd *c)
 
 static struct sim_setup setup_of(const struct sched_type *policy, const struct cost *cost)
 {
-	struct sim_setup s = {.policy = policy, .cost = cost, .seed = 7};
+	static const struct drafter drafter = {{0.8, 0.6, 0.6, 0.9, 0.3}};
+	struct sim_setup s = {.policy = policy, .cost = cost, .seed = 7, .drafter = &drafter};
 
 	sched_defaults(policy, s.knobs);
 	return s;
@@ -227,7 +233,8 @@ static void set_knob(struct sim_setup *s, const char *name, double value)
 
 /* ---- closed forms ---- */
 
-static const struct cost seed_cost = {&cost_constant, {80 * PS_PER_MS, 4 * PS_PER_MS}};
+static const struct cost seed_cost = {.type = &cost_constant,
+				      .coef = {80 * PS_PER_MS, 4 * PS_PER_MS}};
 
 static void test_static_is_the_closed_form(void **state)
 {
@@ -257,19 +264,22 @@ static void test_static_is_the_closed_form(void **state)
 	crowd_free(c);
 }
 
-static const struct cost affine = {&cost_affine,
-				   {[AFFINE_STEP] = 8 * PS_PER_MS,
-				    [AFFINE_PREFILL_TOKEN] = 41000123,
-				    [AFFINE_DECODE_SEQ] = 12000777,
-				    [AFFINE_KV_TOKEN] = 30011}};
+static const struct cost affine = {.type = &cost_affine,
+				   .coef = {[AFFINE_STEP] = 8 * PS_PER_MS,
+					    [AFFINE_PREFILL_TOKEN] = 41000123,
+					    [AFFINE_DECODE_SEQ] = 12000777,
+					    [AFFINE_KV_TOKEN] = 30011},
+				   .draft = {7000111, 50021},
+				   .load = {900002700, 2000007},
+				   .adapter_ps = 300007001};
 
 /* Two requests by hand: the second one's prompt shares a step with the first one's token. */
 static void test_two_requests_by_hand(void **state)
 {
-	static const struct cost plain = {&cost_affine,
-					  {[AFFINE_STEP] = 10 * PS_PER_MS,
-					   [AFFINE_PREFILL_TOKEN] = PS_PER_MS / 10,
-					   [AFFINE_DECODE_SEQ] = PS_PER_MS}};
+	static const struct cost plain = {.type = &cost_affine,
+					  .coef = {[AFFINE_STEP] = 10 * PS_PER_MS,
+						   [AFFINE_PREFILL_TOKEN] = PS_PER_MS / 10,
+						   [AFFINE_DECODE_SEQ] = PS_PER_MS}};
 	struct sim_setup s = setup_of(&sched_vllm_v1, &plain);
 	struct crowd *c = xcalloc(1, sizeof(*c));
 	/* 0: prompt of 100, 20 ms. 20: a token, 11 ms. 31: a token and a prompt of 50, 16 ms. 47:
@@ -295,7 +305,8 @@ static void test_two_requests_by_hand(void **state)
  * came finds the next one planned. */
 static void test_order_within_an_instant(void **state)
 {
-	static const struct cost ten_ms = {&cost_affine, {[AFFINE_STEP] = 10 * PS_PER_MS}};
+	static const struct cost ten_ms = {.type = &cost_affine,
+					   .coef = {[AFFINE_STEP] = 10 * PS_PER_MS}};
 	struct sim_setup s = setup_of(&sched_vllm_v1, &ten_ms);
 	struct crowd *c = xcalloc(1, sizeof(*c));
 
@@ -319,7 +330,9 @@ static struct crowd *random_crowd(struct rng *r, struct sim_setup *s, int *at_fi
 	struct crowd *c = xcalloc(1, sizeof(*c));
 	bool shared = rng_below(r, 2), cancels = rng_below(r, 3) == 0;
 	int64_t at_ns = 0;
+	int32_t loras;
 	int block_size, blocks;
+	bool caching;
 
 	c->n = 1 + (int)rng_below(r, MAX_CROWD);
 	c->seed = rng_u64(r) >> 1;
@@ -348,8 +361,17 @@ static struct crowd *random_crowd(struct rng *r, struct sim_setup *s, int *at_fi
 	set_knob(s, "block_size", block_size);
 	blocks = 240 / block_size * (1 + (int)rng_below(r, 4));
 	set_knob(s, "num_gpu_blocks", 2 + blocks);
-	set_knob(s, "enable_prefix_caching", (double)rng_below(r, 2));
+	caching = rng_below(r, 2);
+	set_knob(s, "enable_prefix_caching", caching);
+	set_knob(s, "num_cpu_blocks", caching && rng_below(r, 2) ? blocks : 0);
 	set_knob(s, "scheduling_policy", (double)(rng_below(r, 4) == 0));
+	loras = rng_below(r, 3) || sched_knob(s->policy, "max_loras") < 0
+			? 0
+			: 1 + (int32_t)rng_below(r, 3);
+	set_knob(s, "max_loras", loras);
+	for (int i = 0; loras > 0 && i < c->n; i++)
+		c->row[i].adapter = (int32_t)rng_below(r, 2 * (uint64_t)loras);
+	set_knob(s, "num_speculative_tokens", rng_below(r, 4) ? 0 : 1 + (double)rng_below(r, 5));
 	return c;
 }
 
@@ -369,6 +391,8 @@ static void assert_same_rows(const struct crowd *a, const struct crowd *b)
 		assert_int_equal(x->n, y->n);
 		if (x->n)
 			assert_memory_equal(x->t_ns, y->t_ns, (size_t)x->n * sizeof(*x->t_ns));
+		if (x->finish != FINISH_NONE)
+			assert_int_equal(x->n_tokens, y->n_tokens);
 		assert_int_equal(x->done_ns, y->done_ns);
 		assert_int_equal(x->finish, y->finish);
 		assert_int_equal(x->cached, y->cached);
@@ -378,7 +402,7 @@ static void assert_same_rows(const struct crowd *a, const struct crowd *b)
 
 static void test_runs_are_the_same_steps(void **state)
 {
-	int64_t tokens = 0, in_runs = 0, preemptions = 0, hits = 0, cancelled = 0;
+	int64_t tokens = 0, in_runs = 0, preemptions = 0, hits = 0, cancelled = 0, loaded = 0;
 
 	(void)state;
 	for (uint64_t k = 0; k < 600; k++) {
@@ -400,13 +424,14 @@ static void test_runs_are_the_same_steps(void **state)
 		tokens += runs->stats.generation_tokens;
 		preemptions += runs->stats.sched.preemptions;
 		hits += runs->stats.sched.prefix_hits_tokens;
+		loaded += runs->stats.sched.external_hits_tokens;
 		for (int i = 0; i < runs->n; i++)
 			cancelled += runs->row[i].finish == FINISH_NONE;
 		crowd_free(runs);
 		crowd_free(steps);
 	}
-	assert_true(tokens > 100000 && in_runs > tokens / 4 && preemptions > 100 && hits > 1000 &&
-		    cancelled > 100);
+	assert_true(tokens > 100000 && in_runs > tokens / 5 && preemptions > 100 && hits > 1000 &&
+		    cancelled > 100 && loaded > 300);
 }
 
 /* ---- the second opinion ---- */
@@ -423,7 +448,8 @@ static void virtual_cancel(void *arg, struct timer *t)
 
 static void crowd_engine_loop(struct crowd *c, const struct sim_setup *s, int at_first)
 {
-	struct sim_config executor = {.cost = s->cost, .noise = s->noise, .seed = s->seed};
+	struct sim_config executor = {
+		.cost = s->cost, .noise = s->noise, .seed = s->seed, .drafter = s->drafter};
 	struct engine_config config = {.policy = s->policy,
 				       .executor = &executor_sim,
 				       .executor_config = &executor,
@@ -461,8 +487,11 @@ static void compare_with_engine_loop(const struct sched_type *policy, uint64_t k
 
 	rng_init(&r, 12, "crowds", k);
 	simulated = random_crowd(&r, &s, &at_first);
-	if (!knobs_agree(&s))
+	if (!knobs_agree(&s)) {
 		sched_defaults(s.policy, s.knobs);
+		for (int i = 0; i < simulated->n; i++)
+			simulated->row[i].adapter = 0;
+	}
 	served = same_crowd(simulated);
 	crowd_simulate(simulated, &s, at_first);
 	crowd_engine_loop(served, &s, at_first);

@@ -91,6 +91,34 @@ static void test_shuffle(void **state)
 	scenario_free(s);
 }
 
+/* A model for each request, drawn alike often and the same every time. */
+static void test_lora_modules(void **state)
+{
+	struct scenario *s = scenario("prompts: {text: [a]}, lora_modules: [sql, chat, code]");
+	struct scenario *none = scenario("prompts: {text: [a]}");
+	struct workload *w = workload(s), *plain = workload(none);
+	static const char *const names[] = {"sql", "chat", "code"};
+	int seen[3] = {0};
+
+	(void)state;
+	for (int64_t k = 0; k < 600; k++) {
+		struct planned_request r = plan(w, 0, 0, k);
+
+		assert_in_range(r.lora_module, 0, 2);
+		assert_string_equal(r.model, names[r.lora_module]);
+		assert_int_equal(plan(w, 0, 0, k).lora_module, r.lora_module);
+		seen[r.lora_module]++;
+	}
+	for (int i = 0; i < 3; i++)
+		assert_in_range(seen[i], 150, 250); /* 200 and four standard deviations */
+	assert_null(plan(plain, 0, 0, 0).model);
+	assert_int_equal(plan(plain, 0, 0, 0).lora_module, -1);
+	workload_free(w);
+	workload_free(plain);
+	scenario_free(s);
+	scenario_free(none);
+}
+
 static void test_sequential(void **state)
 {
 	struct scenario *s = scenario("prompts: {text: [a, b, c], pick: sequential}");
@@ -564,7 +592,7 @@ int main(void)
 		cmocka_unit_test(test_turns),		cmocka_unit_test(test_shared_prefix),
 		cmocka_unit_test(test_from_trace),	cmocka_unit_test(test_reference),
 		cmocka_unit_test(test_file_mistakes),	cmocka_unit_test(test_shipped_set),
-		cmocka_unit_test(test_shipped_lengths),
+		cmocka_unit_test(test_shipped_lengths), cmocka_unit_test(test_lora_modules),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
