@@ -403,12 +403,11 @@ static void explain_load(struct buf *b, const struct profile *p, int32_t prompt,
 
 /* ---- the text ---- */
 
-static void explain_knobs(struct buf *b, const struct profile *p)
+static void explain_knobs(struct buf *b, const struct knob *knobs, const double *values,
+			  const char *whose)
 {
-	buf_printf(b, "\nPolicy %s: %s\n", p->policy->name, p->policy->help);
-	for (size_t i = 0; p->policy->knobs[i].name; i++) {
-		const struct knob *k = &p->policy->knobs[i];
-		double v = p->knobs[i];
+	for (const struct knob *k = knobs; k->name; k++) {
+		double v = *values++;
 
 		if (k->kind == KNOB_CHOICE)
 			buf_printf(b, "  %-28s %10s", k->name, k->choices[(int)v]);
@@ -416,8 +415,60 @@ static void explain_knobs(struct buf *b, const struct profile *p)
 			buf_printf(b, "  %-28s %10s", k->name, v != 0 ? "true" : "false");
 		else
 			buf_printf(b, "  %-28s %10.10g", k->name, v);
-		buf_printf(b, "  %s%s\n", k->help, v == k->def ? " (the policy's default)" : "");
+		buf_printf(b, "  %s", k->help);
+		if (v == k->def)
+			buf_printf(b, " (the %s's default)", whose);
+		buf_putc(b, '\n');
 	}
+}
+
+static void explain_policy(struct buf *b, const struct profile *p)
+{
+	buf_printf(b, "\nPolicy %s: %s\n", p->policy->name, p->policy->help);
+	explain_knobs(b, p->policy->knobs, p->knobs, "policy");
+}
+
+static void explain_handover(struct buf *b, const struct profile *p)
+{
+	const struct profile_disaggregated *d = &p->disaggregated;
+	char t[32];
+
+	buf_printf(b,
+		   "  a prompt's KV entries go over its replica's link, %.3g GB/s (given), one "
+		   "prompt at "
+		   "a time:\n",
+		   d->bandwidth_bytes_per_s / GB);
+	buf_printf(b, "  %-20s %12s  each token of it (derived: %.0f bytes a token)\n", "transfer",
+		   time_text(t, (double)profile_fleet(p).kv_token_ps / (double)PS_PER_NS),
+		   d->bytes_per_token);
+	buf_printf(b, "  %-20s %12s  after the last of them (given)\n", "latency",
+		   time_text(t, (double)d->latency_ns));
+	buf_puts(b, "  the prediction below is that of one replica which does both\n");
+}
+
+static void explain_fleet(struct buf *b, const struct profile *p)
+{
+	const struct profile_disaggregated *d = &p->disaggregated;
+
+	if (!profile_is_fleet(p))
+		return;
+	if (d->decode_replicas > 0)
+		buf_printf(
+			b,
+			"\nFleet: %lld replica%s prefill%s, %lld decode%s (given); in virtual time "
+			"only\n",
+			(long long)d->prefill_replicas, d->prefill_replicas > 1 ? "s" : "",
+			d->prefill_replicas > 1 ? "" : "s", (long long)d->decode_replicas,
+			d->decode_replicas > 1 ? "" : "s");
+	else
+		buf_printf(b, "\nFleet: %lld replicas (given); in virtual time only\n",
+			   (long long)p->replicas);
+	buf_printf(b, "  router %s: %s\n", p->router.type->name, p->router.type->help);
+	explain_knobs(b, p->router.type->knobs, p->router.knobs, "router");
+	if (d->decode_replicas > 0)
+		explain_handover(b, p);
+	else
+		buf_puts(b, "  the prediction below is that of one of them\n");
 }
 
 static void explain_output(struct buf *b, const struct profile_output *o)
@@ -481,12 +532,13 @@ bool explain(struct buf *b, const struct profile *p, int32_t prompt, int32_t out
 	explain_output(b, &p->output);
 	explain_text(b, &p->text);
 	explain_wire(b, p);
-	explain_knobs(b, p);
+	explain_policy(b, p);
 	explain_cost(b, p);
 	explain_links(b, p);
 	explain_speculation(b, p);
 	explain_offload(b, p);
 	explain_adapters(b, p);
+	explain_fleet(b, p);
 	explain_physics(b, p);
 	explain_memory(b, p);
 	explain_load(b, p, prompt, output);

@@ -114,7 +114,8 @@ const char *fit_spell(const struct fit_model *m, int param, double v, char out[3
 		snprintf(out, 32, "%.4gms", ns / 1e6);
 	else if (ns >= 1e3)
 		snprintf(out, 32, "%.4gus", ns / 1e3);
-	else if (ns >= 1)
+	else if (ns >= 1 ||
+		 f->kind == FIT_INGEST) /* a duration: the profile knows no less than ns */
 		snprintf(out, 32, "%.4gns", ns);
 	else
 		snprintf(out, 32, "%.0fps", ns * 1e3);
@@ -185,6 +186,12 @@ void fit_report(struct buf *out, const struct fit_result *r)
 	for (int i = 0; i < m->n_params; i++)
 		buf_printf(out, "%-34s %12s  %s\n", m->param[i].key,
 			   fit_spell(m, i, fit_param_get(m, i), value), fit_account(r, i, words));
+	if (r->level != 1)
+		buf_printf(out,
+			   "\nall fitted times were multiplied by %.3f at last: what explains most "
+			   "requests best had\nthe latencies %.1f %% too %s in sum\n",
+			   r->level, 100 * fabs(r->level_error),
+			   r->level_error < 0 ? "short" : "long");
 	put_residuals(out, r);
 	if (m->replayed.preemptions > 0)
 		buf_printf(out, "\nsimulated preemptions: %lld\n",

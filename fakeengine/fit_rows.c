@@ -78,12 +78,13 @@ static int by_arrival(const void *a, const void *b)
 /* A closed loop without arrivals keeps the order of the file. */
 static void sort_run(struct fit_rows *r, const struct fit_run *run)
 {
-	struct fit_row *first = r->row + run->from;
 	size_t n = run->to - run->from;
+	struct fit_row *first;
 	int64_t zero_ns;
 
 	if (run->concurrency > 0 || n == 0)
 		return;
+	first = r->row + run->from;
 	qsort(first, n, sizeof(*first), by_arrival);
 	zero_ns = first->arrival_ns;
 	for (struct fit_row *w = first; w < first + n; w++) {

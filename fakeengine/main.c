@@ -107,6 +107,18 @@ static int serve(const struct options *o, const struct profile *p, struct answer
 	return code;
 }
 
+/* One process answers for one engine. */
+static enum rc refuse_fleet(const struct profile *p, struct err *e)
+{
+	if (!profile_is_fleet(p))
+		return RC_OK;
+	return err_set(e, RC_INPUT,
+		       "%s: %s: a fleet is played in virtual time only (`loadgen run` with `clock: "
+		       "virtual`)",
+		       p->name,
+		       p->disaggregated.decode_replicas > 0 ? "disaggregated" : "replicas");
+}
+
 /* --help, --version */
 static int print_about(bool help)
 {
@@ -134,6 +146,8 @@ static int command_serve(int argc, char *const *argv)
 		return print_about(o.help);
 	if (rc == RC_OK)
 		rc = profile_load(&p, o.profile, o.sets.item, o.sets.n, &e);
+	if (rc == RC_OK)
+		rc = refuse_fleet(&p, &e);
 	if (rc == RC_OK)
 		fault_list_move(&p.faults, &o.faults);
 	if (rc == RC_OK)

@@ -57,39 +57,8 @@ static enum rc read_card(struct profile *p, const struct ynode *map, struct err 
 	return read_section(fields, NULL, map, &p->card, e);
 }
 
-static enum rc read_knob(const struct knob *k, const struct ynode *n, double *out, struct err *e)
-{
-	int64_t count = 0;
-	int choice = 0;
-	bool flag = false;
-	enum rc rc = RC_OK;
-
-	switch (k->kind) {
-	case KNOB_INT: /* below 0 there is only -1, "derive it", which is no count */
-		if (k->min < 0 && n->kind == YNODE_SCALAR && n->text[0] == '-')
-			rc = ynode_int(n, (int64_t)k->min, (int64_t)k->max, &count, e);
-		else
-			rc = ynode_count(n, (int64_t)k->min, (int64_t)k->max, &count, e);
-		*out = (double)count;
-		break;
-	case KNOB_BOOL:
-		rc = ynode_bool(n, &flag, e);
-		*out = flag;
-		break;
-	case KNOB_CHOICE:
-		rc = ynode_choice(n, k->choices, &choice, e);
-		*out = choice;
-		break;
-	case KNOB_REAL:
-		rc = ynode_num(n, k->min, k->max, out, e);
-		break;
-	}
-	return rc;
-}
-
 static enum rc read_scheduler(struct profile *p, const struct ynode *map, struct err *e)
 {
-	const char *keys[SCHED_MAX_KNOBS + 2] = {"policy"};
 	const struct ynode *n = ynode_get(map, "policy");
 	struct sched *trial = NULL;
 	const char *policy;
@@ -104,15 +73,8 @@ static enum rc read_scheduler(struct profile *p, const struct ynode *map, struct
 		return rc;
 	if (sched_find(policy, &p->policy, &why))
 		return ynode_err(n, e, "%s", why.msg);
-	for (size_t i = 0; p->policy->knobs[i].name; i++)
-		keys[i + 1] = p->policy->knobs[i].name;
-	rc = ynode_check_keys(map, keys, e);
 	sched_defaults(p->policy, p->knobs);
-	for (size_t i = 0; rc == RC_OK && p->policy->knobs[i].name; i++) {
-		n = ynode_get(map, p->policy->knobs[i].name);
-		if (n)
-			rc = read_knob(&p->policy->knobs[i], n, &p->knobs[i], e);
-	}
+	rc = read_knobs("policy", p->policy->knobs, map, p->knobs, e);
 	if (rc)
 		return rc;
 	/* Whether the knobs contradict each other only the policy knows. */
@@ -355,6 +317,8 @@ static enum rc read_profile(struct profile *p, const struct ynode *root, struct 
 		{"engine", F_STRING, true, offsetof(struct profile, engine), 0, 0},
 		{"description", F_STRING, true, offsetof(struct profile, description), 0, 0},
 		{"source", F_STRING, true, offsetof(struct profile, source), 0, 0},
+		{"replicas", F_COUNT, false, offsetof(struct profile, replicas), 1,
+		 FLEET_MAX_REPLICAS},
 		{0},
 	};
 	static const struct {
@@ -369,6 +333,7 @@ static enum rc read_profile(struct profile *p, const struct ynode *root, struct 
 		{"text", read_text, false}, /* before output, which may rest on it */
 		{"output", read_output, false},	    {"published", read_published, false},
 		{"wire", read_wire, false},	    {"faults", read_faults, false},
+		{"router", read_router, false},	    {"disaggregated", read_disaggregated, false},
 	};
 	const char *others[ARRAY_LEN(section) + 1] = {0};
 	enum rc rc;
@@ -397,7 +362,8 @@ enum rc profile_parse(struct profile *out, const char *file, const char *text, s
 	struct ydoc *doc = NULL;
 	enum rc rc = yaml_parse(&doc, file, text, len, e);
 
-	*out = (struct profile){.wire = wire_habits[0]};
+	*out = (struct profile){.wire = wire_habits[0], .replicas = 1};
+	out->router.type = router_types[0];
 	for (size_t i = 0; rc == RC_OK && i < n_sets; i++)
 		rc = ydoc_set(doc, sets[i].assignment, sets[i].origin, e);
 	if (rc == RC_OK)
@@ -466,6 +432,26 @@ void profile_release(struct profile *p)
 	free(p->text.file);
 	fault_list_release(&p->faults);
 	*p = (struct profile){0};
+}
+
+bool profile_is_fleet(const struct profile *p)
+{
+	return p->replicas > 1 || p->disaggregated.decode_replicas > 0;
+}
+
+struct fleet_shape profile_fleet(const struct profile *p)
+{
+	const struct profile_disaggregated *d = &p->disaggregated;
+	struct fleet_shape s = {.replicas = (int32_t)p->replicas, .router = p->router.type};
+
+	memcpy(s.router_knobs, p->router.knobs, sizeof(s.router_knobs));
+	if (d->decode_replicas > 0) {
+		s.replicas = (int32_t)d->prefill_replicas;
+		s.decode_replicas = (int32_t)d->decode_replicas;
+		s.kv_latency_ns = d->latency_ns;
+		s.kv_token_ps = llround(d->bytes_per_token / d->bandwidth_bytes_per_s * 1e12);
+	}
+	return s;
 }
 
 int32_t profile_answer_tokens(const struct profile *p, const struct genreq *r, uint64_t seed)

@@ -16,6 +16,7 @@
 #include "cost.h"
 #include "drafter.h"
 #include "fault.h"
+#include "fleet.h"
 #include "hardware.h"
 #include "serve/sched.h"
 #include "serve/wire.h"
@@ -48,6 +49,21 @@ struct profile_published {
 	int64_t ttft_ns[2];
 };
 
+/* Who shares the requests out among replicas. */
+struct profile_router {
+	const struct router_type *type;
+	double knobs[ROUTER_MAX_KNOBS];
+};
+
+/* Replicas that prefill, replicas that decode, and the way of the KV entries from the ones to the
+ * others. Absent: both 0. */
+struct profile_disaggregated {
+	int64_t prefill_replicas, decode_replicas;
+	double bandwidth_bytes_per_s; /* of a prefill replica's link */
+	int64_t latency_ns;
+	double bytes_per_token; /* of KV entries; from the model, unless it is given */
+};
+
 struct profile {
 	char *name, *engine, *description, *source;
 	char **models; /* served names, NULL-terminated: model.name, then the adapters */
@@ -67,6 +83,9 @@ struct profile {
 	struct profile_published published;
 	const struct wire_habit *wire; /* whose habits it has on the wire */
 	struct fault_list faults;
+	int64_t replicas;
+	struct profile_router router;
+	struct profile_disaggregated disaggregated;
 };
 
 /* One `--set path=value`; origin is what messages call it. */
@@ -84,6 +103,10 @@ enum rc profile_load(struct profile *out, const char *what, const struct profile
 enum rc profile_parse(struct profile *out, const char *file, const char *text, size_t len,
 		      const struct profile_set *sets, size_t n_sets, struct err *e);
 void profile_release(struct profile *p);
+
+/* More than one engine, which only virtual time knows. */
+bool profile_is_fleet(const struct profile *p);
+struct fleet_shape profile_fleet(const struct profile *p);
 
 /* The length at which the answer to r ends by itself: the same for the same prompt and request
  * seed, whatever else is going on. 0 = it does not, or where its text ends (answers.h). */

@@ -219,6 +219,84 @@ enum rc read_lora(struct profile *p, const struct ynode *map, struct err *e)
 	return rc;
 }
 
+/* ---- a fleet ---- */
+
+enum rc read_router(struct profile *p, const struct ynode *n, struct err *e)
+{
+	const struct ynode *policy = n->kind == YNODE_MAP ? ynode_get(n, "policy") : n;
+	const char *name;
+	struct err why;
+	enum rc rc;
+
+	if (!policy)
+		return ynode_err(n, e, "key \"policy\" is missing");
+	rc = ynode_str(policy, &name, e);
+	if (rc)
+		return rc;
+	if (router_find(name, &p->router.type, &why))
+		return ynode_err(policy, e, "%s", why.msg);
+	if (!ynode_get(n->parent, "replicas") && !ynode_get(n->parent, "disaggregated"))
+		return ynode_err(n, e, "has nothing to choose from without `replicas`");
+	router_defaults(p->router.type, p->router.knobs);
+	return policy == n ? RC_OK
+			   : read_knobs("policy", p->router.type->knobs, n, p->router.knobs, e);
+}
+
+#define MAX_TRANSFER_S 5e-3 /* of a token: a long prompt's time stays a number */
+
+static enum rc read_kv_transfer(struct profile *p, const struct ynode *map, struct err *e)
+{
+#define AT(member) offsetof(struct profile_disaggregated, member)
+	static const struct field fields[] = {
+		{"bandwidth", F_BANDWIDTH, true, AT(bandwidth_bytes_per_s), 0, 0},
+		{"latency", F_DURATION, false, AT(latency_ns), 0, 0},
+		{"bytes_per_token", F_NUM, false, AT(bytes_per_token), 0, 1e12},
+		{0},
+	};
+#undef AT
+	struct profile_disaggregated *d = &p->disaggregated;
+	enum rc rc = read_section(fields, NULL, map, d, e);
+
+	if (rc)
+		return rc;
+	if (!ynode_get(map, "bytes_per_token")) {
+		if (p->model.params == 0)
+			return ynode_err(map, e,
+					 "how long a token takes follows from the model's numbers, "
+					 "or from bytes_per_token");
+		d->bytes_per_token = hardware_kv_bytes_per_token(&p->model);
+	}
+	if (d->bytes_per_token / d->bandwidth_bytes_per_s > MAX_TRANSFER_S)
+		return ynode_err(map, e, "the entries of a token take more than %g ms",
+				 MAX_TRANSFER_S * 1e3);
+	return RC_OK;
+}
+
+enum rc read_disaggregated(struct profile *p, const struct ynode *map, struct err *e)
+{
+#define AT(member) offsetof(struct profile_disaggregated, member)
+	static const struct field fields[] = {
+		{"prefill_replicas", F_COUNT, true, AT(prefill_replicas), 1, FLEET_MAX_REPLICAS},
+		{"decode_replicas", F_COUNT, true, AT(decode_replicas), 1, FLEET_MAX_REPLICAS},
+		{0},
+	};
+#undef AT
+	static const char *const others[] = {"kv_transfer", NULL};
+	const struct ynode *transfer = ynode_get(map, "kv_transfer");
+	enum rc rc = read_section(fields, others, map, &p->disaggregated, e);
+
+	if (rc)
+		return rc;
+	if (ynode_get(map->parent, "replicas"))
+		return ynode_err(map, e,
+				 "says how many replicas there are, and so does `replicas`");
+	if (!p->policy->takes_kv)
+		return ynode_err(map, e, "policy %s knows nothing of it", p->policy->name);
+	if (!transfer)
+		return ynode_err(map, e, "key \"kv_transfer\" is missing");
+	return read_kv_transfer(p, transfer, e);
+}
+
 enum rc check_features(const struct profile *p, const struct ynode *root, struct err *e)
 {
 	static const struct {

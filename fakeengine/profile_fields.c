@@ -78,6 +78,58 @@ static enum rc read_bandwidth(const struct ynode *n, double *out, struct err *e)
 	return ynode_err(n, e, "got \"%s\", want bytes per second like 2039GB/s", text);
 }
 
+/* ---- knobs, by table ---- */
+
+static enum rc read_knob(const struct knob *k, const struct ynode *n, double *out, struct err *e)
+{
+	int64_t count = 0;
+	int choice = 0;
+	bool flag = false;
+	enum rc rc = RC_OK;
+
+	switch (k->kind) {
+	case KNOB_INT: /* below 0 there is only -1, "derive it", which is no count */
+		if (k->min < 0 && n->kind == YNODE_SCALAR && n->text[0] == '-')
+			rc = ynode_int(n, (int64_t)k->min, (int64_t)k->max, &count, e);
+		else
+			rc = ynode_count(n, (int64_t)k->min, (int64_t)k->max, &count, e);
+		*out = (double)count;
+		break;
+	case KNOB_BOOL:
+		rc = ynode_bool(n, &flag, e);
+		*out = flag;
+		break;
+	case KNOB_CHOICE:
+		rc = ynode_choice(n, k->choices, &choice, e);
+		*out = choice;
+		break;
+	case KNOB_REAL:
+		rc = ynode_num(n, k->min, k->max, out, e);
+		break;
+	}
+	return rc;
+}
+
+enum rc read_knobs(const char *name, const struct knob *knobs, const struct ynode *map,
+		   double *values, struct err *e)
+{
+	const char *keys[MAX_KEYS + 2] = {name};
+	enum rc rc;
+
+	for (size_t i = 0; knobs[i].name; i++) {
+		CHECK(i < MAX_KEYS);
+		keys[i + 1] = knobs[i].name;
+	}
+	rc = ynode_check_keys(map, keys, e);
+	for (size_t i = 0; rc == RC_OK && knobs[i].name; i++) {
+		const struct ynode *n = ynode_get(map, knobs[i].name);
+
+		if (n)
+			rc = read_knob(&knobs[i], n, &values[i], e);
+	}
+	return rc;
+}
+
 /* ---- plain fields, by table ---- */
 
 enum rc need_map(const struct ynode *n, struct err *e)

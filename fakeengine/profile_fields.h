@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/yamlx.h"
+#include "serve/sched.h"
 
 enum field_kind {
 	F_STRING,     /* char * */
@@ -39,6 +40,11 @@ enum rc need_map(const struct ynode *n, struct err *e);
  * NULL-terminated or NULL. */
 enum rc read_section(const struct field *fields, const char *const *others, const struct ynode *map,
 		     void *out, struct err *e);
+
+/* Values of a table of knobs, beside the key `name` that says whose they are; a knob that is not in
+ * the map keeps its value. */
+enum rc read_knobs(const char *name, const struct knob *knobs, const struct ynode *map,
+		   double *values, struct err *e);
 
 /* "11.7ms", "320ns", "0.4ns", "0" -> picoseconds; parse_duration() knows only whole nanoseconds. */
 enum rc read_picoseconds(const struct ynode *n, int64_t *out, struct err *e);

@@ -157,6 +157,11 @@ void sim_cancel(struct sim *s, struct genreq *r)
 	forget(r);
 }
 
+void *sim_owner(const struct genreq *r)
+{
+	return r->flight->s->c.owner;
+}
+
 /* ---- steps ---- */
 
 static void step_give_back(struct sim *s, struct sim_step *step)

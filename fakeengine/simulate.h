@@ -30,6 +30,7 @@ struct sim_setup {
 	uint64_t seed; /* of the noise; the words come from each request's own seed */
 	int64_t ingest_ns, egress_ns;
 	const struct drafter *drafter; /* for a policy that speculates; must outlive the engine */
+	void *owner;		       /* the caller's: sim_owner() */
 
 	/* Plan each step by itself, also where the policy knows that the next ones are the same:
 	 * slower, the same to the nanosecond. */
@@ -58,6 +59,9 @@ enum rc sim_submit(struct sim *s, struct genreq *r, struct err *e);
 /* Nobody wants r any more: nothing is said about it again, and it is gone for the caller. It leaves
  * the batch when the step that it is part of ends. */
 void sim_cancel(struct sim *s, struct genreq *r);
+
+/* sim_setup.owner of the engine that r is in; in a sink, too. */
+void *sim_owner(const struct genreq *r);
 
 struct sim_stats {
 	struct sched_stats sched;

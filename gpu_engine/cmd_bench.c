@@ -67,7 +67,7 @@ static enum rc run_batch(struct bench *b, struct genreq **r, int32_t batch, int3
 /* Between the first step that all share and the last of them. */
 static enum rc measure_decode(struct bench *b, int32_t batch, struct measured *out, struct err *e)
 {
-	struct genreq **r = xcalloc((size_t)batch, sizeof(*r));
+	struct genreq **r = xcalloc((size_t)batch, sizeof(struct genreq *));
 	enum rc rc = run_batch(b, r, batch, START_TOKENS, b->output, e);
 	int64_t start_ns = 0, end_ns = INT64_MAX, tokens = 0;
 
@@ -199,11 +199,13 @@ static enum rc bench(struct session *s, const char *batches, int64_t prompt, int
 int command_bench(int argc, char *const *argv)
 {
 	struct session_options o = session_defaults;
-	struct opt_spec specs[SESSION_SPECS + 6];
+	struct opt_spec specs[SESSION_SPECS + 8];
 	const char *batches = "1,8,32";
 	int64_t prompt = 512, output = 64;
 	bool help = false, csv = false;
 	const struct opt_spec own[] = {
+		SESSION_MAX_SEQS(&o),
+		SESSION_SEED(&o),
 		{OPT_STRING, "batch", .out = &batches, .arg = "LIST",
 		 .help = "answers at once, as in 1,8,32 (that)"},
 		{OPT_INT, "prompt-tokens", .out = &prompt, .arg = "N", .min = 1, .max = 1 << 20,

@@ -36,11 +36,12 @@ struct run {
 	bool interrupted;
 };
 
-#define N_SPECS (SESSION_SPECS + 12)
+#define N_SPECS (SESSION_SPECS + 14)
 
 static void make_specs(struct opt_spec *specs, struct run_options *o)
 {
 	const struct opt_spec own[] = {
+		SESSION_CHAT_TEMPLATE(&o->session),
 		{OPT_HEADING, .help = "The answer"},
 		{OPT_STRING, "prompt", 'p', .out = &o->prompt, .arg = "TEXT",
 		 .help = "what is asked (what stands on stdin)"},
@@ -54,6 +55,7 @@ static void make_specs(struct opt_spec *specs, struct run_options *o)
 		 .help = "temperature; 0 always takes the likeliest token (0.7)"},
 		{OPT_NUM, "top-p", .out = &o->top_p, .arg = "P", .min = 0.001, .max = 1,
 		 .help = "of the likeliest tokens that make up so much (1)"},
+		SESSION_SEED(&o->session),
 		{OPT_FLAG, "ignore-eos", .out = &o->ignore_eos, .help = "go on past the end"},
 		{OPT_FLAG, "quiet", 'q', .out = &o->quiet, .help = "no figures on stderr"},
 		{OPT_FLAG, "help", 'h', .out = &o->help, .help = "this text"},
@@ -236,6 +238,9 @@ int command_run(int argc, char *const *argv)
 			 "100\n");
 		return print_out(&b);
 	}
+	if (rc == RC_OK && o.raw && (o.system || o.session.chat_template))
+		rc = err_set(&e, RC_INPUT, "--raw: a text to go on with has no use for %s",
+			     o.system ? "--system" : "--chat-template");
 	if (rc == RC_OK)
 		rc = session_open(&s, &o.session, false, &e);
 	code = rc ? complain(&e) : answer(&s, &o);

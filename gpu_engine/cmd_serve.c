@@ -24,11 +24,14 @@ struct serve_options {
 	char *api_key;
 };
 
-#define N_SPECS (SESSION_SPECS + 14)
+#define N_SPECS (SESSION_SPECS + 17)
 
 static void make_specs(struct opt_spec *specs, struct serve_options *o)
 {
 	const struct opt_spec server[] = {
+		SESSION_MAX_SEQS(&o->session),
+		SESSION_CHAT_TEMPLATE(&o->session),
+		SESSION_SEED(&o->session),
 		{OPT_HEADING, .help = "The server"},
 		{OPT_STRING, "host", .out = &o->host, .arg = "ADDRESS",
 		 .help = "where it listens (127.0.0.1)"},

@@ -11,6 +11,7 @@
 #include "base/die.h"
 #include "base/units.h"
 #include "cpu/executor_cpu.h"
+#include "cpu/kernels.h"
 #include "cpu/roof.h"
 #include "device.h"
 
@@ -65,7 +66,7 @@ static enum rc size_cache(struct device_plan *p, const struct device_wish *w, st
 			       "--kv-cache: %s hold %lld tokens, and one context of --ctx-size %d "
 			       "takes %s",
 			       format_bytes(got, sizeof(got), (double)w->kv_bytes),
-			       (long long)(n * w->block_size), w->max_len,
+			       (long long)n * w->block_size, w->max_len,
 			       format_bytes(want, sizeof(want), (double)(one * page)));
 	}
 	if (n < one || n * page > rest)
@@ -80,30 +81,33 @@ static enum rc size_cache(struct device_plan *p, const struct device_wish *w, st
 static enum rc cpu_plan(struct device_plan *p, const struct device_wish *w, struct err *e)
 {
 	struct cpu_config *c = xcalloc(1, sizeof(*c));
+	const struct kernels *kernels;
 	struct cpu_memory need;
 	enum rc rc;
 
+	p->config = c;
+	rc = kernels_choose(&kernels, w->isa, e);
+	if (rc)
+		return rc;
 	*c = (struct cpu_config){
 		.loop = w->loop,
 		.model = w->model,
 		.file = w->file,
 		.threads = w->threads > 0 ? w->threads : (int32_t)sysconf(_SC_NPROCESSORS_ONLN),
-		.isa = w->isa,
+		.isa = kernels->name,
 		.num_blocks = 1,
 		.block_size = w->block_size,
 		.max_tokens = w->max_tokens,
 		.end_ids = w->end_ids,
 		.n_end_ids = w->n_end_ids,
-		.seed = w->seed,
 	};
-	p->config = c;
 	cpu_memory_needed(c, &need);
 	p->weight_bytes = need.weight_bytes;
 	p->scratch_bytes = need.scratch_bytes;
 	p->free_bytes = available_bytes();
 	rc = size_cache(p, w, e);
 	c->num_blocks = p->num_blocks;
-	snprintf(p->where, sizeof(p->where), "CPU, %d threads", c->threads);
+	snprintf(p->where, sizeof(p->where), "CPU, %d threads, %s", c->threads, kernels->name);
 	return rc;
 }
 

@@ -31,15 +31,13 @@ void session_specs(struct opt_spec *out, struct session_options *o)
 			 "config.json "
 			 "and tokenizer.json"},
 		{OPT_STRING, "device", .out = &o->device, .arg = "NAME",
-		 .help = "auto, or one of the devices listed below (auto)"},
+		 .help = "auto, or one that `gpu_engine --help` lists (auto)"},
 		{OPT_INT, "threads", .out = &o->threads, .arg = "N", .min = 1, .max = 1024,
 		 .help = "of the processor (as many as it has cores)"},
 		{OPT_STRING, "isa", .out = &o->isa, .arg = "NAME",
 		 .help = "avx512, avx2 or scalar (the best that is there)"},
 		{OPT_INT, "ctx-size", .out = &o->ctx_size, .arg = "TOKENS", .min = 2,
 		 .max = 1 << 24, .help = "prompt and answer together (the model's, at most 8192)"},
-		{OPT_INT, "max-num-seqs", .out = &o->max_seqs, .arg = "N", .min = 1, .max = 65536,
-		 .help = "answers that share a step (64)"},
 		{OPT_INT, "max-num-batched-tokens", .out = &o->max_tokens, .arg = "N", .min = 1,
 		 .max = 1 << 20, .help = "tokens of a step, decodes and prefill together (512)"},
 		{OPT_STRING, "kv-cache", .out = &o->kv_cache, .arg = "SIZE",
@@ -48,10 +46,6 @@ void session_specs(struct opt_spec *out, struct session_options *o)
 			 "free)"},
 		{OPT_STRING, "pre", .out = &o->pre, .arg = "NAME",
 		 .help = "the pre-tokeniser, where the file does not name one that is known"},
-		{OPT_STRING, "chat-template", .out = &o->chat_template, .arg = "NAME|FILE",
-		 .help = "the shape of a conversation (what the file's template looks like)"},
-		{OPT_INT, "seed", .out = &o->seed, .arg = "N", .min = 0, .max = 9007199254740992.0,
-		 .help = "of requests that name none (42)"},
 	};
 
 	memcpy(out, all, sizeof(all));

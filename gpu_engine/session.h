@@ -14,16 +14,35 @@
 #include "serve/engine_loop.h"
 #include "text/tokenizer.h"
 
-/* The flags that every command with a model has. */
+/* What the flags say; those that every command with a model has are session_specs(). */
 struct session_options {
 	const char *model, *device, *isa, *chat_template, *pre, *kv_cache;
 	int64_t ctx_size, max_seqs, max_tokens, threads, seed;
 };
 
-#define SESSION_SPECS 11 /* rows that session_specs() writes */
+#define SESSION_SPECS 8 /* rows that session_specs() writes */
 
 extern const struct session_options session_defaults;
 void session_specs(struct opt_spec *out, struct session_options *o);
+
+/* Rows for the commands in which they change something. */
+#define SESSION_MAX_SEQS(o)                                                                        \
+	{                                                                                          \
+		OPT_INT, "max-num-seqs", .out = &(o)->max_seqs, .arg = "N", .min = 1,              \
+					 .max = 65536, .help = "answers that share a step (64)"    \
+	}
+#define SESSION_CHAT_TEMPLATE(o)                                                                   \
+	{                                                                                          \
+		OPT_STRING, "chat-template", .out = &(o)->chat_template, .arg = "NAME|FILE",       \
+					     .help = "the shape of a conversation (what the "      \
+						     "file's template looks like)"                 \
+	}
+#define SESSION_SEED(o)                                                                            \
+	{                                                                                          \
+		OPT_INT, "seed", .out = &(o)->seed, .arg = "N", .min = 0,                          \
+				 .max = 9007199254740992.0,                                        \
+				 .help = "of what is drawn at random (42)"                         \
+	}
 
 struct session {
 	struct evloop *loop;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/die.h"
+#include "base/sortx.h"
 
 /* Resamples: a thousand place the ends of a 95 % interval to about a tenth of its width. With very
  * many requests fewer do, for the interval is narrow then and the draws take time. */
@@ -30,13 +31,6 @@ void draw_pool_release(struct draw_pool *p)
 	free(p->x);
 	free(p->y);
 	memset(p, 0, sizeof(*p));
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
 }
 
 /* The k-th smallest of what was drawn, from 0, and the one behind it. */
@@ -86,7 +80,7 @@ static unsigned *as_measured(struct draw_pool *p)
 	unsigned *count = xcalloc(p->n, sizeof(*count));
 
 	if (p->percentile >= 0)
-		qsort(p->x, p->n, sizeof(*p->x), compare);
+		sort_doubles(p->x, p->n);
 	for (size_t i = 0; i < p->n; i++)
 		count[i] = 1;
 	return count;

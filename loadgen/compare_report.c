@@ -217,14 +217,6 @@ bool compare_text(const struct comparison *c, struct buf *out)
 
 /* ---- compare.json ---- */
 
-static void add_number(cJSON *o, const char *key, double v)
-{
-	if (isfinite(v))
-		cJSON_AddNumberToObject(o, key, v);
-	else
-		cJSON_AddNullToObject(o, key);
-}
-
 static void add_targets(cJSON *root, const struct comparison *c)
 {
 	cJSON *list = cJSON_AddArrayToObject(root, "targets");
@@ -243,14 +235,14 @@ static void add_targets(cJSON *root, const struct comparison *c)
 		cJSON_AddStringToObject(o, "name", c->s.targets[i].name);
 		cJSON_AddStringToObject(o, "run", c->v[i].run->dir);
 		cJSON_AddStringToObject(o, "ended", c->v[i].run->ended);
-		add_number(o, slo_asked(&c->s.slo) ? "highest_load_within_slo" : "fastest_load",
-			   load);
+		json_add_number(
+			o, slo_asked(&c->s.slo) ? "highest_load_within_slo" : "fastest_load", load);
 		cJSON_AddBoolToObject(o, "limit_lies_beyond",
 				      level >= 0 && slo_asked(&c->s.slo) &&
 					      curve_capacity(&c->curves, &c->axis, i).beyond);
-		add_number(o, "output_tokens_per_s_there", tps);
-		add_number(o, "cost_per_million_output_tokens",
-			   cost_per_million(c->s.targets[i].cost_per_hour, tps));
+		json_add_number(o, "output_tokens_per_s_there", tps);
+		json_add_number(o, "cost_per_million_output_tokens",
+				cost_per_million(c->s.targets[i].cost_per_hour, tps));
 		cJSON_AddItemToArray(list, o);
 	}
 }
@@ -271,12 +263,12 @@ static void add_ratios(cJSON *root, const struct comparison *c)
 				cJSON_AddStringToObject(o, "target", c->s.targets[i].name);
 				cJSON_AddStringToObject(o, "over", c->s.targets[0].name);
 				cJSON_AddStringToObject(o, "level", label);
-				add_number(o, "load", level_load(&c->s.levels[level]));
+				json_add_number(o, "load", level_load(&c->s.levels[level]));
 				cJSON_AddStringToObject(o, "measure",
 							measure_name((enum measure)k));
-				add_number(o, "ratio", x.v.mid);
-				add_number(o, "low", x.v.low);
-				add_number(o, "high", x.v.high);
+				json_add_number(o, "ratio", x.v.mid);
+				json_add_number(o, "low", x.v.low);
+				json_add_number(o, "high", x.v.high);
 				cJSON_AddStringToObject(o, "interval",
 							interval_method_name(x.method));
 				cJSON_AddItemToArray(list, o);

@@ -251,14 +251,6 @@ void residual_body(struct body *b, const struct comparison *c)
 
 /* ---- compare.json ---- */
 
-static void add_number(cJSON *o, const char *key, double v)
-{
-	if (isfinite(v))
-		cJSON_AddNumberToObject(o, key, v);
-	else
-		cJSON_AddNullToObject(o, key);
-}
-
 static void add_residual(cJSON *list, const struct comparison *c, int target, int level, int f,
 			 int k)
 {
@@ -274,12 +266,12 @@ static void add_residual(cJSON *list, const struct comparison *c, int target, in
 	cJSON_AddStringToObject(o, "measured_target",
 				c->s.targets[compare_measured_of(c, target)].name);
 	cJSON_AddStringToObject(o, "level", label);
-	add_number(o, "load", level_load(&c->s.levels[level]));
+	json_add_number(o, "load", level_load(&c->s.levels[level]));
 	cJSON_AddStringToObject(o, "figure", residual_figure_name((enum residual_figure)f));
 	cJSON_AddStringToObject(o, "stat", stat_names[k]);
-	add_number(o, "measured", r.measured);
-	add_number(o, "simulated", r.simulated);
-	add_number(o, "error", r.error);
+	json_add_number(o, "measured", r.measured);
+	json_add_number(o, "simulated", r.simulated);
+	json_add_number(o, "error", r.error);
 	cJSON_AddItemToArray(list, o);
 }
 

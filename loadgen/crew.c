@@ -155,6 +155,12 @@ static void take_messages(struct member *m)
 		case CREW_END:
 			take_end(m, &msg);
 			break;
+		case JOB_PHASE:
+		case JOB_SAMPLE:
+		case JOB_POINT:
+		case JOB_PHASE_OVER:
+		case JOB_END:
+			CHECK(!"a worker says no such thing");
 		}
 	}
 }

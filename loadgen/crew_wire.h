@@ -1,6 +1,7 @@
 /*
- * What a worker and the run say to each other, over a socket between two processes of one program:
+ * What a process of the run and the run say to each other, over a socket within one program:
  * structs as they lie in memory, each message behind its kind and size. Bytes in, messages out.
+ * Workers (crew.h) say CREW_READY to CREW_END, jobs (run_jobs.c) CREW_ROW and the JOB_ ones.
  */
 #ifndef LOADGEN_CREW_WIRE_H
 #define LOADGEN_CREW_WIRE_H
@@ -12,6 +13,7 @@
 #include "base/buf.h"
 #include "base/hist.h"
 #include "lane.h"
+#include "metrics.h"
 #include "record.h"
 
 /* From the run to a worker. Fixed in size. */
@@ -27,6 +29,11 @@ enum crew_what {
 	CREW_TICK,  /* struct crew_tick */
 	CREW_END,   /* struct crew_end, then its loop's lag, then the receive lag of each lane, as
 		     * hist_bytes() each; the last message of a worker that has ended well */
+	JOB_PHASE,  /* struct job_phase: it begins */
+	JOB_SAMPLE, /* struct job_sample, then the figure's name */
+	JOB_POINT,  /* struct job_point */
+	JOB_PHASE_OVER, /* nothing */
+	JOB_END,	/* struct job_end; the last message of a job that has ended well */
 };
 
 struct crew_row {
@@ -44,6 +51,27 @@ struct crew_tick {
 
 struct crew_end {
 	double cpu_share;
+};
+
+struct job_phase {
+	int phase; /* of the run's */
+	int64_t start_ns;
+};
+
+struct job_sample {
+	int target, point;
+	int64_t t_ns;
+	double value;
+};
+
+struct job_point {
+	int64_t start_ns, end_ns; /* of its level */
+	struct point point;
+};
+
+struct job_end {
+	int64_t now_ns;
+	struct err failed; /* rc RC_OK: it did not */
 };
 
 /* False when `out` is full. */

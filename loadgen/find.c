@@ -59,6 +59,14 @@ static int phase_of(const struct phase *phases, int n_phases, int target, int le
 	return n_phases;
 }
 
+int find_first_phase(const struct scenario *s, const struct phase *phases, int n_phases,
+		     const struct point *points, size_t n_points, int target)
+{
+	int level = s->warmup_requests > 0 ? -1 : find_state(s, points, n_points, target).next;
+
+	return phase_of(phases, n_phases, target, level);
+}
+
 int find_phase_after(const struct scenario *s, const struct phase *phases, int n_phases, int at,
 		     const struct point *points, size_t n_points)
 {
@@ -69,9 +77,7 @@ int find_phase_after(const struct scenario *s, const struct phase *phases, int n
 	next = at < 0 ? -1 : find_state(s, points, n_points, target).next;
 	if (next >= 0)
 		return phase_of(phases, n_phases, target, next);
-	target = at < 0 ? 0 : target + 1;
-	next = s->warmup_requests > 0 ? -1 : find_state(s, points, n_points, target).next;
-	return phase_of(phases, n_phases, target, next);
+	return find_first_phase(s, phases, n_phases, points, n_points, at < 0 ? 0 : target + 1);
 }
 
 int find_probes(const struct scenario *s)

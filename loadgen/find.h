@@ -29,6 +29,10 @@ struct found find_state(const struct scenario *s, const struct point *points, si
 int find_phase_after(const struct scenario *s, const struct phase *phases, int n_phases, int at,
 		     const struct point *points, size_t n_points);
 
+/* The first phase of a target. */
+int find_first_phase(const struct scenario *s, const struct phase *phases, int n_phases,
+		     const struct point *points, size_t n_points, int target);
+
 /* How many probes a target takes at most. */
 int find_probes(const struct scenario *s);
 

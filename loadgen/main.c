@@ -86,7 +86,7 @@ static void tell_missed(void *arg, const char *words)
 static int run_and_report(struct scenario *s, const struct expectations *x,
 			  const struct run_options *o)
 {
-	struct run_opts how = {o->out_dir, o->progress, o->preflight};
+	struct run_opts how = {o->out_dir, o->progress, o->preflight, o->jobs};
 	struct run_done done;
 	struct err e;
 	int code;

@@ -252,7 +252,7 @@ enum rc run_options_parse(struct run_options *o, int argc, char *const *argv, bo
 	bool no_plots = false, no_preflight = false, has_seed = false, has_prompts = false;
 	const char *progress = "auto", *console = "table", *clock = NULL;
 	struct opt_list operands = {0};
-	int64_t seed = 0, workers = 0;
+	int64_t seed = 0, workers = 0, jobs = 0;
 	const struct opt_spec specs[] = {
 		{OPT_LIST, "set", 0, &o->sets, "PATH=VALUE", "override a key of the scenario", 0, 0,
 		 NULL},
@@ -266,6 +266,9 @@ enum rc run_options_parse(struct run_options *o, int argc, char *const *argv, bo
 		 "real, or virtual: profiles run in process, without waiting", 0, 0, NULL},
 		{OPT_INT, "workers", 0, &workers, "N",
 		 "processes that share the load, beyond one's file limit or core", 1, 64, NULL},
+		{OPT_INT, "jobs", 0, &jobs, "N",
+		 "processes that share the targets in virtual time (default: one a core)", 1, 64,
+		 NULL},
 		{OPT_FLAG, "strict", 0, &o->strict, NULL,
 		 "exit 3 if the client was saturated or late, or samples few", 0, 0, NULL},
 		{OPT_FLAG, "no-preflight", 0, &no_preflight, NULL,
@@ -351,6 +354,7 @@ enum rc run_options_parse(struct run_options *o, int argc, char *const *argv, bo
 		add_set(o, &o->clock_set, xasprintf("clock=%s", clock));
 	if (workers)
 		add_set(o, &o->workers_set, xasprintf("workers=%lld", (long long)workers));
+	o->jobs = (int)jobs;
 	o->plots = !no_plots;
 	o->preflight = !no_preflight;
 	opt_list_release(&operands);

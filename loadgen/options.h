@@ -20,6 +20,7 @@ struct run_options {
 	struct opt_list targets;
 	const char *out_dir; /* or NULL */
 	enum progress_mode progress;
+	int jobs; /* 0: one a core */
 	bool strict, plots, preflight, detailed;
 	bool vllm_console; /* vLLM's block for each point instead of the tables */
 	char *seed_set, *clock_set, *workers_set; /* back the "seed=N" and so on in sets */

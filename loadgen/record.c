@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/utf8.h"
 
 static const char *const outcome_names[OUTCOME_COUNT] = {
 	[OUTCOME_OK] = "ok",
@@ -69,11 +70,8 @@ const char *stamp_source_name(enum stamp_source s)
 
 void record_set_text(char *out, size_t cap, const char *s)
 {
-	size_t n = strnlen(s, cap);
+	size_t n = utf8_cut(s, cap - 1);
 
-	if (n == cap)
-		for (n = cap - 1; n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80;)
-			n--;
 	for (size_t i = 0; i < n; i++)
 		out[i] = (unsigned char)s[i] < 0x20 || s[i] == 0x7f ? '?' : s[i];
 	out[n] = '\0';
@@ -115,6 +113,20 @@ void record_init(struct record *r)
 bool record_ok(const struct record *r)
 {
 	return r->outcome == OUTCOME_OK || r->cancelled_as_planned;
+}
+
+void record_shift(struct record *r, int64_t by_ns)
+{
+	int64_t *const times[] = {&r->sched_ns,	     &r->send_ns,    &r->connected_ns,
+				  &r->written_ns,    &r->headers_ns, &r->byte1_ns,
+				  &r->event1_ns,     &r->token1_ns,  &r->output1_ns,
+				  &r->token_last_ns, &r->done_ns};
+
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+		if (*times[i] >= 0)
+			*times[i] += by_ns;
+	for (int32_t i = 0; i < r->n_events; i++)
+		r->event[i].t_ns += by_ns;
 }
 
 void record_release(struct record *r)

@@ -94,6 +94,9 @@ void record_set_text(char *out, size_t cap, const char *s);
 /* It was answered, or given up as load.cancel asked: no failure. */
 bool record_ok(const struct record *r);
 
+/* The same at another time: what has happened moves by so much. */
+void record_shift(struct record *r, int64_t by_ns);
+
 void record_init(struct record *r); /* every time and count -1 or 0, outcome dropped */
 void record_release(struct record *r);
 

@@ -58,6 +58,7 @@ void body_init(struct body *b, const struct report_input *in)
 	else
 		body_say(b, BLOCK_LINE, "seed %llu, started %s, %s", (unsigned long long)s->seed,
 			 started ? started : "at an unknown time", ended);
+	body_best(b, in);
 	body_tables(b, in);
 	body_judgement(b, in);
 	body_words(b, in);

@@ -39,6 +39,7 @@ void body_drop_bare_heading(struct body *b); /* if a heading is the last block *
 void body_tables(struct body *b, const struct report_input *in);
 void body_judgement(struct body *b, const struct report_input *in); /* report_judge.c: found, cost,
 								       expectations */
+void body_best(struct body *b, const struct report_input *in);	    /* report_sweep.c */
 void body_words(struct body *b, const struct report_input *in);
 void body_engines(struct body *b, const struct report_input *in); /* report_server.c: CPU, memory */
 void body_clients(struct body *b, const struct report_input *in); /* of them: is the client to be

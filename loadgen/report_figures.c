@@ -6,13 +6,16 @@
 #include "report_figures.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "base/die.h"
 #include "base/units.h"
 #include "base/utf8.h"
 #include "compare.h"
 #include "report_figures_time.h"
+#include "report_sweep.h"
 #include "table.h"
 
 #define LOG_SPAN 20 /* an axis whose values span more than this factor is logarithmic */
@@ -424,8 +427,87 @@ static const char *write_overlay(struct figure_input *f)
 	return NULL;
 }
 
+/* ---- heat map: the two keys of a sweep ---- */
+
+static void define_values(struct buf *defs, const char *name, const struct sweep_axis *a)
+{
+	char key[32];
+
+	snprintf(key, sizeof(key), "%s_label", name);
+	define_text(defs, key, sweep_label(a), 60);
+	buf_printf(defs, "n_%s = %d\narray %s_value[%d]\n", name, a->n, name, a->n);
+	for (int i = 0; i < a->n; i++) {
+		snprintf(key, sizeof(key), "%s_value[%d]", name, i + 1);
+		define_text(defs, key, a->values[i], 16);
+	}
+}
+
+/* A panel a target of the file: the name it had before the values were put behind it. */
+static void define_panels(struct figure_input *f)
+{
+	const struct scenario *s = f->in->scenario;
+	int places = sweep_places(s), panels = s->n_targets / places;
+
+	buf_printf(f->defs, "n_panels = %d\narray panel_title[%d]\n", panels, panels);
+	for (int p = 0; p < panels; p++) {
+		const char *name = s->targets[(ptrdiff_t)p * places].name;
+		char key[32], *behind = xasprintf(", %s %s", sweep_label(&s->sweep[0]),
+						  s->sweep[0].values[0]);
+		const char *end = strstr(name, behind);
+		char *title = xstrndup(name, end ? (size_t)(end - name) : strlen(name));
+
+		snprintf(key, sizeof(key), "panel_title[%d]", p + 1);
+		define_text(f->defs, key, title, 60);
+		free(behind);
+		free(title);
+	}
+}
+
+static const char *write_heatmap(struct figure_input *f)
+{
+	const struct scenario *s = f->in->scenario;
+	bool slo = slo_asked(&s->slo);
+	struct setting *v;
+	double most = 0;
+	int met = 0;
+
+	if (s->n_sweep != 2)
+		return "it needs a sweep of two keys";
+	v = sweep_settings(&f->curves, &f->axis);
+	fputs("panel\tx\ty\tbest\tvalue\n", f->dat);
+	for (int i = 0; i < s->n_targets; i++) {
+		double value = slo ? v[i].goodput_per_s : v[i].tokens_per_s;
+
+		fprintf(f->dat, "%d\t%d\t%d\t%d", v[i].target / sweep_places(s) + 1,
+			sweep_value(s, v[i].target, 0) + 1, sweep_value(s, v[i].target, 1) + 1,
+			i == 0 && v[i].level >= 0);
+		put_figure(f->dat, value);
+		fputc('\n', f->dat);
+		most = fmax(most, value);
+		met += v[i].level >= 0;
+	}
+	define_values(f->defs, "x", &s->sweep[0]);
+	define_values(f->defs, "y", &s->sweep[1]);
+	define_panels(f);
+	define_number(f->defs, "value_max", most);
+	define_number(f->defs, "any_missed", met < s->n_targets);
+	define_text(f->defs, "value_label",
+		    slo ? "good requests/s at the highest load that meets the SLO"
+			: "output tokens/s at the fastest load",
+		    100);
+	free(v);
+	return most > 0 ? NULL : "no setting meets the SLO at any load";
+}
+
 const struct figure figures[] = {
-	{"throughput", write_throughput}, {"latency", write_latency}, {"cdf", write_cdf},
-	{"timeline", write_timeline},	  {"server", write_server},   {"goodput", write_goodput},
-	{"ratio", write_ratio},		  {"overlay", write_overlay}, {NULL, NULL},
+	{"throughput", write_throughput},
+	{"latency", write_latency},
+	{"cdf", write_cdf},
+	{"timeline", write_timeline},
+	{"server", write_server},
+	{"goodput", write_goodput},
+	{"ratio", write_ratio},
+	{"overlay", write_overlay},
+	{"heatmap", write_heatmap},
+	{NULL, NULL},
 };

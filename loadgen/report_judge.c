@@ -4,8 +4,10 @@
  */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/units.h"
 #include "curve.h"
 #include "expect.h"
 #include "find.h"
@@ -50,6 +52,71 @@ static void say_found(struct body *b, const struct report_input *in)
 		find_words(in->scenario, in->points, in->n_points, t, words, sizeof(words));
 		body_say(b, BLOCK_LINE, "%s: %s.", in->scenario->targets[t].name, words);
 	}
+}
+
+/* ---- the smallest of a sweep ---- */
+
+static bool all_numbers(const struct sweep_axis *a)
+{
+	double v;
+
+	for (int i = 0; i < a->n; i++)
+		if (parse_double(a->values[i], -HUGE_VAL, HUGE_VAL, &v, NULL))
+			return false;
+	return a->n > 1;
+}
+
+static bool meets_slo(const struct curves *c, int target, int level)
+{
+	const struct curve_point *p = curves_at(c, target, level);
+
+	return p->n && curve_spread(p, POINT_FIELD(goodput_share)).mean >= c->s->slo.share - 1e-9;
+}
+
+/* first: the target with the first value of a, the others follow. */
+static void say_smallest(struct body *b, const struct curves *c, const struct sweep_axis *a,
+			 int first, int level)
+{
+	const struct target *t = &c->s->targets[first];
+	const char *dot = strrchr(a->key, '.'), *key = dot ? dot + 1 : a->key;
+	int best = -1, below = -1;
+	char label[32];
+
+	for (int i = 0; i < a->n; i++)
+		if (meets_slo(c, first + i, level) &&
+		    (best < 0 || atof(a->values[i]) < atof(a->values[best])))
+			best = i;
+	for (int i = 0; best >= 0 && i < a->n; i++)
+		if (atof(a->values[i]) < atof(a->values[best]) &&
+		    (below < 0 || atof(a->values[i]) > atof(a->values[below])))
+			below = i;
+	level_label(&c->s->levels[level], label, sizeof(label));
+	if (best < 0)
+		body_say(b, BLOCK_LINE,
+			 "%s: misses the SLO at %s, as does every other value of %s tried.",
+			 t->name, label, key);
+	else if (below < 0)
+		body_say(b, BLOCK_LINE,
+			 "%s: meets the SLO at %s, and no smaller value of %s was tried.",
+			 t[best].name, label, key);
+	else
+		body_say(b, BLOCK_LINE,
+			 "%s: the smallest value of %s tried that meets the SLO at %s; %s "
+			 "misses it.",
+			 t[best].name, key, label, a->values[below]);
+}
+
+/* Along the last key, whose values stand side by side, if they are numbers: how much is enough? */
+static void say_enough(struct body *b, const struct curves *c)
+{
+	const struct scenario *s = c->s;
+	const struct sweep_axis *a = s->n_sweep ? &s->sweep[s->n_sweep - 1] : NULL;
+
+	if (!a || !slo_asked(&s->slo) || !all_numbers(a))
+		return;
+	for (int first = 0; first + a->n <= s->n_targets; first += a->n)
+		for (int level = 0; level < s->n_levels; level++)
+			say_smallest(b, c, a, first, level);
 }
 
 static void say_costs(struct body *b, const struct curves *c, const struct axis *a)
@@ -109,6 +176,7 @@ void body_judgement(struct body *b, const struct report_input *in)
 	curves_init(&c, in->scenario, in->points, in->n_points);
 	axis_init(&a, in->scenario);
 	say_found(b, in);
+	say_enough(b, &c);
 	say_costs(b, &c, &a);
 	say_expectations(b, in);
 	axis_release(&a);

@@ -244,6 +244,8 @@ static void say_marks(struct body *b, const struct scenario *s, const struct mar
 
 /* ---- how far the figures may be off ---- */
 
+#define NARROW_PERCENT 1.0
+
 /* With the group's heading; the throughput has no metric. */
 static const struct {
 	const char *group, *heading;
@@ -306,20 +308,31 @@ static bool any_interval(const struct curves *c, int target, int level)
 	return false;
 }
 
-static void interval_table(struct body *b, const struct curves *c)
+/* How far an interval's farther end lies from its figure, in per cent; 0 without one. */
+static double off_by(struct interval v)
 {
-	bool says[ARRAY_LEN(bounded)], alone = one_kind(c->s), any = false;
-	struct table *t;
+	if (!(v.mid > 0) || isnan(v.low))
+		return 0;
+	return 100 * fmax(v.high / v.mid - 1, 1 - v.low / v.mid);
+}
 
-	for (size_t i = 0; i < ARRAY_LEN(bounded); i++) {
-		says[i] = bounded_says(c, i);
-		any |= says[i];
-	}
-	if (!any)
-		return;
-	body_say(b, BLOCK_HEADING,
-		 "How far may the figures be off? (95 %% intervals, per cent below and above)");
-	t = body_table(b);
+static double farthest_off(const struct curves *c, const bool says[ARRAY_LEN(bounded)])
+{
+	double most = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(bounded); i++)
+		for (int t = 0; says[i] && t < c->s->n_targets; t++)
+			for (int level = 0; level < c->s->n_levels; level++)
+				most = fmax(most, off_by(bounded_at(c, t, level, i)));
+	return most;
+}
+
+static void put_intervals(struct body *b, const struct curves *c,
+			  const bool says[ARRAY_LEN(bounded)])
+{
+	bool alone = one_kind(c->s);
+	struct table *t = body_table(b);
+
 	table_column(t, NULL, "target", true);
 	table_column(t, NULL, load_heading(c->s), !alone);
 	for (size_t i = 0; i < ARRAY_LEN(bounded); i++)
@@ -336,6 +349,28 @@ static void interval_table(struct body *b, const struct curves *c)
 					put_interval(t, bounded_at(c, target, level, i));
 		}
 	}
+}
+
+/* A table of intervals that nobody would mind is one line. */
+static void interval_table(struct body *b, const struct curves *c)
+{
+	bool says[ARRAY_LEN(bounded)], any = false;
+	double most;
+
+	for (size_t i = 0; i < ARRAY_LEN(bounded); i++) {
+		says[i] = bounded_says(c, i);
+		any |= says[i];
+	}
+	if (!any)
+		return;
+	most = farthest_off(c, says);
+	body_say(b, BLOCK_HEADING,
+		 "How far may the figures be off? (95 %% intervals, per cent below and above)");
+	if (most < NARROW_PERCENT)
+		body_say(b, BLOCK_LINE, "Nowhere by more than %.1f %%.",
+			 fmax(0.1, ceil(10 * most) / 10));
+	else
+		put_intervals(b, c, says);
 	if (c->s->repeats > 1)
 		body_say(b, BLOCK_LINE,
 			 "Of the mean over the repeats, by Student's t; where only one was run, "

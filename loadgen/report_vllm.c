@@ -19,6 +19,7 @@
 #include "base/jsonx.h"
 #include "base/units.h"
 #include "curve.h"
+#include "report_sweep.h"
 
 struct vllm_metric {
 	enum metric m;
@@ -476,6 +477,46 @@ static void put_point(struct writer *w, const struct report_input *in, const str
 	free(list.v);
 }
 
+/* The settings of a sweep, best first. */
+static void put_sweep(struct writer *w, const struct report_input *in)
+{
+	const struct scenario *s = in->scenario;
+	struct setting *v;
+	struct curves c;
+	struct axis a;
+
+	curves_init(&c, s, in->points, in->n_points);
+	axis_init(&a, s);
+	axis_drop_unmeasured(&a, &c);
+	v = sweep_settings(&c, &a);
+	begin_key(w, "sweep");
+	open_scope(w, '[');
+	for (int i = 0; i < s->n_targets; i++) {
+		char label[32] = "";
+
+		begin_item(w);
+		open_scope(w, '{');
+		key_string(w, "target", s->targets[v[i].target].name);
+		begin_key(w, "settings");
+		open_scope(w, '{');
+		for (int k = 0; k < s->n_sweep; k++)
+			key_string(w, s->sweep[k].key,
+				   s->sweep[k].values[sweep_value(s, v[i].target, k)]);
+		close_scope(w, '}');
+		if (v[i].level >= 0)
+			level_label(&s->levels[v[i].level], label, sizeof(label));
+		key_string(w, "load", *label ? label : NULL);
+		key_num(w, "request_goodput", v[i].goodput_per_s);
+		key_num(w, "output_throughput", v[i].tokens_per_s);
+		key_num(w, "cost_per_million", v[i].per_million);
+		close_scope(w, '}');
+	}
+	close_scope(w, ']');
+	free(v);
+	axis_release(&a);
+	curves_release(&c);
+}
+
 enum rc report_summary(const struct report_input *in, bool detailed, struct err *e)
 {
 	char *path = xasprintf("%s/summary.json", in->dir), *tmp = xasprintf("%s.tmp", path);
@@ -495,6 +536,8 @@ enum rc report_summary(const struct report_input *in, bool detailed, struct err 
 			put_point(&w, in, &in->points[i], detailed);
 		}
 		close_scope(&w, ']');
+		if (in->scenario->n_sweep)
+			put_sweep(&w, in);
 		close_scope(&w, '}');
 	}
 	if (w.f) {

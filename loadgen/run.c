@@ -62,7 +62,10 @@ static void on_scraped(void *arg, int64_t t_ns, const char *name, double value)
 {
 	struct site *t = arg;
 
-	results_add_server(t->run->results, t->index, t->point, t_ns, name, value);
+	if (t->run->link)
+		run_link_sample(t->run->link, t->index, t->point, t_ns, name, value);
+	else
+		results_add_server(t->run->results, t->index, t->point, t_ns, name, value);
 	if (strcmp(name, "waiting") == 0)
 		lane_waiting(t->lane, value);
 }
@@ -82,7 +85,7 @@ static enum rc site_open(struct site *t, bool look, bool *hopeless, struct err *
 
 /* The targets whose engines somebody else runs, before anything is written or launched. If none of
  * them would answer no load is sent: there is nothing to measure. */
-static enum rc look_at_deployed(struct run *r, bool look, struct err *e)
+static enum rc look_at_deployed(struct run *r, struct err *e)
 {
 	int n_hopeless = 0;
 	enum rc rc;
@@ -92,7 +95,7 @@ static enum rc look_at_deployed(struct run *r, bool look, struct err *e)
 
 		if (r->s->targets[i].launch)
 			continue;
-		rc = site_open(&r->sites[i], look, &hopeless, e);
+		rc = site_open(&r->sites[i], r->look, &hopeless, e);
 		if (rc)
 			return rc;
 		n_hopeless += hopeless;
@@ -106,14 +109,17 @@ static enum rc look_at_deployed(struct run *r, bool look, struct err *e)
 }
 
 /* The engines that are ours: started together, then waited for, then opened. */
-static enum rc sites_launch(struct run *r, bool look, struct err *e)
+static enum rc sites_launch(struct run *r, struct err *e)
 {
 	enum rc rc = RC_OK;
 
 	for (int i = 0; i < r->n_active && !rc; i++) {
 		struct site *t = &r->active[i];
-		char *log_path = xasprintf("%s/engine-%d.log", results_dir(r->results), t->index);
+		char *log_path;
 
+		if (!t->at.target->launch)
+			continue;
+		log_path = xasprintf("%s/engine-%d.log", results_dir(r->results), t->index);
 		rc = deployment_launch(&t->at, log_path, e);
 		free(log_path);
 	}
@@ -123,14 +129,14 @@ static enum rc sites_launch(struct run *r, bool look, struct err *e)
 		bool hopeless; /* a launched engine's failures are recorded */
 
 		if (r->active[i].at.launched)
-			rc = site_open(&r->active[i], look, &hopeless, e);
+			rc = site_open(&r->active[i], r->look, &hopeless, e);
 	}
 	return rc;
 }
 
-static enum rc sites_prepare(struct run *r, bool look, struct err *e)
+static enum rc sites_prepare(struct run *r, struct err *e)
 {
-	enum rc rc = sites_launch(r, look, e);
+	enum rc rc = sites_launch(r, e);
 
 	for (int i = 0; i < r->n_active && !rc; i++)
 		if (r->active[i].at.looked)
@@ -158,32 +164,40 @@ static int phase_after(const struct run *r, int at)
 /* Phases of the same targets follow one another. */
 static bool same_targets(const struct run *r, int a, int b)
 {
-	return a >= 0 && b < r->n_phases && r->phases[a].first_target == r->phases[b].first_target;
+	return b < r->n_phases && r->phases[a].first_target == r->phases[b].first_target;
+}
+
+enum rc run_targets(struct run *r, int first, int *next, struct err *e)
+{
+	enum rc rc;
+	int i = first;
+
+	r->active = r->sites + r->phases[first].first_target;
+	r->n_active = r->phases[first].n_targets;
+	r->load.phase = &r->phases[first];
+	rc = sites_prepare(r, e);
+	for (bool more = true; more && !rc && !r->ended; i = *next) {
+		r->load.phase = &r->phases[i];
+		if (interrupts)
+			run_end_early(r, "interrupted", evloop_now_ns(r->loop));
+		if (!r->ended)
+			run_phase(r);
+		r->phases_done++;
+		*next = phase_after(r, i);
+		more = same_targets(r, i, *next);
+	}
+	for (int k = 0; k < r->n_active; k++)
+		deployment_close(&r->active[k].at);
+	return rc;
 }
 
 /* The phases in order; the targets' engines live from their first phase to their last. */
-static enum rc run_phases(struct run *r, bool look, struct err *e)
+static enum rc run_phases(struct run *r, struct err *e)
 {
 	enum rc rc = RC_OK;
-	int last = -1;
 
-	for (int i = phase_after(r, -1), next; i < r->n_phases && !rc && !r->ended; i = next) {
-		r->load.phase = &r->phases[i];
-		r->active = r->sites + r->load.phase->first_target;
-		r->n_active = r->load.phase->n_targets;
-		if (!same_targets(r, last, i))
-			rc = sites_prepare(r, look, e);
-		if (interrupts)
-			run_end_early(r, "interrupted", evloop_now_ns(r->loop));
-		if (!rc && !r->ended)
-			run_phase(r);
-		r->phases_done++;
-		next = phase_after(r, i);
-		for (int k = 0; k < r->n_active && (rc || r->ended || !same_targets(r, i, next));
-		     k++)
-			deployment_close(&r->active[k].at);
-		last = i;
-	}
+	for (int i = phase_after(r, -1), next = i; i < r->n_phases && !rc && !r->ended; i = next)
+		rc = run_targets(r, i, &next, e);
 	return rc;
 }
 
@@ -194,6 +208,8 @@ static void run_open(struct run *r, struct scenario *s, const struct run_opts *o
 	r->loop = s->clock == RUN_CLOCK_VIRTUAL ? evloop_new_virtual(0) : evloop_new();
 	r->watch = self_watch_new(r->loop);
 	r->progress = progress_new(o->progress);
+	r->look = o->preflight;
+	r->interrupts = &interrupts;
 	r->ttft_us = hist_new();
 	run_show_init(r);
 	run_load_init(r);
@@ -237,18 +253,21 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 	struct err close_err;
 	struct run r;
 	enum rc rc;
+	int jobs = 1;
 
 	memset(out, 0, sizeof(*out));
 	run_open(&r, s, o);
 	rc = file_limit_check(s, e);
 	if (!rc)
+		rc = run_jobs_check(&r, o->jobs, &jobs, e);
+	if (!rc)
 		rc = workload_new(&r.load.workload, s, e);
 	if (!rc)
-		rc = look_at_deployed(&r, o->preflight, e);
+		rc = look_at_deployed(&r, e);
 	if (!rc)
 		rc = results_create(&r.results, o->out_dir, s, evloop_now_ns(r.loop), e);
 	if (!rc)
-		rc = run_phases(&r, o->preflight, e);
+		rc = jobs > 1 ? run_jobs(&r, jobs, e) : run_phases(&r, e);
 	out->ended = rc ? "failed to start" : r.ended ? r.ended : "complete";
 	out->records = r.records;
 	out->n_records = r.n_records;

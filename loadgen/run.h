@@ -19,13 +19,15 @@ struct run_opts {
 	const char *out_dir; /* or NULL for the default */
 	enum progress_mode progress;
 	bool preflight;
+	int jobs; /* processes that share the targets of a run in virtual time; 0 = one a core */
 };
 
 /* What it measured. Owned by the caller after run_scenario(), also when interrupted. */
 struct run_done {
 	char *dir;
 	char *started_utc;
-	const char *ended; /* "complete", "interrupted", "max_failures", "worker_lost" */
+	const char
+		*ended; /* "complete", "interrupted", "max_failures", "worker_lost", "job_lost" */
 	struct record *records;
 	size_t n_records;
 	struct point *points;

@@ -1,10 +1,12 @@
 /*
  * What the parts of run*.c share, and nobody else includes: run.c brings targets up and goes
- * through the phases, run_phase.c carries one out, run_show.c tells how far it is.
+ * through the phases, run_phase.c carries one out, run_show.c tells how far it is; in virtual time
+ * run_jobs.c has other processes do all that.
  */
 #ifndef LOADGEN_RUN_PARTS_H
 #define LOADGEN_RUN_PARTS_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +22,7 @@
 #include "self_watch.h"
 
 struct run;
+struct run_link;
 
 /* A target of the run. */
 struct site {
@@ -33,7 +36,10 @@ struct site {
 struct run {
 	struct scenario *s;
 	struct evloop *loop;
-	struct results *results;
+	struct results *results; /* NULL: it has a link */
+	struct run_link *link;	 /* a job's, to whom it tells what there is to write; else NULL */
+	bool look;		 /* at the targets before their load */
+	volatile sig_atomic_t *interrupts;
 	struct self_watch *watch;
 	struct progress *progress;
 	struct site *sites; /* one a target */
@@ -63,6 +69,35 @@ struct run {
 
 /* Fills r->load. */
 void run_load_init(struct run *r);
+
+/* From phase `first` on as long as phases have the same targets, whose engines live so long; *next:
+ * the one behind them. */
+enum rc run_targets(struct run *r, int first, int *next, struct err *e);
+
+/* How many processes share the targets: `asked` (0: one for each core), 1 where only one can.
+ * RC_INPUT: asked for more than the scenario can use. */
+enum rc run_jobs_check(const struct run *r, int asked, int *jobs, struct err *e);
+
+/* All phases by so many processes, a job for the targets of each; what they say is kept in the
+ * order of one process, and at its times. */
+enum rc run_jobs(struct run *r, int jobs, struct err *e);
+
+/* In a job: what results.h would be told. */
+void run_link_row(struct run_link *l, const struct record *rec, int64_t now_ns);
+void run_link_sample(struct run_link *l, int target, int point, int64_t t_ns, const char *name,
+		     double value);
+void run_link_point(struct run_link *l, const struct point *p, int64_t start_ns, int64_t end_ns);
+void run_link_phase(struct run_link *l, int phase, int64_t start_ns);
+void run_link_phase_over(struct run_link *l);
+
+/* What another process has told of r->load.phase: it begins, a row, a point, its end. */
+void run_phase_begin(struct run *r, int64_t start_ns);
+void run_keep_row(struct run *r, const struct record *rec, int64_t now_ns);
+void run_keep_point(struct run *r, const struct point *p, int64_t start_ns, int64_t end_ns);
+void run_phase_over(struct run *r);
+
+/* The process that told of r->load.phase has died: rows and points for what it owes. */
+void run_phase_lost(struct run *r, const char *why, int64_t end_ns);
 
 /* Carries out r->load.phase, one level on the lanes of all `active` sites at once: from the first
  * request to its points. */

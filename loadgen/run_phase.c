@@ -15,14 +15,17 @@
 
 #define LOOK_UP_REQUESTS 1024
 
-static void keep_record(struct run *r, const struct record *rec)
+static void keep_record(struct run *r, const struct record *rec, int64_t now_ns)
 {
 	if (r->n_records == r->cap_records) {
 		r->cap_records = r->cap_records ? 2 * r->cap_records : 1024;
 		r->records = xreallocarray(r->records, r->cap_records, sizeof(*r->records));
 	}
 	r->records[r->n_records++] = *rec;
-	results_add_record(r->results, rec);
+	if (r->link)
+		run_link_row(r->link, rec, now_ns);
+	else
+		results_add_record(r->results, rec);
 }
 
 void run_end_early(struct run *r, const char *why, int64_t now_ns)
@@ -38,12 +41,9 @@ void run_end_early(struct run *r, const char *why, int64_t now_ns)
 		evloop_stop(r->loop);
 }
 
-/* What lanes say (lane.h): on_row() to on_over(). */
-static void on_row(void *arg, const struct record *rec, int64_t now_ns)
+void run_keep_row(struct run *r, const struct record *rec, int64_t now_ns)
 {
-	struct run *r = arg;
-
-	keep_record(r, rec);
+	keep_record(r, rec, now_ns);
 	if (rec->outcome == OUTCOME_DROPPED)
 		return;
 	if (!record_ok(rec))
@@ -52,6 +52,12 @@ static void on_row(void *arg, const struct record *rec, int64_t now_ns)
 		hist_record(r->ttft_us, (rec->token1_ns - rec->send_ns) / NS_PER_US);
 	if (r->s->clock == RUN_CLOCK_VIRTUAL && r->n_records % LOOK_UP_REQUESTS == 0)
 		run_look_up(r, now_ns);
+}
+
+/* What lanes say (lane.h): on_row() to on_over(). */
+static void on_row(void *arg, const struct record *rec, int64_t now_ns)
+{
+	run_keep_row(arg, rec, now_ns);
 }
 
 static void on_settled(void *arg, int64_t now_ns)
@@ -84,6 +90,19 @@ static struct hist *receive_lag(const struct site *t)
 	return stats.receive_lag_ns;
 }
 
+void run_keep_point(struct run *r, const struct point *p, int64_t start_ns, int64_t end_ns)
+{
+	if (r->n_points == r->cap_points) {
+		r->cap_points = r->cap_points ? 2 * r->cap_points : 64;
+		r->points = xreallocarray(r->points, r->cap_points, sizeof(*r->points));
+	}
+	r->points[r->n_points++] = *p;
+	if (r->link)
+		run_link_point(r->link, p, start_ns, end_ns);
+	else
+		results_add_point(r->results, p, start_ns, end_ns);
+}
+
 /* The point of a target whose lane has just gone through a phase. lag: of its receive stamps, or
  * NULL. */
 static void compute_point(const struct site *t, struct self_watch_point self,
@@ -92,7 +111,7 @@ static void compute_point(const struct site *t, struct self_watch_point self,
 	struct run *r = t->run;
 	const struct record **mine =
 		xcalloc(r->n_records - r->first_record + 1, sizeof(struct record *));
-	struct point *p;
+	struct point p;
 	size_t n = 0;
 
 	for (size_t i = r->first_record; i < r->n_records; i++)
@@ -100,18 +119,13 @@ static void compute_point(const struct site *t, struct self_watch_point self,
 			mine[n++] = &r->records[i];
 	if (lag && hist_count(lag))
 		self.receive_error_p99_us = (double)hist_quantile(lag, 0.99) / 1e3;
-	if (r->n_points == r->cap_points) {
-		r->cap_points = r->cap_points ? 2 * r->cap_points : 64;
-		r->points = xreallocarray(r->points, r->cap_points, sizeof(*r->points));
-	}
-	p = &r->points[r->n_points++];
-	memset(p, 0, sizeof(*p));
-	p->id = t->point;
-	p->target = t->index;
-	p->level = r->load.phase->level;
-	p->repeat = r->load.phase->repeat;
-	point_compute(p, r->s, mine, n, r->load.start_ns, &self);
-	results_add_point(r->results, p, r->load.start_ns, end_ns);
+	memset(&p, 0, sizeof(p));
+	p.id = t->point;
+	p.target = t->index;
+	p.level = r->load.phase->level;
+	p.repeat = r->load.phase->repeat;
+	point_compute(&p, r->s, mine, n, r->load.start_ns, &self);
+	run_keep_point(r, &p, r->load.start_ns, end_ns);
 	free(mine);
 }
 
@@ -264,28 +278,67 @@ static void drive_by_crew(struct run *r, int workers, const int64_t *arrivals, i
 	free(lane);
 }
 
-void run_phase(struct run *r)
+void run_phase_begin(struct run *r, int64_t start_ns)
 {
-	int workers = phase_workers(r->s, r->load.phase);
-	int64_t *arrivals = NULL, n_arrivals = 0;
-
 	r->load.level = phase_level(r->s, r->load.phase);
-	if (r->load.level.kind == LOAD_OPEN)
-		arrivals =
-			arrival_times(&r->load.level, workload_trace(r->load.workload), r->s->seed,
-				      r->load.phase->level, r->load.phase->repeat, &n_arrivals);
+	r->load.start_ns = start_ns;
 	r->first_record = r->n_records;
 	hist_reset(r->ttft_us);
 	r->n_open = 0;
+}
+
+void run_phase_over(struct run *r)
+{
+	if (!r->s->output.events)
+		for (size_t i = r->first_record; i < r->n_records; i++)
+			record_release(&r->records[i]);
+	if (r->link)
+		run_link_phase_over(r->link);
+	else
+		results_flush(r->results);
+}
+
+static int64_t *phase_arrivals(const struct run *r, int64_t *n)
+{
+	*n = 0;
+	if (r->load.level.kind != LOAD_OPEN)
+		return NULL;
+	return arrival_times(&r->load.level, workload_trace(r->load.workload), r->s->seed,
+			     r->load.phase->level, r->load.phase->repeat, n);
+}
+
+void run_phase(struct run *r)
+{
+	int workers = phase_workers(r->s, r->load.phase);
+	int64_t *arrivals, n_arrivals;
+
+	run_phase_begin(r, evloop_now_ns(r->loop));
+	if (r->link)
+		run_link_phase(r->link, (int)(r->load.phase - r->phases), r->load.start_ns);
+	arrivals = phase_arrivals(r, &n_arrivals);
 	if (workers > 1)
 		drive_by_crew(r, workers, arrivals, n_arrivals);
 	else
 		drive(r, arrivals, n_arrivals);
 	free(arrivals);
-	if (!r->s->output.events)
-		for (size_t i = r->first_record; i < r->n_records; i++)
-			record_release(&r->records[i]);
-	results_flush(r->results);
+	run_phase_over(r);
+}
+
+void run_phase_lost(struct run *r, const char *why, int64_t end_ns)
+{
+	struct self_watch_point self = {NAN, NAN, NAN, NAN};
+	int64_t n_arrivals, *arrivals = phase_arrivals(r, &n_arrivals);
+
+	for (int i = 0; i < r->n_active; i++) {
+		struct site *t = &r->active[i];
+
+		t->point = point_of(t);
+		account_for(r, t, (struct share){0, 1}, why, arrivals, n_arrivals);
+		if (t->point >= 0)
+			compute_point(t, self, NULL, end_ns);
+	}
+	free(arrivals);
+	run_phase_over(r);
 }
 
 void run_load_init(struct run *r)

@@ -107,6 +107,8 @@ void run_look_up(struct run *r, int64_t now_ns)
 {
 	int64_t interval_ns = progress_interval_ns(r->progress), wall_ns = monotonic_now_ns();
 
+	if (r->link)
+		return;
 	results_flush(r->results);
 	if (interval_ns == 0 || wall_ns - r->looked_up_ns < interval_ns)
 		return;

@@ -60,8 +60,8 @@ static READER(field_scrape)
 /* Those of plots/: a name that no figure has must not be found out when the run is over. */
 static READER(field_figures)
 {
-	static const char *const names[] = {"throughput", "latency", "cdf", "timeline",
-					    "goodput",	  "server",  NULL};
+	static const char *const names[] = {"throughput", "latency", "cdf",	"timeline",
+					    "goodput",	  "server",  "heatmap", NULL};
 	enum rc rc = field_strings(r, f, n, out, e);
 	int which;
 

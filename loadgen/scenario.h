@@ -231,6 +231,12 @@ void scenario_free(struct scenario *s);
  * a launched engine. */
 enum rc target_set_url(struct target *t, const char *url, struct err *e);
 
+/* A sweep: an axis' key without its section, "max_num_seqs"; the index of its value at a target;
+ * and how many targets each target of the file has become (1 without a sweep). */
+const char *sweep_label(const struct sweep_axis *a);
+int sweep_value(const struct scenario *s, int target, int axis);
+int sweep_places(const struct scenario *s);
+
 /* The effective scenario as YAML: paths absolute, header values that may be secret (by the header's
  * name, or because they came from the environment) replaced by "[redacted]". API keys are not in
  * the tree. False at the cap of out. */

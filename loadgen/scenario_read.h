@@ -89,7 +89,6 @@ READER(read_sweep);
 
 /* How many targets one becomes by the sweep (1 without one), and what it is at one of the places,
  * from 0: its name and its profile's values. */
-int sweep_places(const struct scenario *s);
 void sweep_place(const struct scenario *s, int place, struct target *t);
 void sweep_release(struct scenario *s);
 

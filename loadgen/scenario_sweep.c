@@ -66,28 +66,32 @@ int sweep_places(const struct scenario *s)
 	return places;
 }
 
-/* "scheduler.max_num_seqs" -> "max_num_seqs" */
-static const char *last_part(const char *key)
+const char *sweep_label(const struct sweep_axis *a)
 {
-	const char *dot = strrchr(key, '.');
+	const char *dot = strrchr(a->key, '.');
 
-	return dot ? dot + 1 : key;
+	return dot ? dot + 1 : a->key;
 }
 
 /* The last axis moves fastest. */
+int sweep_value(const struct scenario *s, int target, int axis)
+{
+	int below = 1;
+
+	for (int i = axis + 1; i < s->n_sweep; i++)
+		below *= s->sweep[i].n;
+	return target / below % s->sweep[axis].n;
+}
+
 void sweep_place(const struct scenario *s, int place, struct target *t)
 {
-	int places = sweep_places(s);
-
 	for (int i = 0; i < s->n_sweep; i++) {
 		const struct sweep_axis *a = &s->sweep[i];
-		const char *value;
+		const char *value = a->values[sweep_value(s, place, i)];
 		char *name = t->name;
 
-		places /= a->n;
-		value = a->values[place / places % a->n];
 		strings_push(&t->profile_sets, xasprintf("%s=%s", a->key, value));
-		t->name = xasprintf("%s, %s %s", name, last_part(a->key), value);
+		t->name = xasprintf("%s, %s %s", name, sweep_label(a), value);
 		free(name);
 	}
 }

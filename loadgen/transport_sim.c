@@ -17,6 +17,7 @@
 #include "base/die.h"
 #include "base/jsonx.h"
 #include "fakeengine/answers.h"
+#include "fakeengine/fleet.h"
 #include "fakeengine/profile.h"
 #include "fakeengine/simulate.h"
 #include "fakeengine/wordcodec.h"
@@ -29,7 +30,7 @@
 /* Where fakeengine's --seed starts from: a target runs the same over HTTP. */
 #define ENGINE_SEED 42
 
-/* One engine. Whoever opens the same target on the same loop reaches the same one. */
+/* One engine, or a fleet. Whoever opens the same target on the same loop reaches the same one. */
 struct engine_in_process {
 	struct evloop *loop;
 	const struct target *target;
@@ -38,7 +39,7 @@ struct engine_in_process {
 	struct answers *answers;
 	struct api_config api;
 	struct api_terms terms;
-	struct sim *sim;
+	struct fleet *fleet;
 	uint64_t next_id;
 	struct engine_in_process *next;
 };
@@ -217,7 +218,7 @@ static bool submit(struct xfer *x, const struct api_request *q, struct api_error
 		return false;
 	r = api_genreq_new(&g->api, q, 0, g->next_id++, NULL, g->terms.max_len);
 	r->owner = x;
-	rc = sim_submit(g->sim, r, &why);
+	rc = fleet_submit(g->fleet, r, &why);
 	if (rc) {
 		genreq_free(r);
 		return api_refuse(e, rc == RC_LIMIT ? REFUSE_BUSY : REFUSE_VALUE, NULL, "%s",
@@ -258,22 +259,21 @@ static void write_models(struct xfer *x)
 /* Under the names of vLLM's page, for whoever reads such pages. */
 static void write_metrics(struct xfer *x)
 {
-	struct sim_stats all;
-	const struct sched_stats *s = &all.sched;
+	struct fleet_stats s;
 	struct buf *b = &x->page;
 
-	sim_stats(x->t->engine->sim, &all);
+	fleet_stats(x->t->engine->fleet, &s);
 	x->content_type = "text/plain";
-	prom_sample(b, "vllm:num_requests_running", "", s->running);
-	prom_sample(b, "vllm:num_requests_waiting", "", s->waiting);
-	if (s->usable_blocks > 0)
+	prom_sample(b, "vllm:num_requests_running", "", (double)s.running);
+	prom_sample(b, "vllm:num_requests_waiting", "", (double)s.waiting);
+	if (s.usable_blocks > 0)
 		prom_sample(b, "vllm:kv_cache_usage_perc", "",
-			    1 - (double)s->free_blocks / s->usable_blocks);
-	prom_sample(b, "vllm:num_preemptions_total", "", (double)s->preemptions);
-	prom_sample(b, "vllm:prompt_tokens_total", "", (double)all.prompt_tokens);
-	prom_sample(b, "vllm:generation_tokens_total", "", (double)all.generation_tokens);
-	prom_sample(b, "vllm:prefix_cache_queries_total", "", (double)s->prefix_queries_tokens);
-	prom_sample(b, "vllm:prefix_cache_hits_total", "", (double)s->prefix_hits_tokens);
+			    1 - (double)s.free_blocks / (double)s.usable_blocks);
+	prom_sample(b, "vllm:num_preemptions_total", "", (double)s.preemptions);
+	prom_sample(b, "vllm:prompt_tokens_total", "", (double)s.prompt_tokens);
+	prom_sample(b, "vllm:generation_tokens_total", "", (double)s.generation_tokens);
+	prom_sample(b, "vllm:prefix_cache_queries_total", "", (double)s.prefix_queries_tokens);
+	prom_sample(b, "vllm:prefix_cache_hits_total", "", (double)s.prefix_hits_tokens);
 }
 
 static bool path_is(const struct xfer_spec *spec, const char *method, const char *path)
@@ -315,7 +315,7 @@ static struct xfer *sim_start(struct transport *t, const struct xfer_spec *spec,
 static void sim_drop(struct xfer *x)
 {
 	if (x->r)
-		sim_cancel(x->t->engine->sim, x->r);
+		fleet_cancel(x->t->engine->fleet, x->r);
 	x->r = NULL;
 	x->dropped = true;
 	evloop_undefer(x->t->engine->loop, &x->step);
@@ -348,7 +348,7 @@ static void engine_free_in_process(struct engine_in_process *g)
 		link = &(*link)->next;
 	if (*link)
 		*link = g->next;
-	sim_free(g->sim);
+	fleet_free(g->fleet);
 	answers_free(g->answers);
 	profile_release(&g->profile);
 	free(g);
@@ -358,6 +358,7 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 			   const struct target *t, struct err *e)
 {
 	struct engine_in_process *g = xcalloc(1, sizeof(*g));
+	struct fleet_shape shape;
 	struct sim_setup setup;
 	enum rc rc = load_profile(&g->profile, t, e);
 
@@ -383,8 +384,9 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 	};
 	memcpy(setup.knobs, g->profile.knobs, sizeof(setup.knobs));
 	rc = answers_open(&g->answers, &g->profile, ENGINE_SEED, e);
+	shape = profile_fleet(&g->profile);
 	if (rc == RC_OK)
-		rc = sim_new(&g->sim, loop, &setup, &sink, e);
+		rc = fleet_new(&g->fleet, loop, &setup, &shape, &sink, e);
 	if (rc) {
 		engine_free_in_process(g);
 		return rc;
@@ -394,7 +396,7 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 	g->terms = (struct api_terms){
 		.models = (const char *const *)g->profile.models,
 		.codec = &wordcodec,
-		.max_len = sim_max_len(g->sim),
+		.max_len = fleet_max_len(g->fleet),
 		/* over HTTP the look before the load finds out what to leave out */
 		.reading = g->profile.wire->reading | READ_DROP_UNKNOWN,
 		.keep_said = g->profile.text.kind != TEXT_WORDS,
@@ -440,7 +442,7 @@ static void sim_close(struct transport *t)
 	for (struct xfer *x = t->xfers, *next; x; x = next) {
 		next = x->next;
 		if (x->r)
-			sim_cancel(t->engine->sim, x->r);
+			fleet_cancel(t->engine->fleet, x->r);
 		xfer_free(x);
 	}
 	if (--t->engine->n_users == 0)

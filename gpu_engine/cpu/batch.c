@@ -21,7 +21,7 @@ void batch_init(struct batch *b, int32_t max_rows)
 		.position = xcalloc(n, sizeof(*b->position)),
 		.item = xcalloc(n, sizeof(*b->item)),
 		.chunk = xcalloc(n, sizeof(*b->chunk)),
-		.emit_row = xcalloc(n, sizeof(*b->emit_row)),
+		.logits_row = xcalloc(n, sizeof(*b->logits_row)),
 	};
 }
 
@@ -31,7 +31,7 @@ void batch_release(struct batch *b)
 	free(b->position);
 	free(b->item);
 	free(b->chunk);
-	free(b->emit_row);
+	free(b->logits_row);
 	memset(b, 0, sizeof(*b));
 }
 
@@ -55,6 +55,15 @@ static const char *fault(const struct step_item *it, const struct batch_limits *
 	return NULL;
 }
 
+/* The last known token's are drawn from; a prompt's own tokens may be wanted for how likely they
+ * were. */
+static bool wants_logits(const struct step_item *it, int32_t i)
+{
+	if (i + 1 == it->n_tokens && it->emits)
+		return true;
+	return it->req->prompt_logprob && it->computed + i + 1 < it->req->n_prompt;
+}
+
 static void add_item(struct batch *b, int32_t item, int32_t chunk_rows)
 {
 	const struct step_item *it = &b->plan->item[item];
@@ -66,17 +75,17 @@ static void add_item(struct batch *b, int32_t item, int32_t chunk_rows)
 		b->token[b->n_rows] = it->req->tokens[it->computed + i];
 		b->position[b->n_rows] = it->computed + i;
 		b->item[b->n_rows] = item;
+		if (wants_logits(it, i))
+			b->logits_row[b->n_logits++] = b->n_rows;
 		b->n_rows++;
 	}
-	if (it->emits)
-		b->emit_row[b->n_emits++] = b->n_rows - 1;
 }
 
 const char *batch_fill(struct batch *b, const struct step_plan *plan,
 		       const struct batch_limits *limits)
 {
 	b->plan = plan;
-	b->n_rows = b->n_chunks = b->n_emits = 0;
+	b->n_rows = b->n_chunks = b->n_logits = 0;
 	for (int32_t i = 0; i < plan->n_items; i++) {
 		const char *why = fault(&plan->item[i], limits);
 

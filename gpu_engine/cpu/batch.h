@@ -21,8 +21,8 @@ struct batch {
 	int32_t *token, *position, *item; /* a row each */
 	struct query_chunk *chunk;
 	int32_t n_chunks;
-	int32_t *emit_row; /* the rows whose logits are wanted, in the order of their items */
-	int32_t n_emits;
+	int32_t *logits_row; /* the rows whose logits are wanted, in ascending order */
+	int32_t n_logits;
 };
 
 /* What a plan must keep to. */

@@ -9,16 +9,13 @@
  */
 #include "executor_cpu.h"
 
-#include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/die.h"
-#include "base/units.h"
 #include "forward.h"
 #include "kv_pages.h"
 #include "model/sampler.h"
@@ -58,19 +55,25 @@ struct executor {
 
 /* ---- the engine thread ---- */
 
-/* On any thread of the pool: an item's logits are there. */
-static void pick_token(void *arg, int32_t thread, int32_t item, float *logits)
+/* On any thread of the pool: the logits behind a token are there. Behind all but the prompt's last
+ * one it is known what came next. */
+static void use_logits(void *arg, int32_t thread, int32_t item, int32_t position, float *logits)
 {
 	struct executor *x = arg;
+	struct genreq *r = x->plan->item[item].req;
 
-	x->token[item] = sampler_pick(x->sampler[thread], x->plan->item[item].req, logits,
-				      x->config->end_ids, x->config->n_end_ids,
-				      x->logprob + (size_t)item * LOGPROBS_AN_ITEM);
+	if (position + 1 < r->n_prompt)
+		r->prompt_logprob[position + 1] =
+			sampler_logprob(x->sampler[thread], logits, r->tokens[position + 1]);
+	else
+		x->token[item] = sampler_pick(x->sampler[thread], r, logits, x->config->end_ids,
+					      x->config->n_end_ids,
+					      x->logprob + (size_t)item * LOGPROBS_AN_ITEM);
 }
 
 static void compute(struct executor *x)
 {
-	const struct logits_sink sink = {pick_token, x};
+	const struct logits_sink sink = {use_logits, x};
 
 	for (int32_t i = 0; i < x->plan->n_items; i++)
 		x->token[i] = -1;
@@ -104,18 +107,9 @@ static void *engine_main(void *arg)
 
 static void append_logprobs(struct genreq *r, const struct token_logprob *from)
 {
-	int32_t n;
-
-	if (!r->sampling || r->sampling->n_logprobs < 0)
-		return;
-	n = 1 + r->sampling->n_logprobs;
-	if (r->cap_logprobs - r->n_logprobs < n) {
-		r->cap_logprobs = 2 * r->cap_logprobs + 32 * n;
-		r->logprob =
-			xreallocarray(r->logprob, (size_t)r->cap_logprobs, sizeof(*r->logprob));
-	}
-	memcpy(r->logprob + r->n_logprobs, from, (size_t)n * sizeof(*from));
-	r->n_logprobs += n;
+	if (genreq_wants_logprobs(r))
+		memcpy(genreq_add_logprobs(r), from,
+		       (size_t)(1 + r->sampling->n_logprobs) * sizeof(*from));
 }
 
 /* The loop was woken; perhaps by somebody else. */
@@ -187,47 +181,12 @@ int64_t cpu_kv_token_bytes(const struct model_config *c)
 	return kv_pages_bytes(c, 1, 1);
 }
 
-/* What the kernel would give without swapping; INT64_MAX if it does not say. */
-static int64_t available_bytes(void)
-{
-	FILE *f = fopen("/proc/meminfo", "r");
-	int64_t kib = INT64_MAX / 1024;
-	char line[128];
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "MemAvailable: %" SCNd64 " kB", &kib) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return kib * 1024;
-}
-
-static enum rc check_memory(const struct cpu_config *c, struct err *e)
-{
-	struct cpu_memory m;
-	int64_t available = available_bytes();
-
-	cpu_memory_needed(c, &m);
-	if (m.weight_bytes + m.kv_bytes + m.scratch_bytes <= available)
-		return RC_OK;
-	return err_set(e, RC_INPUT,
-		       "%s needs %lld MiB (weights %lld, keys and values %lld, scratch %lld), and "
-		       "%lld MiB are available",
-		       c->model->config.name,
-		       (long long)(m.weight_bytes + m.kv_bytes + m.scratch_bytes) >> 20,
-		       (long long)m.weight_bytes >> 20, (long long)m.kv_bytes >> 20,
-		       (long long)m.scratch_bytes >> 20, (long long)available >> 20);
-}
-
 static enum rc cpu_open(struct executor **out, const struct executor_opts *o, struct err *e)
 {
 	const struct cpu_config *c = o->config;
 	struct executor *x;
 	enum rc rc;
 
-	rc = check_memory(c, e);
-	if (rc)
-		return rc;
 	x = xcalloc(1, sizeof(*x));
 	x->opts = *o;
 	x->config = c;
@@ -279,6 +238,7 @@ static void cpu_close(struct executor *x)
 
 const struct executor_type executor_cpu = {
 	.name = "cpu",
+	.logits = true,
 	.open = cpu_open,
 	.submit = cpu_submit,
 	.close = cpu_close,

@@ -27,12 +27,12 @@ struct cpu_config {
 	int32_t max_tokens;		/* of a step: the policy's token budget */
 	const int32_t *end_ids;		/* not sampled before min_tokens */
 	int32_t n_end_ids;
-	uint64_t seed;
 };
 
 extern const struct executor_type executor_cpu;
 
-/* What it would take, before anything is taken: weights as they are repacked, KV pages, scratch. */
+/* What it takes: weights as they are repacked, KV pages, scratch. Whether there is so much is asked
+ * by whoever opens it, before. */
 struct cpu_memory {
 	int64_t weight_bytes, kv_bytes, scratch_bytes;
 };

@@ -289,24 +289,25 @@ static void run_layer(const struct forward *f, int32_t self, int32_t layer)
 /* The final norm and the head, for the rows that are asked for, LOGIT_ROWS at a time. */
 static void run_head(const struct forward *f, int32_t self)
 {
+	const struct batch *b = &f->batch;
 	int32_t d = f->c->d_model, n_vocab = f->c->n_vocab;
 
-	for (int32_t from = 0, n; from < f->batch.n_emits; from += n) {
-		n = f->batch.n_emits - from < LOGIT_ROWS ? f->batch.n_emits - from : LOGIT_ROWS;
+	for (int32_t from = 0, n; from < b->n_logits; from += n) {
+		n = b->n_logits - from < LOGIT_ROWS ? b->n_logits - from : LOGIT_ROWS;
 		threads_barrier(f->threads);
 		for (int32_t i; (i = threads_take(f->threads)) < n;)
 			norm_into(f, self, &f->w->final_norm,
-				  f->x + (int64_t)f->batch.emit_row[from + i] * d, &f->last, i);
+				  f->x + (int64_t)b->logits_row[from + i] * d, &f->last, i);
 		threads_barrier(f->threads);
 		product(f, &f->w->head, &f->last, n, f->logits);
 		threads_barrier(f->threads);
 		for (int32_t i; (i = threads_take(f->threads)) < n;) {
 			float *logits = f->logits + (int64_t)i * n_vocab;
+			int32_t row = b->logits_row[from + i];
 
 			if (f->w->head_bias)
 				f->k->add(logits, f->w->head_bias, n_vocab);
-			f->sink->row(f->sink->arg, self, f->batch.item[f->batch.emit_row[from + i]],
-				     logits);
+			f->sink->row(f->sink->arg, self, b->item[row], b->position[row], logits);
 		}
 	}
 }

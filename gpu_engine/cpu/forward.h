@@ -24,10 +24,12 @@ void forward_free(struct forward *f);
 /* Bytes of a forward's own memory. */
 int64_t forward_bytes(const struct model_config *c, int32_t max_tokens);
 
-/* Who gets the logits of the items that emit: n_vocab floats, to be changed at will. Called on any
- * of the pool's threads, for several items at once. */
+/* Who gets the logits: of each item that emits those behind its last token, and of a request that
+ * wants prompt_logprob also those behind the prompt's other tokens. n_vocab floats, to be changed
+ * at will. position: of the token that they are to follow. Called on any of the pool's threads, for
+ * several rows at once. */
 struct logits_sink {
-	void (*row)(void *arg, int32_t thread, int32_t item, float *logits);
+	void (*row)(void *arg, int32_t thread, int32_t item, int32_t position, float *logits);
 	void *arg;
 };
 

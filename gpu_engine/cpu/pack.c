@@ -1,7 +1,7 @@
 /*
- * Owns the layout of packed weights: who reads a block of a file's format, and where its numbers go
- * in a tile. Any thread; writes only what it is told to fill. Must not know how the products read
- * it, beyond what pack.h says.
+ * Owns the layout of packed weights: where the numbers of a file's block go in a tile. Any thread;
+ * writes only what it is told to fill. Must not know how the products read it, beyond what pack.h
+ * says.
  *
  * A quantised format is read 32 inputs at a time into one form (scale, min, bytes) and written from
  * it; a plain one number by number.
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "model/quant.h"
 
 static const struct pack_info kinds[PACK_COUNT] = {
 	[PACK_F32] = {"F32", 4096, ACTIVATIONS_FLOAT},
@@ -25,15 +26,7 @@ static const struct pack_info kinds[PACK_COUNT] = {
 #define SCALES_BYTES (PACK_ROWS * sizeof(uint16_t)) /* of a group: a half a row */
 #define VECTOR_BYTES (PACK_ROWS * sizeof(uint32_t)) /* four inputs of all rows */
 
-#define SUPER	  256 /* elements of a K-quant's block */
-#define HALF_MAX  65504.0f
-#define Q8_0_ZERO 128 /* the byte that stands for 0 */
-
-/* 32 inputs of one row, whatever they were: scale * q + min, or scale * (q - 128) for PACK_Q8_0. */
-struct block {
-	float scale, min;
-	uint8_t q[PACK_INPUTS];
-};
+#define Q8_0_ZERO QUANT_ZERO /* the byte that stands for 0 */
 
 static float half_at(const uint8_t *p)
 {
@@ -43,170 +36,11 @@ static float half_at(const uint8_t *p)
 	return f16_to_float(h);
 }
 
-static uint16_t to_half(float x)
-{
-	if (x > HALF_MAX)
-		x = HALF_MAX;
-	if (x < -HALF_MAX)
-		x = -HALF_MAX;
-	return f16_from_float(x);
-}
-
-/* 32 nibbles, the low ones first. */
-static void read_nibbles(const uint8_t *qs, uint8_t *q)
-{
-	for (int j = 0; j < 16; j++) {
-		q[j] = qs[j] & 15;
-		q[j + 16] = qs[j] >> 4;
-	}
-}
-
-static void add_fifth_bits(const uint8_t *qh, uint8_t *q)
-{
-	for (int j = 0; j < PACK_INPUTS; j++)
-		q[j] |= (uint8_t)((qh[j / 8] >> (j % 8) & 1) << 4);
-}
-
-static void read_q4_0(const uint8_t *row, int32_t group, struct block *b)
-{
-	const uint8_t *p = row + (size_t)group * 18;
-
-	b->scale = half_at(p);
-	b->min = -8 * b->scale;
-	read_nibbles(p + 2, b->q);
-}
-
-static void read_q4_1(const uint8_t *row, int32_t group, struct block *b)
-{
-	const uint8_t *p = row + (size_t)group * 20;
-
-	b->scale = half_at(p);
-	b->min = half_at(p + 2);
-	read_nibbles(p + 4, b->q);
-}
-
-static void read_q5_0(const uint8_t *row, int32_t group, struct block *b)
-{
-	const uint8_t *p = row + (size_t)group * 22;
-
-	b->scale = half_at(p);
-	read_nibbles(p + 6, b->q);
-	add_fifth_bits(p + 2, b->q);
-	for (int j = 0; j < PACK_INPUTS; j++)
-		b->q[j] += Q8_0_ZERO - 16;
-}
-
-static void read_q5_1(const uint8_t *row, int32_t group, struct block *b)
-{
-	const uint8_t *p = row + (size_t)group * 24;
-
-	b->scale = half_at(p);
-	b->min = half_at(p + 2);
-	read_nibbles(p + 8, b->q);
-	add_fifth_bits(p + 4, b->q);
-}
-
-static void read_q8_0(const uint8_t *row, int32_t group, struct block *b)
-{
-	const uint8_t *p = row + (size_t)group * 34;
-
-	b->scale = half_at(p);
-	for (int j = 0; j < PACK_INPUTS; j++)
-		b->q[j] = p[2 + j] ^ Q8_0_ZERO; /* two's complement + 128 */
-}
-
-/* The 6-bit scale and min of part `sub` of a Q4_K or Q5_K, from their 12 bytes. */
-static void read_k_scale(const uint8_t *p, int32_t sub, struct block *b)
-{
-	const uint8_t *s = p + 4;
-	int scale, min;
-
-	if (sub < 4) {
-		scale = s[sub] & 63;
-		min = s[sub + 4] & 63;
-	} else {
-		scale = (s[sub + 4] & 15) | s[sub - 4] >> 6 << 4;
-		min = s[sub + 4] >> 4 | s[sub] >> 6 << 4;
-	}
-	b->scale = half_at(p) * (float)scale;
-	b->min = -half_at(p + 2) * (float)min;
-}
-
-/* Nibbles of a K-quant: strips of 64 elements in 32 bytes, the first half of them low. */
-static void read_k_nibbles(const uint8_t *qs, int32_t sub, uint8_t *q)
-{
-	const uint8_t *strip = qs + (size_t)(sub / 2) * 32;
-	int shift = sub % 2 * 4;
-
-	for (int j = 0; j < PACK_INPUTS; j++)
-		q[j] = strip[j] >> shift & 15;
-}
-
-static void read_q4_k(const uint8_t *row, int32_t group, struct block *b)
-{
-	int32_t subs = SUPER / PACK_INPUTS;
-	const uint8_t *p = row + (size_t)(group / subs) * 144;
-
-	read_k_scale(p, group % subs, b);
-	read_k_nibbles(p + 16, group % subs, b->q);
-}
-
-static void read_q5_k(const uint8_t *row, int32_t group, struct block *b)
-{
-	int32_t subs = SUPER / PACK_INPUTS, sub = group % subs;
-	const uint8_t *p = row + (size_t)(group / subs) * 176;
-
-	read_k_scale(p, sub, b);
-	read_k_nibbles(p + 48, sub, b->q);
-	for (int j = 0; j < PACK_INPUTS; j++)
-		b->q[j] |= (uint8_t)((p[16 + j] >> sub & 1) << 4);
-}
-
-static void quantise_q8_0(const float *w, struct block *b)
-{
-	float largest = 0, inverse;
-
-	for (int j = 0; j < PACK_INPUTS; j++)
-		largest = fmaxf(largest, fabsf(w[j]));
-	b->scale = f16_to_float(to_half(largest / 127));
-	inverse = b->scale > 0 ? 1 / b->scale : 0;
-	for (int j = 0; j < PACK_INPUTS; j++) {
-		float q = fminf(fmaxf(rintf(w[j] * inverse), -127), 127);
-
-		b->q[j] = (uint8_t)((int)q + Q8_0_ZERO);
-	}
-}
-
-static void read_q6_k(const uint8_t *row, int32_t group, struct block *b)
-{
-	size_t subs = SUPER / PACK_INPUTS, sub = (size_t)group % subs;
-	size_t half = sub / 4, quarter = sub % 4;
-	const uint8_t *p = row + (size_t)group / subs * 210;
-	const uint8_t *ql = p + half * 64 + quarter % 2 * 32;
-	const uint8_t *qh = p + 128 + half * 32;
-	const int8_t *scale = (const int8_t *)p + 192 + half * 8 + quarter * 2;
-	float d = half_at(p + 208), w[PACK_INPUTS];
-
-	for (int j = 0; j < PACK_INPUTS; j++) {
-		int q = (ql[j] >> quarter / 2 * 4 & 15) | (qh[j] >> quarter * 2 & 3) << 4;
-		int part = j / 16;
-
-		w[j] = d * (float)scale[part] * (float)(q - 32);
-	}
-	quantise_q8_0(w, b);
-}
-
-/* What each format becomes; read: NULL for the plain ones, which are moved as they are. */
-static const struct format {
-	enum pack_kind kind;
-	void (*read)(const uint8_t *row, int32_t group, struct block *b);
-} formats[DTYPE_COUNT] = {
-	[DTYPE_F32] = {PACK_F32, NULL},	       [DTYPE_F16] = {PACK_F16, NULL},
-	[DTYPE_BF16] = {PACK_BF16, NULL},      [DTYPE_Q4_0] = {PACK_Q4_1, read_q4_0},
-	[DTYPE_Q4_1] = {PACK_Q4_1, read_q4_1}, [DTYPE_Q5_0] = {PACK_Q8_0, read_q5_0},
-	[DTYPE_Q5_1] = {PACK_Q8_1, read_q5_1}, [DTYPE_Q8_0] = {PACK_Q8_0, read_q8_0},
-	[DTYPE_Q4_K] = {PACK_Q4_1, read_q4_k}, [DTYPE_Q5_K] = {PACK_Q8_1, read_q5_k},
-	[DTYPE_Q6_K] = {PACK_Q8_0, read_q6_k},
+static const enum pack_kind kind_of[DTYPE_COUNT] = {
+	[DTYPE_F32] = PACK_F32,	  [DTYPE_F16] = PACK_F16,   [DTYPE_BF16] = PACK_BF16,
+	[DTYPE_Q4_0] = PACK_Q4_1, [DTYPE_Q4_1] = PACK_Q4_1, [DTYPE_Q5_0] = PACK_Q8_0,
+	[DTYPE_Q5_1] = PACK_Q8_1, [DTYPE_Q8_0] = PACK_Q8_0, [DTYPE_Q4_K] = PACK_Q4_1,
+	[DTYPE_Q5_K] = PACK_Q8_1, [DTYPE_Q6_K] = PACK_Q8_0,
 };
 
 const struct pack_info *pack_info(enum pack_kind kind)
@@ -216,7 +50,7 @@ const struct pack_info *pack_info(enum pack_kind kind)
 
 enum pack_kind pack_kind_of(enum dtype t)
 {
-	return formats[t].kind;
+	return kind_of[t];
 }
 
 /* An odd last group of pairs has a partner that nobody reads. */
@@ -232,7 +66,7 @@ size_t pack_tile_bytes(enum pack_kind kind, int32_t n_groups)
 static void lay_out_part(struct packed *p, const struct matrix *m, const struct matrix_part *part)
 {
 	*p = (struct packed){
-		.kind = formats[part->t->dtype].kind,
+		.kind = kind_of[part->t->dtype],
 		.n_in = m->n_in,
 		.n_out = (int32_t)part->rows,
 		.n_tiles = (int32_t)((part->rows + PACK_ROWS - 1) / PACK_ROWS),
@@ -298,9 +132,9 @@ static void find_group(enum pack_kind kind, uint8_t *tile, int32_t group, int32_
 }
 
 static void write_block(enum pack_kind kind, uint8_t *tile, int32_t group, int32_t r,
-			const struct block *b)
+			const struct quant_block *b)
 {
-	uint16_t scale = to_half(b->scale), min = to_half(b->min);
+	uint16_t scale = quant_half(b->scale), min = quant_half(b->min);
 	uint8_t *scales, *to;
 
 	find_group(kind, tile, group, r, &scales, &to);
@@ -320,7 +154,6 @@ static void write_block(enum pack_kind kind, uint8_t *tile, int32_t group, int32
 
 static void fill_quantised(const struct packed *p, const struct matrix_part *part, int32_t tile)
 {
-	const struct format *format = &formats[part->t->dtype];
 	size_t row_bytes = dtype_bytes(part->t->dtype, p->n_in);
 	const uint8_t *from = part->t->data;
 	uint8_t *to = p->data + (size_t)tile * p->tile_bytes;
@@ -328,11 +161,11 @@ static void fill_quantised(const struct packed *p, const struct matrix_part *par
 	for (int32_t g = 0; g < p->n_groups; g++) {
 		for (int32_t r = 0; r < PACK_ROWS; r++) {
 			int64_t row = (int64_t)tile * PACK_ROWS + r;
-			struct block b = {.scale = 0};
+			struct quant_block b = {.scale = 0};
 
 			if (row < p->n_out) {
 				row = matrix_part_row(part, row);
-				format->read(from + (size_t)row * row_bytes, g, &b);
+				quant_read(part->t->dtype, from + (size_t)row * row_bytes, g, &b);
 			}
 			write_block(p->kind, to, g, r, &b);
 		}
@@ -374,7 +207,7 @@ void packed_fill(const struct packed_matrix *p, const struct matrix *m, int32_t 
 		const struct packed *part = &p->part[i];
 
 		for (; tile < part->n_tiles && n_tiles > 0; tile++, n_tiles--) {
-			if (formats[m->part[i].t->dtype].read)
+			if (quant_is(m->part[i].t->dtype))
 				fill_quantised(part, &m->part[i], tile);
 			else
 				fill_plain(part, &m->part[i], tile);

@@ -15,8 +15,7 @@
  *     PACK_Q8_0   in pairs, so that vectors are aligned:
  *                 2 x [16 scale]   2 x 8 x [16 rows][4 u8]    1088   w = scale * (u - 128)
  *
- * A tile is one run of memory: scales apart from what they scale, as two streams, were measured to
- * be a fifth slower.
+ * A tile is one run of memory, as it is read: scales apart from what they scale would be two.
  *
  * What becomes of the formats of model/dtype.h, and what that costs:
  *

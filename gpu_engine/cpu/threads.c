@@ -30,11 +30,11 @@
 #include "base/clock.h"
 #include "base/die.h"
 
-/* A step's stages last 10-100 us and end within a few us of each other; waking a sleeper costs
- * about 50 us. Spinning longer only takes the core from whom it is shared with. */
+/* Long enough for threads that end a stage at about the same time, so that none of them has to be
+ * woken; longer only takes the core from whom it is shared with. */
 #define SPIN_NS 30000
 
-/* Looks at the round between two looks at the clock; each takes some 40 cycles with its pause. */
+/* Looks at the round, each with its pause, between two looks at the clock. */
 #define LOOKS_PER_CLOCK 32
 
 #define CACHE_LINE 64

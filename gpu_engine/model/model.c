@@ -465,6 +465,7 @@ enum rc model_load(struct model **out, const struct model_file *f, struct err *e
 	if (rc == RC_OK)
 		rc = model_config_read(&(struct config_source){f, b.arch, e}, &m->config, &factors);
 	if (rc == RC_OK) {
+		CHECK(b.arch);
 		b.names = f->format == MODEL_GGUF ? b.arch->gguf : b.arch->hf;
 		b.used = xcalloc((size_t)f->n_tensors + 1, sizeof(*b.used));
 		m->layer = xcalloc((size_t)m->config.n_layers, sizeof(*m->layer));

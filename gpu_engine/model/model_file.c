@@ -137,7 +137,7 @@ static bool ends_with(const char *s, const char *end)
 
 static enum rc read_any(struct model_file *f, struct err *e)
 {
-	struct model_map *map;
+	struct model_map *map = NULL;
 	struct stat st;
 	enum rc rc;
 
@@ -151,6 +151,7 @@ static enum rc read_any(struct model_file *f, struct err *e)
 	rc = model_map_file(&map, f, f->path, e);
 	if (rc != RC_OK)
 		return rc;
+	CHECK(map);
 	if (map->size < 4 || memcmp(map->data, "GGUF", 4) != 0)
 		return err_set(e, RC_INPUT,
 			       "%s: offset 0: no GGUF file (want the bytes \"GGUF\"), and neither "

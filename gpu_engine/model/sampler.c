@@ -308,6 +308,16 @@ static void fill_logprobs(const struct sampler *s, const float *raw, int32_t cho
 		likeliest[i] = (struct token_logprob){-1, -INFINITY, i + 1};
 }
 
+float sampler_logprob(const struct sampler *s, const float *logits, int32_t token)
+{
+	float most = logits[highest(logits, s->n_vocab)];
+	double sum = 0;
+
+	for (int32_t i = 0; i < s->n_vocab; i++)
+		sum += expf(logits[i] - most);
+	return (float)(logits[token] - most - log(sum));
+}
+
 int32_t sampler_pick(struct sampler *s, const struct genreq *r, float *logits,
 		     const int32_t *end_ids, int32_t n_end_ids, struct token_logprob *logprobs)
 {

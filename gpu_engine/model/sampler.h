@@ -22,4 +22,7 @@ void sampler_free(struct sampler *s);
 int32_t sampler_pick(struct sampler *s, const struct genreq *r, float *logits,
 		     const int32_t *end_ids, int32_t n_end_ids, struct token_logprob *logprobs);
 
+/* The logarithm of token's probability, of the logits as they are. */
+float sampler_logprob(const struct sampler *s, const float *logits, int32_t token);
+
 #endif

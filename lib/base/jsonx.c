@@ -497,6 +497,14 @@ bool json_quote(struct buf *b, const char *s)
 	return s ? all_or_nothing(b, before, quote(b, s)) : buf_puts(b, "null");
 }
 
+void json_add_number(cJSON *o, const char *key, double v)
+{
+	if (isfinite(v))
+		cJSON_AddNumberToObject(o, key, v);
+	else
+		cJSON_AddNullToObject(o, key);
+}
+
 /* The fewest digits that read back as the same double. */
 static bool print_number(struct buf *b, double v)
 {

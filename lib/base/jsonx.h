@@ -43,6 +43,9 @@ enum rc json_get_object(const cJSON *o, const char *path, const char *key, const
 bool json_escape(struct buf *b, const char *s, size_t len);
 bool json_quote(struct buf *b, const char *s); /* with the quotes; NULL gives null */
 
+/* A member of o; null if v is infinite or no number. */
+void json_add_number(cJSON *o, const char *key, double v);
+
 /* Appends the tree compact, or indented by two spaces. */
 bool json_print(struct buf *b, const cJSON *v, bool pretty);
 

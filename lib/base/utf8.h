@@ -36,16 +36,17 @@ static inline size_t utf8_decode(const char *s, size_t n, uint32_t *cp)
 	return len;
 }
 
-/* The length of s, cut to at most max bytes without splitting a character. */
+/* The length of s, cut to at most max bytes without splitting a character; of what is no UTF-8,
+ * with more than three bytes that go on with one, just max. */
 static inline size_t utf8_cut(const char *s, size_t max)
 {
 	size_t n = strnlen(s, max + 1);
 
 	if (n <= max)
 		return n;
-	for (n = max; n && ((unsigned char)s[n] & 0xc0) == 0x80;)
+	for (n = max; n > 0 && max - n < 4 && ((unsigned char)s[n] & 0xc0) == 0x80;)
 		n--;
-	return n;
+	return max - n < 4 ? n : max;
 }
 
 #endif

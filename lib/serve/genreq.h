@@ -78,6 +78,11 @@ struct genreq {
 				      computed */
 	void *owner;		   /* the front end's */
 
+	/* Of so many tokens, all but the last one, the KV entries come with it: another engine has
+	 * made them, and here it decodes from its first step on. 0 = none; the policy forgets it
+	 * when it takes them away. Only for one with sched_type.takes_kv. */
+	int32_t kv_tokens;
+
 	/* engine loop and scheduler */
 	enum genreq_state state;
 	enum genreq_finish finish;
@@ -94,7 +99,8 @@ struct genreq {
 	int32_t n_logprobs, cap_logprobs;
 
 	struct sched_slot slot;
-	struct flight *flight; /* the engine loop's own, from engine_submit() to on_done */
+	struct flight *flight;	   /* the engine loop's own, from engine_submit() to on_done */
+	struct handover *handover; /* a fleet's own (fakeengine/fleet.h) */
 };
 
 /* tokens is copied. max_tokens > 0. All else is zero or a neutral default. */

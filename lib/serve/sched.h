@@ -69,6 +69,7 @@ struct sched_type {
 	const char *name;	  /* "vllm-v1", "static" */
 	const char *help;	  /* one line */
 	const struct knob *knobs; /* ends with name NULL */
+	bool takes_kv;		  /* goes on where another engine stopped: genreq.kv_tokens */
 
 	/* values: one a knob, in the order of the table, already within their ranges. RC_INPUT if
 	 * they contradict. */

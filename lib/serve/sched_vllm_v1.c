@@ -298,6 +298,7 @@ static void preempt(struct sched *s, struct step_plan *p, struct genreq *victim,
 	}
 	leave_running(s, victim);
 	victim->slot.preemptions++;
+	victim->kv_tokens = 0;
 	genreq_set_state(victim, GENREQ_QUEUED);
 	waitq_put_back(&s->waiting, victim);
 	step_plan_add_preempted(p, victim);
@@ -322,15 +323,17 @@ static void advance_running(struct sched *s, struct step_plan *p, int32_t *budge
 	}
 }
 
-/* hit: tokens found in the prefix cache, loaded: behind them, in the host's. */
-static void begin(struct sched *s, struct genreq *r, int32_t hit, int32_t loaded)
+/* have: tokens that need not be computed; hit: those found in the prefix cache, loaded: behind
+ * them, in the host's. */
+static void begin(struct sched *s, struct genreq *r, int32_t have, int32_t hit, int32_t loaded)
 {
 	waitq_remove(&s->waiting, r);
 	reqlist_push_back(&s->running, r);
-	r->slot.computed = hit + loaded;
-	if (r->slot.preemptions ==
-	    0) { /* what it finds again of its own says nothing about the workload */
-		r->cached_tokens = hit + loaded;
+	r->slot.computed = have;
+	/* What it finds again of its own, or was counted where its prompt was computed, says
+	 * nothing about the workload. */
+	if (r->slot.preemptions == 0 && r->kv_tokens == 0) {
+		r->cached_tokens = have;
 		s->external_queries_tokens += s->host_blocks > 0 ? r->n_tokens - hit : 0;
 		s->external_hits_tokens += loaded;
 		s->prefix_queries_tokens += r->n_tokens;
@@ -350,8 +353,8 @@ static bool lacks_adapter(const struct sched *s, const struct step_plan *p, cons
 static bool admit(struct sched *s, struct step_plan *p, struct genreq *r, int32_t *budget)
 {
 	int32_t hit = kvpool_lookup(s->pool, r, r->n_tokens - 1);
-	int32_t loaded = kvpool_lookup_host(s->pool, r, hit, r->n_tokens - 1);
-	int32_t have = hit + loaded, n = lacks(s, r, have);
+	int32_t loaded = r->kv_tokens ? 0 : kvpool_lookup_host(s->pool, r, hit, r->n_tokens - 1);
+	int32_t have = r->kv_tokens ? r->kv_tokens : hit + loaded, n = lacks(s, r, have);
 
 	if (n > *budget && !s->chunked_prefill)
 		return false;
@@ -360,7 +363,7 @@ static bool admit(struct sched *s, struct step_plan *p, struct genreq *r, int32_
 			  s->reserve_full ? r->n_tokens : 0,
 			  s->running.n ? s->watermark_blocks : 0))
 		return false;
-	begin(s, r, hit, loaded);
+	begin(s, r, have, hit, loaded);
 	schedule(s, p, r, have, n);
 	if (loaded > 0)
 		step_plan_load(p, loaded);
@@ -485,7 +488,7 @@ static int32_t vllm_horizon(const struct sched *s, const struct step_plan *p)
 	for (int32_t i = 0; i < p->n_items && most > 1; i++) {
 		const struct genreq *r = p->item[i].req;
 
-		most = genreq_has_stop_ids(r)
+		most = genreq_has_stop_ids(r) || r->state != GENREQ_DECODE
 			       ? 1
 			       : min_tokens(most, genreq_tokens_left(r, s->max_model_len));
 	}
@@ -586,6 +589,7 @@ const struct sched_type sched_vllm_v1 = {
 	.help = "vLLM's V1 engine: one token budget, chunked prefill, prefix cache, preemption by "
 		"recomputation",
 	.knobs = knobs,
+	.takes_kv = true,
 	.open = vllm_open,
 	.close = vllm_close,
 	.check = vllm_check,

@@ -69,7 +69,7 @@ void step_plan_add(struct step_plan *p, struct genreq *r, int32_t computed, int3
 	it->computed = computed;
 	it->n_tokens = n_tokens;
 	it->emits = computed + n_tokens == r->n_tokens;
-	it->prefill = r->state != GENREQ_DECODE;
+	it->prefill = r->state != GENREQ_DECODE && (r->kv_tokens == 0 || computed < r->kv_tokens);
 	it->n_draft = it->n_accepted = it->n_loaded = 0;
 	p->adapters |= adapter_bit(r);
 	count(p, it, 1);

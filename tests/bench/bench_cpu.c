@@ -1,8 +1,8 @@
 /*
  * Products with packed weights beside the memory's roof: SmolLM2-135M's matrices, all layers of
  * them, so that weights come from memory as in a step. The roof is what the same threads read per
- * second, by plain loads, from a buffer that no cache holds, before and after; a row's ratio is to
- * the tokens that roof would allow for the kind's bytes.
+ * second, by plain loads, from a buffer that no cache holds, just before each kind; a row's ratio
+ * is to the tokens that roof would allow for the kind's bytes.
  *
  * usage: bench_cpu [THREADS [ISA]]
  */

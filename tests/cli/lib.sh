@@ -3,7 +3,8 @@ set -uo pipefail
 : "${BIN_DIR:?set BIN_DIR to the folder of the programs}"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
+# A test that fails leaves no program of its own behind.
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$tmp"' EXIT
 loadgen() {
 	"$BIN_DIR/loadgen" "$@"
 }

@@ -133,6 +133,16 @@ expect 2 "sweep of another key" loadgen run sweep.yaml --out none --set 'sweep[t
 expect 2 "sweep over HTTP" loadgen run sweep.yaml --out none --clock real
 says "virtual time only"
 
+# Fleets: how many replicas are enough, and that one process serves one engine.
+scenario "targets: [{name: vLLM, profile: kind-vllm-a100, set: {scheduler.max_num_seqs: 1}}]" >fleet.yaml
+expect 0 "fleet" loadgen run fleet.yaml --clock virtual --out fleet --set 'slo={ttft: 500ms}' \
+	--set 'sweep={target.profile.router: [least_loaded], target.profile.replicas: [1, 8, 2, 4]}' \
+	--set 'load={closed: {concurrency: 4, requests: 16}}' --set workload.output_tokens=100
+tr -s '\n ' ' ' <out | grep -q 'replicas 4: the smallest value of replicas tried that meets the SLO at closed 4; 2 misses it' ||
+	fail "the smallest fleet is not told: $(cat out)"
+expect 2 "fleet over HTTP" "$BIN_DIR/fakeengine" --profile kind-vllm-a100 --set replicas=2
+says "virtual time only"
+
 # What answers say: an echo is as long as what was asked, a reference as the set has it, over HTTP as here.
 cat >set.jsonl <<-'JSONL'
 	{"conversations": ["Explain a mutex.", "One at a time."], "reference_tokens": 9}
@@ -177,3 +187,59 @@ expect 2 "no such profile" loadgen run virtual.yaml --clock virtual --out none -
 says 'target static: '
 expect 2 "no such clock" loadgen run virtual.yaml --clock sundial --out none
 [ ! -e none ] || fail "a refused run left a folder"
+
+# Several processes: the files of one, to the byte.
+cat sweep.yaml - >jobs.yaml <<-'YAML'
+	slo: {ttft: 1s}
+YAML
+for n in 1 2; do
+	expect 0 "$n jobs" loadgen run jobs.yaml --target vLLM --target spec --jobs $n --out jobs$n --progress none \
+		--set 'load={open: {rate: [5, 20], requests: 12}}' --set 'output.plots=[heatmap]' --set output.scrape=50ms
+done
+for file in scenario.yaml requests.csv events.bin points.csv server.csv report.html; do
+	cmp jobs1/$file jobs2/$file || fail "$file differs between one process and two"
+done
+[ "$(wc -l <jobs1/server.csv)" -gt 20 ] || fail "jobs: engines were not watched"
+diff jobs1/run.json jobs2/run.json | grep '^[<>]' | grep -vE '"(started_utc|wall_minus_monotonic_ns)"' && fail "jobs: run.json differs"
+diff jobs1/summary.json jobs2/summary.json | grep '^[<>]' | grep -v '"date"' && fail "jobs: summary.json differs"
+grep -q 'The best of the sweep' out || fail "a sweep has no table of the best"
+grep -q '"sweep": \[' jobs1/summary.json || fail "summary.json has no settings"
+
+# A search goes its own way at each target.
+find=(loadgen run jobs.yaml --target vLLM --progress none --no-plots --set 'load={find: {max_concurrency: {from: 1, to: 8, resolution: 1, requests: 6}}}')
+for n in 1 3; do
+	expect 0 "find, $n jobs" "${find[@]}" --jobs $n --out find$n
+done
+cmp find1/points.csv find3/points.csv || fail "a search by jobs finds otherwise"
+cmp find1/requests.csv find3/requests.csv || fail "a search by jobs asks otherwise"
+
+# What one process must see whole, or has no use for more.
+expect 2 "jobs of a real run" loadgen run http.yaml --jobs 2 --out none
+says "--jobs: targets have turns of their own in virtual time only"
+expect 2 "too many jobs" "${find[@]}" --jobs 5 --out none
+says "want at most 4"
+expect 2 "jobs and failures" "${find[@]}" --jobs 2 --out none --set limits.max_failures=3
+says "limits.max_failures counts in one process"
+
+# Ctrl-C keeps what was measured; a job that is killed is named, and the others go on.
+long=(run jobs.yaml --target vLLM --progress none --no-plots --jobs 2 --set 'load={closed: {concurrency: 2, requests: 8000}}' --set output.events=false)
+"$BIN_DIR/loadgen" "${long[@]}" --out stopped >out 2>err &
+run=$!
+until [ "$(wc -l 2>"$tmp/null" <stopped/requests.csv || echo 0)" -gt 20 ]; do kill -0 $run || fail "it ended: $(cat err)"; done
+kill -INT $run
+wait $run
+[ $? = 130 ] || fail "jobs, interrupted: $(cat err)"
+grep -q '"ended":.*"interrupted"' stopped/run.json || fail "jobs: run.json does not say that it was interrupted"
+[ "$(tail -n +2 stopped/requests.csv | awk -F, '{ print $1 }' | sort | uniq -d | wc -l)" = 0 ] || fail "jobs, interrupted: a request twice"
+grep -q ',ok,' stopped/requests.csv || fail "jobs, interrupted: nothing was kept"
+short=("${long[@]}" --set 'load={closed: {concurrency: 2, requests: 3000}}')
+"$BIN_DIR/loadgen" "${short[@]}" --out killed >out 2>err &
+run=$!
+until [ "$(wc -l 2>"$tmp/null" <killed/requests.csv || echo 0)" -gt 20 ]; do kill -0 $run || fail "it ended: $(cat err)"; done
+read -r victim _ <"/proc/$run/task/$run/children"
+kill -KILL "$victim"
+wait $run
+[ $? = 1 ] || fail "a killed job: $(cat err)"
+grep -q "job [0-3] (process $victim, vLLM, max_num_seqs [12], ingest .*) was killed by signal 9" err || fail "the killed job is not named: $(cat err)"
+grep -q '"ended":.*"job_lost"' killed/run.json || fail "run.json does not say that a job was lost"
+[ "$(wc -l <killed/requests.csv)" = $((1 + 4 + 4 * 3000)) ] || fail "a killed job: not a row for each request: $(wc -l <killed/requests.csv)"

@@ -43,8 +43,8 @@ static void add_tensors(struct model_file *f, bool falcon)
 		add(f, "transformer.h.0.input_layernorm.bias", D, 1);
 		add(f, "transformer.h.0.self_attention.query_key_value.weight", D, D + 4);
 		add(f, "transformer.h.0.self_attention.dense.weight", D, D);
-		add(f, "transformer.h.0.mlp.dense_h_to_4h.weight", D, 4 * D);
-		add(f, "transformer.h.0.mlp.dense_4h_to_h.weight", 4 * D, D);
+		add(f, "transformer.h.0.mlp.dense_h_to_4h.weight", D, INT64_C(4) * D);
+		add(f, "transformer.h.0.mlp.dense_4h_to_h.weight", INT64_C(4) * D, D);
 		return;
 	}
 	add(f, "model.embed_tokens.weight", D, VOCAB);

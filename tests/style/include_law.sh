@@ -27,6 +27,7 @@ law fakeengine base serve fakeengine
 law gpu_engine/model base serve model
 law gpu_engine/text base serve model text
 law gpu_engine/cpu base serve model cpu
+law gpu_engine/cuda base serve model cuda kernels
 law gpu_engine base serve model text cpu gpu_engine
 law loadgen base loadgen
 

@@ -37,9 +37,10 @@ struct cpu_engine_opts {
 /* What came back for a request. */
 struct answer {
 	int32_t *token;
-	int32_t n;
 	struct token_logprob *logprob; /* as genreq.h has them */
-	int32_t n_logprobs;
+	int32_t n, n_logprobs;
+	int32_t *prompt;
+	float *prompt_logprob; /* if it was wanted */
 	enum genreq_finish finish;
 };
 
@@ -61,6 +62,10 @@ static void answer_on_done(struct genreq *r)
 	a->logprob = r->logprob;
 	a->n_logprobs = r->n_logprobs;
 	r->logprob = NULL;
+	a->prompt_logprob = r->prompt_logprob;
+	r->prompt_logprob = NULL;
+	a->prompt = xcalloc((size_t)r->n_prompt, sizeof(*a->prompt));
+	memcpy(a->prompt, r->tokens, (size_t)r->n_prompt * sizeof(*a->prompt));
 	a->finish = r->finish;
 	genreq_free(r);
 }
@@ -71,6 +76,8 @@ static inline void answer_release(struct answer *a)
 {
 	free(a->token);
 	free(a->logprob);
+	free(a->prompt_logprob);
+	free(a->prompt);
 	memset(a, 0, sizeof(*a));
 }
 

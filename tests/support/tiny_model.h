@@ -18,7 +18,6 @@ struct tiny_params {
 	const char *arch;   /* [llama] */
 	enum dtype dtype;   /* of matrices; one that a row is no multiple of is replaced as
 			       quantisers do (Q4_K: Q5_0), and in the end by F16 */
-	bool mixed;	    /* embedding and v in Q8_0, down in Q5_1 */
 	int32_t n_layers;   /* [2] */
 	int32_t d_model;    /* [64] */
 	int32_t n_heads;    /* [4] */
@@ -28,15 +27,16 @@ struct tiny_params {
 	int32_t n_vocab;    /* [320], at least 259 */
 	int32_t max_len;    /* [512] */
 	int32_t window;	    /* gemma3 [8] */
+	int32_t shards;	    /* files to spread the tensors over [1] */
+	float clamp;	    /* mpt */
 	uint64_t seed;
-
-	bool untied;
-	bool two_norms;		  /* falcon: as the 40B has them */
-	bool qk_norm;		  /* mpt, which may have it */
-	bool learned;		  /* mpt without ALiBi */
-	float clamp;		  /* mpt */
 	const char *rope_scaling; /* "linear": by 4; "llama3" */
-	int32_t shards;		  /* files to spread the tensors over [1] */
+
+	bool mixed; /* embedding and v in Q8_0, down in Q5_1 */
+	bool untied;
+	bool two_norms; /* falcon: as the 40B has them */
+	bool qk_norm;	/* mpt, which may have it */
+	bool learned;	/* mpt without ALiBi */
 };
 
 /* Writes the model into a folder that exists; returns the path to be opened, which is the caller's

@@ -63,10 +63,42 @@ static void test_rows(void **state)
 		assert_memory_equal(b.item, item, sizeof(item));
 		assert_int_equal(b.n_chunks, ARRAY_LEN(chunk));
 		assert_memory_equal(b.chunk, chunk, sizeof(chunk));
-		assert_int_equal(b.n_emits, 2);
-		assert_int_equal(b.emit_row[0], 3);
-		assert_int_equal(b.emit_row[1], 4);
+		assert_int_equal(b.n_logits, 2);
+		assert_int_equal(b.logits_row[0], 3);
+		assert_int_equal(b.logits_row[1], 4);
 	}
+	batch_release(&b);
+	step_plan_release(&plan);
+	for (size_t i = 0; i < ARRAY_LEN(r); i++)
+		genreq_free(r[i]);
+}
+
+/* Of a prompt whose tokens' probabilities are wanted: the rows behind each token that another one
+ * of the prompt follows, beside the one that emits. */
+static void test_prompt_logprobs(void **state)
+{
+	static const int32_t want[] = {1, 2, 3, 4, 5, 6, 8};
+	struct genreq *r[] = {request(1, 3), request(2, 5), request(3, 3)};
+	struct step_plan plan;
+	struct batch b;
+
+	(void)state;
+	r[1]->prompt_logprob = xcalloc(5, sizeof(float));
+	r[2]->prompt_logprob = xcalloc(2, sizeof(float));
+	r[2]->n_prompt =
+		2; /* its third token belongs to the answer: recomputed, preempted before */
+	step_plan_init(&plan);
+	step_plan_add(&plan, r[0], 0, 1);
+	step_plan_add(&plan, r[1], 0, 5);
+	step_plan_add(&plan, r[2], 0, 3);
+	batch_init(&b, 9);
+	assert_null(batch_fill(&b, &plan, &limits));
+	assert_int_equal(b.n_logits, ARRAY_LEN(want));
+	assert_memory_equal(b.logits_row, want, sizeof(want));
+	step_plan_clear(&plan);
+	step_plan_add(&plan, r[1], 1, 2); /* a chunk: the next one's first token is known, too */
+	assert_null(batch_fill(&b, &plan, &limits));
+	assert_int_equal(b.n_logits, 2);
 	batch_release(&b);
 	step_plan_release(&plan);
 	for (size_t i = 0; i < ARRAY_LEN(r); i++)
@@ -152,6 +184,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_prompt_logprobs),
 		cmocka_unit_test(test_faults),
 	};
 

@@ -38,7 +38,7 @@ static void put_all(struct buf *out)
 		struct crew_tick tick = {.t_ns = i, .tokens = INT64_C(3) * i};
 		struct record r = make_row(i);
 
-		assert_true(crew_put_row(out, &r, 10 * i));
+		assert_true(crew_put_row(out, &r, INT64_C(10) * i));
 		assert_true(crew_put(out, CREW_TICK, &tick, sizeof(tick), NULL, 0));
 		record_release(&r);
 	}

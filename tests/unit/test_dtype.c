@@ -135,7 +135,7 @@ static void q6_k(const uint8_t *b, double *y)
 {
 	double d = half(b + 208);
 
-	for (int n = 0; n < 2; n++) {
+	for (size_t n = 0; n < 2; n++) {
 		const uint8_t *ql = b + 64 * n, *qh = b + 128 + 32 * n, *sc = b + 192 + 8 * n;
 
 		for (int l = 0; l < 32; l++) {
@@ -146,9 +146,9 @@ static void q6_k(const uint8_t *b, double *y)
 				ql[l + 32] >> 4 | (qh[l] >> 6 & 3) << 4,
 			};
 
-			for (int k = 0; k < 4; k++)
-				y[128 * n + 32 * k + l] =
-					d * signed_byte(sc[2 * k + l / 16]) * (q[k] - 32);
+			for (size_t k = 0; k < 4; k++)
+				y[128 * n + 32 * k + (size_t)l] =
+					d * signed_byte(sc[2 * k + (size_t)l / 16]) * (q[k] - 32);
 		}
 	}
 }
@@ -303,7 +303,7 @@ static void test_table(void **state)
 		assert_int_equal(info->block_bytes, rows[i].bytes);
 		assert_true(dtype_from_gguf(info->gguf_id, &t));
 		assert_int_equal(t, rows[i].t);
-		assert_int_equal(dtype_bytes(rows[i].t, 3 * rows[i].n), 3 * rows[i].bytes);
+		assert_int_equal(dtype_bytes(rows[i].t, INT64_C(3) * rows[i].n), 3 * rows[i].bytes);
 	}
 	for (int id = -1; id < 64; id++) {
 		enum dtype t;
@@ -375,9 +375,9 @@ static void test_unaligned(void **state)
 		const struct row *row = &rows[i];
 		double want[MAX_BLOCK];
 
-		dtype_to_float(row->t, bytes + 1, 4 * row->n, got);
+		dtype_to_float(row->t, bytes + 1, INT64_C(4) * row->n, got);
 		for (int k = 0; k < 4; k++) {
-			row->read(bytes + 1 + k * row->bytes, want);
+			row->read(bytes + 1 + (ptrdiff_t)k * row->bytes, want);
 			for (int j = 0; j < row->n; j++)
 				assert_same_float(row->name, j, got[k * row->n + j], want[j]);
 		}

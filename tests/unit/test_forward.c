@@ -37,11 +37,12 @@ struct world {
 	float *logits; /* of the last step that emitted */
 };
 
-static void keep_logits(void *arg, int32_t thread, int32_t item, float *logits)
+static void keep_logits(void *arg, int32_t thread, int32_t item, int32_t position, float *logits)
 {
 	struct world *w = arg;
 
 	(void)thread;
+	assert_int_equal(position, w->r->n_tokens - 1);
 	assert_int_equal(item, 0);
 	memcpy(w->logits, logits, (size_t)w->tiny.model->config.n_vocab * sizeof(*logits));
 }

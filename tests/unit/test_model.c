@@ -489,7 +489,7 @@ static void test_real(void **state)
 	char *path = real_model();
 	const struct model_config *c;
 	struct model_file *f;
-	struct model *m;
+	struct model *m = NULL;
 	struct err e;
 	float row[576];
 
@@ -500,6 +500,8 @@ static void test_real(void **state)
 	}
 	if (model_file_open(&f, path, &e) != RC_OK || model_load(&m, f, &e) != RC_OK)
 		fail_msg("%s", e.msg);
+	if (!m)
+		return;
 	c = &m->config;
 	print_message("%s: %s, %d layers of %d, %d/%d heads of %d, ff %d, %d tokens, context %d, "
 		      "%lld parameters in %lld bytes, %d tensors\n",

@@ -99,7 +99,7 @@ static const struct mistake {
 	 "4:18: output.scrape: got 1ms, want 10 ms or more, or 0 for no scraping"},
 	{ALL "output: {plots: cdf}\n", "4:17: output.plots: want a list, as in [a, b]"},
 	{ALL "output: {plots: [../x]}\n", "4:18: output.plots[0]: got \"../x\", want throughput, "
-					  "latency, cdf, timeline, goodput or server"},
+					  "latency, cdf, timeline, goodput, server or heatmap"},
 	{ALL "output: {events: yes}\n", "4:18: output.events: got \"yes\", want true or false"},
 	{ALL "matrix: {rows: [a]}\n", "4:9: matrix: columns is missing"},
 	{ALL "matrix: {rows: [], columns: [a]}\n",

@@ -262,10 +262,12 @@ static void test_many_words(void **state)
 
 #define B SPM_BLANK
 
+/* NOLINTBEGIN(bugprone-suspicious-missing-comma): a blank and what is behind it are one piece */
 static const char *const spm_pieces[] = {
 	"<unk>", "<s>", "</s>", "<0x41>", "<0xC3>", "<0xA9>", B,     "a",      "b",
 	"c",	 B "a", "ab",	"bc",	  B B,	    "abc",    B "c", "<mark>", "unused",
 };
+/* NOLINTEND(bugprone-suspicious-missing-comma) */
 static const float spm_scores[] = {0,	0,  0,	0,  0,	0,  -50, -51, -52,
 				   -53, -1, -2, -2, -3, -9, -8,	 0,   0};
 static const int32_t spm_kinds[] = {2, 3, 3, 6, 6, 6, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 4, 5};
