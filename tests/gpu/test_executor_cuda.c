@@ -235,11 +235,139 @@ static void test_formats(void **state)
 	}
 }
 
+/* ---- how a token is chosen ---- */
+
+/* Of the first question penalties and biases, one of them twice; of the second what must not be
+ * said yet; the third is as ever. */
+static void want_all_kinds(struct genreq *r, int i)
+{
+	static const struct logit_bias biases[] = {{7, 3}, {9, -100}, {7, 1.5F}};
+
+	if (i == 0) {
+		r->sampling->repetition_penalty = 1.3;
+		r->sampling->presence_penalty = 0.4;
+		r->sampling->frequency_penalty = 0.7;
+		r->sampling->bias = xcalloc(ARRAY_LEN(biases), sizeof(*biases));
+		memcpy(r->sampling->bias, biases, sizeof(biases));
+		r->sampling->n_bias = ARRAY_LEN(biases);
+	}
+	if (i == 1) {
+		r->min_tokens = ANSWER_TOKENS;
+		for (int32_t id = 0; id < 200; id++)
+			sampling_add_stop_id(r->sampling, id);
+	}
+}
+
+static void test_choices(void **state)
+{
+	const struct tiny_params p = {.dtype = DTYPE_F16};
+
+	(void)state;
+	expect_same("choices", &p, 64, want_all_kinds, 0.02);
+}
+
+/* ---- faults ---- */
+
+static void with_faults(const char *faults, void (*run)(struct tiny_model *t))
+{
+	struct tiny_model t;
+
+	tiny_model_open(&t, &(struct tiny_params){.dtype = DTYPE_F16}, MODEL_GGUF);
+	setenv("PTXSIM_FAULTS", faults, 1);
+	setenv("PTXSIM_ON_FAULT", "error", 1);
+	run(&t);
+	unsetenv("PTXSIM_FAULTS");
+	unsetenv("PTXSIM_ON_FAULT");
+	tiny_model_close(&t);
+}
+
+/* Allocations: weights, activations, pages, a step's data. */
+static void expect_no_open(struct tiny_model *t)
+{
+	struct cuda_engine g;
+	struct err e;
+
+	assert_int_equal(cuda_engine_open(&g, t, 64, &e), RC_LIMIT);
+	assert_non_null(strstr(e.msg, "CUDA_ERROR_OUT_OF_MEMORY"));
+	assert_non_null(strstr(e.msg, " for "));
+}
+
+static void test_no_memory_at_load(void **state)
+{
+	(void)state;
+	for (int i = 1; i <= 4; i++) {
+		char faults[32];
+
+		snprintf(faults, sizeof(faults), "alloc:%d", i);
+		with_faults(faults, expect_no_open);
+	}
+}
+
+/* Every request fails, those that come later as well, and the engine can be closed. */
+static void expect_failures(struct tiny_model *t)
+{
+	struct answer a[N_QUESTIONS] = {0};
+	struct cuda_engine g;
+	struct err e;
+
+	if (cuda_engine_open(&g, t, 64, &e) != RC_OK)
+		fail_msg("%s", e.msg);
+	for (int round = 0; round < 2; round++) {
+		ask(&g.e, t->model, NULL, a);
+		for (int i = 0; i < N_QUESTIONS; i++) {
+			assert_int_equal(a[i].finish, FINISH_ERROR);
+			answer_release(&a[i]);
+		}
+	}
+	cuda_engine_close(&g);
+}
+
+static void test_broken_in_mid_run(void **state)
+{
+	(void)state;
+	with_faults("launch:40", expect_failures);
+	with_faults("lost:40", expect_failures);
+}
+
+/* Lists longer than there is room for: this step fails, the next one, which needs no more room,
+ * does not. */
+static void expect_one_failure(struct tiny_model *t)
+{
+	struct answer a = {0};
+	struct cuda_engine g;
+	struct err e;
+
+	if (cuda_engine_open(&g, t, 64, &e) != RC_OK)
+		fail_msg("%s", e.msg);
+	for (int round = 0; round < 2; round++) {
+		struct genreq *r = question(t->model, 0);
+
+		r->min_tokens = round == 0 ? ANSWER_TOKENS : 0;
+		for (int32_t i = 0; round == 0 && i < 5000; i++)
+			sampling_add_stop_id(r->sampling, i % 100);
+		cpu_engine_ask(&g.e, r, &a);
+		cpu_engine_wait(&g.e);
+		assert_int_equal(a.finish, round == 0 ? FINISH_ERROR : FINISH_LENGTH);
+		answer_release(&a);
+	}
+	cuda_engine_close(&g);
+}
+
+static void test_no_memory_in_mid_run(void **state)
+{
+	(void)state;
+	with_faults("alloc:5", expect_one_failure);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_architectures),
 		cmocka_unit_test(test_formats),
+		cmocka_unit_test(test_architectures),
+		cmocka_unit_test(test_choices),
+		cmocka_unit_test(test_no_memory_at_load),
+		cmocka_unit_test(test_broken_in_mid_run),
+		cmocka_unit_test(test_no_memory_in_mid_run),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
