@@ -56,7 +56,10 @@ static void tell_models(const struct deployment *d)
 	const struct preflight_found *f = &d->found;
 	const struct target *t = d->target;
 
-	if (!f->reachable)
+	if (f->tls_failed)
+		log_warn("target %s: no TLS with %s: %s%s", t->name, t->url, f->why,
+			 preflight_tls_advice(f));
+	else if (!f->reachable)
 		log_warn("target %s: nobody listens at %s (%s); start that engine, or leave the "
 			 "target out with --target",
 			 t->name, t->url, f->why);
@@ -92,16 +95,25 @@ enum rc deployment_look(struct deployment *d, const struct limits *limits, bool 
 					.dialect = d->dialect,
 					.transport_type = transport_for(t),
 					.limits = limits};
+	/* A simulated engine has no habits to be told of. */
+	bool is_real = t->scheme != URL_PROFILE;
 
 	preflight_found_release(&d->found);
 	preflight_found_init(&d->found);
 	if (preflight(&env, with_request, d->interrupted, &d->found, e) != RC_OK)
 		return err_prefix(e, "target %s: ", t->name);
-	d->looked = with_request;
-	tell_models(d);
-	if (d->found.asked && !*d->interrupted)
-		tell_request(d);
+	d->looked = with_request && is_real;
 	*hopeless = preflight_is_hopeless(&d->found);
+	if (*hopeless && !d->found.model_served && (d->launched || !is_real))
+		return err_set(e, RC_INPUT, "target %s: model %s is not among those served: %s",
+			       t->name, t->model, d->found.listed);
+	if (*hopeless && !is_real)
+		return err_set(e, RC_INPUT, "target %s: every request would be refused: %s",
+			       t->name, d->found.error);
+	if (is_real)
+		tell_models(d);
+	if (is_real && d->found.asked && !*d->interrupted)
+		tell_request(d);
 	d->model = t->model ? t->model : d->found.model;
 	if (!d->model && !d->dialect->names_model)
 		d->model = "";

@@ -73,14 +73,12 @@ static void on_scraped(void *arg, int64_t t_ns, const char *name, double value)
 static enum rc site_open(struct site *t, bool look, bool *hopeless, struct err *e)
 {
 	const struct limits *limits = &t->run->s->limits;
-	/* A simulated engine has no habits to be learnt. */
-	bool is_real = t->run->s->clock != RUN_CLOCK_VIRTUAL;
-	enum rc rc = deployment_open(&t->at, limits->connect_ns, e);
+	enum rc rc = RC_OK;
 
 	*hopeless = false;
-	if (!rc && (look || (t->at.launched && !t->at.model)))
-		rc = deployment_look(&t->at, limits, look && is_real, hopeless, e);
-	return rc;
+	if (look || (t->at.launched && !t->at.model))
+		rc = deployment_look(&t->at, limits, look, hopeless, e);
+	return rc ? rc : deployment_open(&t->at, limits->connect_ns, e);
 }
 
 /* The targets whose engines somebody else runs, before anything is written or launched. If none of

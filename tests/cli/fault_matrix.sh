@@ -44,7 +44,7 @@ late_usage          ok             10  events
 rows=$(sed '/^$/d' <<<"$rows")
 endpoints='openai-chat openai-completions'
 
-"$BIN_DIR/fakeengine" --port 0 --prefill-ms 5 --per-token-ms 1 --tokens 10 "$@" >listening 2>engine.err &
+"${bound[@]}" "$BIN_DIR/fakeengine" --port 0 --prefill-ms 5 --per-token-ms 1 --tokens 10 "$@" >listening 2>engine.err &
 engine=$!
 await_lines listening 1 $engine
 url=$(sed 's/listening on //' listening)

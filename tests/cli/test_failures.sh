@@ -15,7 +15,7 @@ expect 1 "dead port, recorded" loadgen run --base-url http://127.0.0.1:9 --model
 # The engine dies in the middle: 40 requests of 0.2 s, one at a time; killed after the first rows are there.
 slow='targets[0].launch.args=[--port, "0", --prefill-ms, "100", --per-token-ms, "10", --tokens, "10"]'
 small_scenario 'load: {closed: {concurrency: 2, requests: 40}}' >s.yaml
-"$BIN_DIR/loadgen" run s.yaml --set "$slow" --out dies --progress none >out 2>err &
+"${bound[@]}" "$BIN_DIR/loadgen" run s.yaml --set "$slow" --out dies --progress none >out 2>err &
 run=$!
 await_lines dies/requests.csv 4 $run
 engine=$(find_process "$BIN_DIR/fakeengine --port 0 --prefill-ms 100" | head -1)
@@ -28,7 +28,7 @@ column dies/requests.csv outcome | grep -q '^ok$' || fail "no ok outcome"
 grep -q 'killed by signal 9' err || fail "the death is not told: $(cat err)"
 
 # Ctrl-C: in order, exit code 130, cancelled rows, a report.
-"$BIN_DIR/loadgen" run s.yaml --set "$slow" --out stopped --progress none >out 2>err &
+"${bound[@]}" "$BIN_DIR/loadgen" run s.yaml --set "$slow" --out stopped --progress none >out 2>err &
 run=$!
 await_lines stopped/requests.csv 3 $run
 kill -INT $run
@@ -40,7 +40,7 @@ column stopped/requests.csv outcome | grep -q '^dropped$' || fail "interrupt: no
 grep -q TTFT out || fail "interrupt: no report"
 
 # kill -9: the rows are readable, the engine goes too.
-"$BIN_DIR/loadgen" run s.yaml --set "$slow" --out killed --progress none >out 2>err &
+"${bound[@]}" "$BIN_DIR/loadgen" run s.yaml --set "$slow" --out killed --progress none >out 2>err &
 run=$!
 await_lines killed/requests.csv 3 $run
 engine=$(find_process "$BIN_DIR/fakeengine --port 0 --prefill-ms 100" | head -1)
