@@ -117,6 +117,12 @@ enum rc deployment_look(struct deployment *d, const struct limits *limits, bool 
 	d->model = t->model ? t->model : d->found.model;
 	if (!d->model && !d->dialect->names_model)
 		d->model = "";
+	if (!d->model && d->found.reachable && d->found.status == 0)
+		return err_set(e, RC_IO,
+			       "target %s: no model given, and %s does not answer as HTTP does: "
+			       "%s; set targets[].model%s",
+			       t->name, t->url, d->found.why,
+			       t->scheme == URL_HTTP ? ", or is it https://?" : "");
 	if (!d->model && d->found.reachable)
 		return err_set(e, RC_INPUT,
 			       "target %s: no model given, and %s lists none; set targets[].model",

@@ -35,14 +35,14 @@ const char *preflight_tls_advice(const struct preflight_found *f)
 	static const struct {
 		const char *why, *advice;
 	} advice[] = {
-		{"self-signed", "; if you trust it, name its file in SSL_CERT_FILE"},
+		{"self-signed", "; if you trust it, name its file in CURL_CA_BUNDLE"},
 		{"local issuer", "; if you trust its issuer, name that one's file in "
-				 "SSL_CERT_FILE"},
+				 "CURL_CA_BUNDLE"},
 		{"expired", "; it has to be renewed, unless this machine's clock is wrong"},
 		{"not yet valid", "; is this machine's clock right?"},
 		{"subject name", "; want a url with a name that the certificate holds"},
 		{"wrong version number", "; a port of plain HTTP? then want http://"},
-		{"CAfile", "; see SSL_CERT_FILE and CURL_CA_BUNDLE in the environment"},
+		{"CAfile", "; see CURL_CA_BUNDLE and SSL_CERT_FILE in the environment"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(advice); i++)

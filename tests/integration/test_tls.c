@@ -192,7 +192,7 @@ static const struct {
 	{"a stream", "IP:127.0.0.1", 30, true, HEAD "\r\n" TOKEN TOKEN DONE, WITH_NOTICE,
 	 OUTCOME_OK, 200, 2, "", ""},
 	{"nobody vouches for it", "IP:127.0.0.1", 30, false, HEAD "\r\n" TOKEN DONE, WITH_NOTICE,
-	 OUTCOME_TLS, 0, 0, "self-signed certificate", "name its file in SSL_CERT_FILE"},
+	 OUTCOME_TLS, 0, 0, "self-signed certificate", "name its file in CURL_CA_BUNDLE"},
 	{"of somebody else", "DNS:elsewhere.invalid", 30, true, HEAD "\r\n" TOKEN DONE, WITH_NOTICE,
 	 OUTCOME_TLS, 0, 0, "127.0.0.1", "want a url with a name that the certificate holds"},
 	{"run out", "IP:127.0.0.1", 0, true, HEAD "\r\n" TOKEN DONE, WITH_NOTICE, OUTCOME_TLS, 0, 0,
