@@ -85,6 +85,21 @@ static void tell_request(const struct deployment *d)
 	buf_release(&line);
 }
 
+static enum rc tell_no_model(const struct deployment *d, struct err *e)
+{
+	const struct target *t = d->target;
+
+	if (d->found.status == 0)
+		return err_set(e, RC_IO,
+			       "target %s: no model given, and %s does not answer as HTTP does: "
+			       "%s; set targets[].model%s",
+			       t->name, t->url, d->found.why,
+			       t->scheme == URL_HTTP ? ", or is it https://?" : "");
+	return err_set(e, RC_INPUT,
+		       "target %s: no model given, and %s lists none; set targets[].model", t->name,
+		       t->url);
+}
+
 enum rc deployment_look(struct deployment *d, const struct limits *limits, bool with_request,
 			bool *hopeless, struct err *e)
 {
@@ -115,18 +130,10 @@ enum rc deployment_look(struct deployment *d, const struct limits *limits, bool 
 	if (is_real && d->found.asked && !*d->interrupted)
 		tell_request(d);
 	d->model = t->model ? t->model : d->found.model;
-	if (!d->model && !d->dialect->names_model)
+	if (!d->model && d->dialect->names_model && d->found.reachable)
+		return tell_no_model(d, e);
+	if (!d->model) /* it is not asked for, or nobody is there to hear */
 		d->model = "";
-	if (!d->model && d->found.reachable && d->found.status == 0)
-		return err_set(e, RC_IO,
-			       "target %s: no model given, and %s does not answer as HTTP does: "
-			       "%s; set targets[].model%s",
-			       t->name, t->url, d->found.why,
-			       t->scheme == URL_HTTP ? ", or is it https://?" : "");
-	if (!d->model && d->found.reachable)
-		return err_set(e, RC_INPUT,
-			       "target %s: no model given, and %s lists none; set targets[].model",
-			       t->name, t->url);
 	return RC_OK;
 }
 

@@ -76,7 +76,7 @@ static enum rc site_open(struct site *t, bool look, bool *hopeless, struct err *
 	enum rc rc = RC_OK;
 
 	*hopeless = false;
-	if (look || (t->at.launched && !t->at.model))
+	if (look || !t->at.model) /* which has to be learnt even if nothing else is */
 		rc = deployment_look(&t->at, limits, look, hopeless, e);
 	return rc ? rc : deployment_open(&t->at, limits->connect_ns, e);
 }
@@ -96,7 +96,7 @@ static enum rc look_at_deployed(struct run *r, struct err *e)
 		rc = site_open(&r->sites[i], r->look, &hopeless, e);
 		if (rc)
 			return rc;
-		n_hopeless += hopeless;
+		n_hopeless += hopeless && r->look;
 	}
 	if (n_hopeless == r->s->n_targets)
 		return err_set(e, RC_IO,

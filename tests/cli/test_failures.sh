@@ -12,6 +12,16 @@ expect 1 "dead port, recorded" loadgen run --base-url http://127.0.0.1:9 --model
 	--no-preflight --no-plots --out dead --progress none
 [ "$(column dead/requests.csv outcome | sort | uniq -c | awk '{print $1, $2}')" = "3 connect" ] || fail "not 3 connect"
 
+expect 1 "dead port, no model" loadgen run --base-url http://127.0.0.1:9 --num-prompts 3 --output-len 2 \
+	--no-preflight --no-plots --out nameless --progress none
+[ "$(column nameless/requests.csv outcome | sort -u)" = connect ] || fail "no model: not connect in every row"
+small_scenario 'load: {closed: {concurrency: 2, requests: 4}}' |
+	sed 's/^workload:/  - {name: dead, url: "http:\/\/127.0.0.1:9"}\n&/' >beside.yaml
+expect 1 "a dead port beside an engine" loadgen run beside.yaml --out beside --progress none
+says "target dead: nobody listens"
+[ "$(paste -d' ' <(column beside/points.csv target) <(column beside/points.csv ok) <(column beside/points.csv failed) | xargs)" = "fake 4 0 dead 0 4" ] ||
+	fail "a dead port beside an engine: $(cat beside/points.csv)"
+
 # The engine dies in the middle: 40 requests of 0.2 s, one at a time; killed after the first rows are there.
 slow='targets[0].launch.args=[--port, "0", --prefill-ms, "100", --per-token-ms, "10", --tokens, "10"]'
 small_scenario 'load: {closed: {concurrency: 2, requests: 40}}' >s.yaml

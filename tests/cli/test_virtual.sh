@@ -180,6 +180,10 @@ for c in prompt_tokens output_tokens outcome; do
 		<(paste <(column wh/requests.csv request_id) <(column wh/requests.csv $c) | sort) >diff || fail "wires: $c differs: $(head -3 diff)"
 done
 
+# No model is given, and none is looked at: it is still learnt.
+expect 0 "virtual, not looked at" loadgen run virtual.yaml --clock virtual --out unseen --no-preflight
+cmp a/requests.csv unseen/requests.csv || fail "rows differ without the look before the load"
+
 # What would be refused request by request is refused once, before the first; not where any name is taken for the model,
 # nor without the look before the load.
 refused_at_once() {
