@@ -275,8 +275,10 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 		out->dir = xstrdup(results_dir(r.results));
 		out->started_utc = results_started_utc(r.results);
 		if (results_close(r.results, out->ended, &close_err) != RC_OK && !rc) {
-			*e = close_err;
-			rc = close_err.rc;
+			rc = err_set(e, close_err.rc,
+				     "%s; what was written before can be reported: loadgen report "
+				     "%s",
+				     close_err.msg, out->dir);
 		}
 	}
 	run_close(&r);

@@ -63,13 +63,14 @@ grep -q TTFT out || fail "killed: no table"
 grep -qi killed out || fail "the report does not say that the run was killed"
 
 fast='targets[0].launch.args=[--port, "0", --prefill-ms, "1", --per-token-ms, "0.1", --tokens, "10"]'
-# No room for a file in mid-run, as on a full disk: it ends with a word, and what was written can be reported.
+# No room for a file in mid-run, as on a full disk: it ends at once, with a word, and what was written can be reported.
 (
 	ulimit -f 64
-	exec "$BIN_DIR/loadgen" run s.yaml --set "$fast" --set 'load={closed: {concurrency: 8, requests: 600}}' --out no_room --progress none >out 2>err
+	exec timeout -s KILL 60 "$BIN_DIR/loadgen" run s.yaml --set "$fast" --set 'load={closed: {concurrency: 8, duration: 1h}}' --out no_room --progress none >out 2>err
 )
 got=$?
 [ $got = 2 ] || fail "no room: exit code $got"
-grep -q 'no_room/.*: File too large' err || fail "no room: $(cat err)"
+grep -q 'no_room/.*: File too large; what was written before can be reported: loadgen report no_room' err || fail "no room: $(cat err)"
+grep -q '"ended":.*"write_failed"' no_room/run.json || fail "no room: run.json does not say why it ended"
 expect 0 "report of it" loadgen report no_room --no-plots
 grep -q TTFT out || fail "no room: no table"
