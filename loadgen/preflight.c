@@ -59,6 +59,7 @@ static void on_end(void *owner, enum xfer_end how, const char *why, int64_t t_ns
 	(void)t_ns;
 	if (how == XFER_CONNECT || how == XFER_TLS)
 		k->out->reachable = false;
+	k->out->tls_failed = how == XFER_TLS;
 	if (how != XFER_COMPLETE)
 		snprintf(k->out->why, sizeof(k->out->why), "%s", why ? why : "no answer");
 	k->ended = true;

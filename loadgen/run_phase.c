@@ -66,6 +66,8 @@ static void on_settled(void *arg, int64_t now_ns)
 
 	if (r->s->limits.max_failures > 0 && r->failures >= r->s->limits.max_failures)
 		run_end_early(r, "max_failures", now_ns);
+	else if (!r->link && results_failed(r->results))
+		run_end_early(r, "write_failed", now_ns);
 }
 
 static void on_token(void *arg)
