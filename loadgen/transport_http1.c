@@ -66,6 +66,10 @@ struct xfer {
 	void *owner;
 	int64_t last_ns;		  /* no stamp goes behind this one */
 	int64_t connected_ns, written_ns; /* to be told; -1 = nothing to tell */
+	/* Head and body. Kept whole for sending again after a race; not needed once it is answered,
+	 * and then gone: NULL. */
+	char *request;
+	size_t len, sent; /* of it */
 	bool over, keep_alive, no_body, resent;
 	enum xfer_end how;
 	char *why; /* its end is to be told, and this with it; NULL: it is not */
@@ -74,8 +78,6 @@ struct xfer {
 	struct deferred tell;
 	LIST_ENTRY(xfer) in_all;
 	struct xfer *next_dead;
-	size_t len, sent;
-	char request[]; /* head and body, len bytes: kept whole for sending again after a race */
 };
 
 struct transport {
@@ -113,6 +115,7 @@ static void sweep(struct transport *t)
 		struct xfer *x = t->dead_xfers;
 
 		t->dead_xfers = x->next_dead;
+		free(x->request);
 		free(x->why);
 		free(x);
 	}
@@ -314,6 +317,10 @@ static void take_bytes(struct conn *c, size_t n, int64_t t_ns)
 	c->answered = true;
 	if (t_ns > x->last_ns)
 		x->last_ns = t_ns;
+	if (x->request && x->sent == x->len) {
+		free(x->request);
+		x->request = NULL;
+	}
 	switch (http_in_feed(c->in, t->buf, n, &used, &e)) {
 	case HTTP_IN_COMPLETE:
 		/* Bytes behind the answer, or an answer to half a request: nothing to build on. */
@@ -556,10 +563,10 @@ static struct xfer *xfer_new(struct transport *t, const struct xfer_spec *spec)
 	bool has_body = spec->body_len > 0 || strcmp(spec->method, "POST") == 0;
 	size_t room = strlen(spec->method) + strlen(spec->path) + strlen(t->host) +
 		      strlen(spec->headers) + 256;
-	struct xfer *x = xmalloc(sizeof(*x) + room + spec->body_len);
+	struct xfer *x = xcalloc(1, sizeof(*x));
 	char length[48] = "";
 
-	memset(x, 0, sizeof(*x));
+	x->request = xmalloc(room + spec->body_len);
 	if (has_body)
 		snprintf(length, sizeof(length), "Content-Length: %zu\r\n", spec->body_len);
 	x->len = (size_t)snprintf(x->request, room,
