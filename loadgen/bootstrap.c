@@ -154,6 +154,7 @@ static int compare_placed(const void *a, const void *b)
 struct drawn {
 	struct placed *v;
 	size_t n;
+	bool all; /* every request has a value: as many are drawn as there are */
 	struct sample resampled;
 };
 
@@ -163,16 +164,17 @@ static void drawn_init(struct drawn *d, const struct draw_figure *f, size_t n)
 	for (size_t i = 0; i < n; i++)
 		if (!isnan(f->x[i]))
 			d->v[d->n++] = (struct placed){f->x[i], i};
+	d->all = d->n == n;
 	if (f->percentile >= 0)
 		qsort(d->v, d->n, sizeof(*d->v), compare_placed);
 }
 
 static double drawn_percentile(const struct drawn *d, const unsigned *count, double percentile)
 {
-	size_t total = 0, seen = 0, i = 0, k;
+	size_t total = d->all ? d->n : 0, seen = 0, i = 0, k;
 	double rank, at;
 
-	for (size_t j = 0; j < d->n; j++)
+	for (size_t j = 0; !d->all && j < d->n; j++)
 		total += count[d->v[j].at];
 	if (!total)
 		return NAN;
