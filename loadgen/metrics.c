@@ -305,11 +305,10 @@ static void summarise(struct point *p, struct sums *z)
 
 /* ---- the point as a line of time ---- */
 
-/* A start, an end, or tokens that came. */
+/* A start or an end. */
 struct moment {
 	int64_t t_ns;
 	int running; /* +1, -1 */
-	double tokens;
 };
 
 /* Ends before starts: a closed loop hands its slot over at one instant. */
@@ -322,43 +321,21 @@ static int by_time(const void *a, const void *b)
 	return x->running - y->running;
 }
 
-/* Where events count fewer tokens than usage told (several in one event), each carries its share.
- */
-static size_t add_token_moments(struct moment *v, const struct record *r)
+static bool has_run(const struct record *r)
 {
-	double share;
-
-	if (r->outcome != OUTCOME_OK || r->output_tokens <= 0)
-		return 0;
-	if (!r->n_events || r->event[r->n_events - 1].tokens <= 0) {
-		v[0] = (struct moment){r->done_ns, 0, r->output_tokens};
-		return 1;
-	}
-	share = (double)r->output_tokens / r->event[r->n_events - 1].tokens;
-	for (int32_t i = 0; i < r->n_events; i++) {
-		int32_t before = i ? r->event[i - 1].tokens : 0;
-
-		v[i] = (struct moment){r->event[i].t_ns, 0, share * (r->event[i].tokens - before)};
-	}
-	return (size_t)r->n_events;
+	return r->send_ns >= 0 && r->done_ns >= 0;
 }
 
 static struct moment *make_moments(const struct record *const *records, size_t n, size_t *count)
 {
-	size_t cap = 1, k = 0;
-	struct moment *v;
+	struct moment *v = xcalloc(2 * n + 1, sizeof(*v));
+	size_t k = 0;
 
-	for (size_t i = 0; i < n; i++)
-		cap += 3 + (size_t)records[i]->n_events;
-	v = xcalloc(cap, sizeof(*v));
 	for (size_t i = 0; i < n; i++) {
-		const struct record *r = records[i];
-
-		if (r->send_ns < 0 || r->done_ns < 0)
+		if (!has_run(records[i]))
 			continue;
-		v[k++] = (struct moment){r->send_ns, 1, 0};
-		v[k++] = (struct moment){r->done_ns, -1, 0};
-		k += add_token_moments(&v[k], r);
+		v[k++] = (struct moment){records[i]->send_ns, 1};
+		v[k++] = (struct moment){records[i]->done_ns, -1};
 	}
 	qsort(v, k, sizeof(*v), by_time);
 	*count = k;
@@ -378,24 +355,6 @@ static void walk_running(struct point *p, const struct moment *v, size_t n)
 	}
 	p->mean_running = n ? ratio(area, (double)(v[n - 1].t_ns - v[0].t_ns)) : NAN;
 	p->peak_running = n ? top : NAN;
-}
-
-/* Buckets of one second from the first send on, as vLLM's bench cuts them, but of tokens, not
- * chunks. */
-static double busiest_second(const struct moment *v, size_t n)
-{
-	int64_t bucket = 0;
-	double tokens = 0, peak = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		if ((v[i].t_ns - v[0].t_ns) / NS_PER_S != bucket) {
-			bucket = (v[i].t_ns - v[0].t_ns) / NS_PER_S;
-			tokens = 0;
-		}
-		tokens += v[i].tokens;
-		peak = fmax(peak, tokens);
-	}
-	return n ? peak : NAN;
 }
 
 struct window {
@@ -427,15 +386,68 @@ static struct window held_window(const struct moment *v, size_t n, int asked)
 	return best;
 }
 
-static void compute_steady(struct point *p, const struct moment *v, size_t n, struct window w)
-{
-	double tokens = 0;
+/* Where tokens fall: into seconds from the first send on, as vLLM's bench cuts them, but of tokens,
+ * not chunks; and into the window. */
+struct token_sums {
+	int64_t first_ns;
+	double *second;
+	int64_t n_seconds;
+	struct window window;
+	double in_window;
+};
 
-	for (size_t i = 0; i < n; i++)
-		if (v[i].t_ns > w.from_ns && v[i].t_ns <= w.to_ns)
-			tokens += v[i].tokens;
+static void add_tokens(struct token_sums *t, int64_t t_ns, double tokens)
+{
+	int64_t at = (t_ns - t->first_ns) / NS_PER_S;
+
+	/* rows of other makers may have tokens outside of their requests */
+	at = at < 0 ? 0 : at < t->n_seconds ? at : t->n_seconds - 1;
+	t->second[at] += tokens;
+	if (t_ns > t->window.from_ns && t_ns <= t->window.to_ns)
+		t->in_window += tokens;
+}
+
+/* Where events count fewer tokens than usage told (several in one event), each carries its share.
+ */
+static void add_tokens_of(struct token_sums *t, const struct record *r)
+{
+	double share;
+
+	if (!has_run(r) || r->outcome != OUTCOME_OK || r->output_tokens <= 0)
+		return;
+	if (!r->n_events || r->event[r->n_events - 1].tokens <= 0) {
+		add_tokens(t, r->done_ns, r->output_tokens);
+		return;
+	}
+	share = (double)r->output_tokens / r->event[r->n_events - 1].tokens;
+	for (int32_t i = 0; i < r->n_events; i++) {
+		int32_t before = i ? r->event[i - 1].tokens : 0;
+
+		add_tokens(t, r->event[i].t_ns, share * (r->event[i].tokens - before));
+	}
+}
+
+static void compute_token_sums(struct point *p, const struct record *const *records, size_t n,
+			       const struct moment *v, size_t n_moments, struct window w)
+{
+	struct token_sums t = {.window = w};
+	double peak = 0;
+
 	p->steady_s = w.to_ns > w.from_ns ? ns_to_s(w.to_ns - w.from_ns) : NAN;
-	p->steady_output_tokens_per_s = isnan(p->output_tokens_per_s) ? NAN : tokens / p->steady_s;
+	p->peak_output_tokens_per_s = p->steady_output_tokens_per_s = NAN;
+	if (!n_moments)
+		return;
+	t.first_ns = v[0].t_ns;
+	t.n_seconds = 1 + (v[n_moments - 1].t_ns - t.first_ns) / NS_PER_S;
+	t.second = xcalloc((size_t)t.n_seconds, sizeof(*t.second));
+	for (size_t i = 0; i < n; i++)
+		add_tokens_of(&t, records[i]);
+	for (int64_t i = 0; i < t.n_seconds; i++)
+		peak = fmax(peak, t.second[i]);
+	free(t.second);
+	p->peak_output_tokens_per_s = peak;
+	if (!isnan(p->output_tokens_per_s))
+		p->steady_output_tokens_per_s = t.in_window / p->steady_s;
 }
 
 /* ---- identities and verdict ---- */
@@ -527,10 +539,9 @@ void point_compute(struct point *p, const struct scenario *s, const struct recor
 
 	moments = make_moments(records, n, &n_moments);
 	walk_running(p, moments, n_moments);
-	p->peak_output_tokens_per_s = busiest_second(moments, n_moments);
-	compute_steady(p, moments, n_moments,
-		       open_loop ? (struct window){z.first_send_ns, z.last_send_ns}
-				 : held_window(moments, n_moments, l->concurrency));
+	compute_token_sums(p, records, n, moments, n_moments,
+			   open_loop ? (struct window){z.first_send_ns, z.last_send_ns}
+				     : held_window(moments, n_moments, l->concurrency));
 	free(moments);
 
 	compute_identities(p, &z);

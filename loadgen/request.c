@@ -518,8 +518,10 @@ static void send_request(struct request *q, const struct planned_request *plan)
 	};
 	bool streams = wants_stream(env);
 	const char *of_dialect = env->dialect->path;
+	bool in_words = plan->word && env->transport_type->takes_words &&
+			env->transport_type->takes_words(env->transport);
 	char name[32];
-	struct buf path, headers, body;
+	struct buf path, headers, body, text;
 	struct xfer_spec spec = {.method = "POST", .keep_alive = true};
 
 	if (!streams && env->dialect->whole_path)
@@ -528,6 +530,18 @@ static void send_request(struct request *q, const struct planned_request *plan)
 	buf_init(&path, 1u << 16);
 	buf_init(&headers, 1u << 20);
 	buf_init(&body, MAX_REQUEST_BYTES);
+	buf_init(&text, MAX_REQUEST_BYTES);
+	if (in_words) {
+		CHECK(buf_puts(&text, PROMPT_MARK));
+		spec.word = plan->word;
+		spec.n_words = plan->n_words;
+	} else if (plan->word) {
+		CHECK(workload_spell(plan->word, plan->n_words, &text));
+	}
+	if (plan->word) {
+		ask.prompt = buf_cstr(&text);
+		ask.prompt_len = buf_size(&text);
+	}
 	CHECK(buf_printf(&path, "%s%s", t->prefix ? t->prefix : "",
 			 t->endpoint ? t->endpoint : of_dialect));
 	request_headers(&headers, t, env->dialect, true, streams, name, env->left_out);
@@ -540,6 +554,7 @@ static void send_request(struct request *q, const struct planned_request *plan)
 	buf_release(&path);
 	buf_release(&headers);
 	buf_release(&body);
+	buf_release(&text);
 }
 
 struct request *request_start(const struct request_env *env, const struct planned_request *plan,
