@@ -191,8 +191,8 @@ static void take_token(struct request *q, const struct reading *r, int64_t t_ns)
 	rec->merged_events += merged;
 	if (q->env->keep_events)
 		keep_event(q, t_ns, merged);
-	if (q->env->on_token)
-		q->env->on_token(q->env->arg, t_ns);
+	if (q->env->on_tokens)
+		q->env->on_tokens(q->env->arg, 1);
 }
 
 /* Of an event that repeats all the text so far only its count can tell whether some is new. */
@@ -378,25 +378,39 @@ static void on_body(void *owner, const char *bytes, size_t n, int64_t t_ns)
 
 /* ---- without a wire ---- */
 
+/* As many events, each of one token of text. */
+static void take_tokens(struct request *q, const int64_t *t_ns, int32_t n)
+{
+	struct record *rec = &q->rec;
+
+	if (rec->token1_ns < 0)
+		rec->byte1_ns = rec->event1_ns = rec->token1_ns = rec->output1_ns = t_ns[0];
+	for (int32_t i = 0; i < n; i++) {
+		bool merged = q->token_events > 0 && t_ns[i] == rec->token_last_ns;
+
+		q->token_events++;
+		q->running_tokens++;
+		rec->token_last_ns = t_ns[i];
+		rec->merged_events += merged;
+		if (q->env->keep_events)
+			keep_event(q, t_ns[i], merged);
+	}
+	if (q->env->on_tokens)
+		q->env->on_tokens(q->env->arg, n);
+}
+
 static void on_tokens(void *owner, const int64_t *t_ns, int32_t n)
 {
-	static const struct reading one = {.is_chunk = true,
-					   .has_token = true,
-					   .has_output = true,
-					   .prompt_tokens = -1,
-					   .output_tokens = -1};
 	struct request *q = owner;
+	int32_t left = q->cancel_after_tokens - q->running_tokens;
 
 	if (q->state == REQUEST_OVER)
 		return;
-	if (q->rec.byte1_ns < 0)
-		q->rec.byte1_ns = t_ns[0];
 	q->last_byte_ns = t_ns[n - 1];
-	for (int32_t i = 0; i < n; i++) {
-		take_reading(q, &one, t_ns[i]);
-		if (give_up(q, t_ns[i]))
-			return;
-	}
+	if (q->cancel_after_tokens && left < n)
+		n = left;
+	take_tokens(q, t_ns, n);
+	give_up(q, t_ns[n - 1]);
 }
 
 /* A stream's tokens have all been told; a whole answer comes now. */

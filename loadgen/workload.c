@@ -278,17 +278,18 @@ bool workload_spell(const uint8_t *word, size_t n, struct buf *out)
 /* Appends n words of a stream: four to a draw. */
 static void draw_words(struct workload *w, const char *purpose, uint64_t stream, int64_t n)
 {
+	char *to = buf_reserve(&w->word, (size_t)n + 3);
 	struct rng r;
 
+	CHECK(to);
 	rng_init(&r, w->seed, purpose, stream);
 	for (int64_t i = 0; i < n; i += 4) {
 		uint32_t bits = rng_u32(&r);
-		uint8_t four[4];
 
-		for (int k = 0; k < 4; k++, bits >>= 7)
-			four[k] = bits & 127;
-		CHECK(buf_append(&w->word, four, n - i < 4 ? (size_t)(n - i) : 4));
+		for (int k = 0; k < 4; k++)
+			to[i + k] = (char)(bits >> 7 * k & 127);
 	}
+	buf_commit(&w->word, (size_t)n);
 }
 
 static void give_words(struct workload *w, struct planned_request *out)
