@@ -22,8 +22,7 @@ static void on_done(struct genreq *r)
 {
 	struct asking *a = r->owner;
 
-	if (--a->n_open == 0)
-		evloop_stop(a->s->loop);
+	a->n_open--;
 }
 
 static const struct engine_sink sink = {.on_token = on_token, .on_done = on_done};
@@ -55,6 +54,8 @@ enum rc asking_submit(struct asking *a, struct genreq *r, struct err *e)
 
 void asking_wait(struct asking *a)
 {
+	/* Turn by turn: a step under way is no work of the loop's own, and evloop_run() would come
+	 * back at once, again and again, on a core that the step needs. */
 	while (a->n_open > 0)
-		evloop_run(a->s->loop);
+		evloop_once(a->s->loop);
 }
