@@ -250,7 +250,7 @@ static void ask_shortly(const struct request_env *env, const volatile sig_atomic
 	short_env.keep_events = true;
 	short_env.left_out = f->left_out;
 	short_env.on_end = on_request_end;
-	short_env.on_token = NULL;
+	short_env.on_tokens = NULL;
 	short_env.arg = &p;
 	do {
 		ask_once(&short_env, interrupted, &p);

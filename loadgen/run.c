@@ -199,6 +199,16 @@ static enum rc run_phases(struct run *r, struct err *e)
 	return rc;
 }
 
+/* Nobody reads what is asked in virtual time, but who talks back. */
+static bool asks_in_words(const struct scenario *s)
+{
+	bool texts = s->clock != RUN_CLOCK_VIRTUAL;
+
+	for (int i = 0; i < s->n_levels; i++)
+		texts |= s->levels[i].kind == LOAD_SESSIONS || s->levels[i].batch;
+	return !texts;
+}
+
 static void run_open(struct run *r, struct scenario *s, const struct run_opts *o)
 {
 	memset(r, 0, sizeof(*r));
@@ -260,6 +270,8 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 		rc = run_jobs_check(&r, o->jobs, &jobs, e);
 	if (!rc)
 		rc = workload_new(&r.load.workload, s, e);
+	if (!rc && asks_in_words(s))
+		workload_keep_words(r.load.workload);
 	if (!rc)
 		rc = look_at_deployed(&r, e);
 	if (!rc)
