@@ -57,5 +57,23 @@ awk -F, '
 		printf "%-18s %8s %17s %17s %15s %15s %22s %9s %13s %9s\n", "", "", "true/reported", "ms", "ms", "ms", "arrival - departure", "late p99", "own/engine",
 			"late ms"; next }
 	{ printf "%-18s %8d %17s %17s %15s %15s %22s %9.0f %13s %9.2f  %-10s %s\n", $1, $4, pair($5, $6), pair($7, $8), pair($9, $10), pair($11, $12),
-		sprintf("%.0f/%.0f/%.0f", $13, $14, $15), $16, pair($17, $18), $19 / 1000, $22, $20 }' "$tmp/table.csv" >&2
+		sprintf("%.0f/%.0f/%.0f", $13, $14, $15), $16, pair($17, $18), $19 / 1000, $23, $20 }' "$tmp/table.csv" >&2
+# The goals, as print_goal() of bench.h writes them. Up to 100,000 tokens/s from 1,000 streams on: receive error; the
+# engine's lateness where it is asked no more than it carries.
+[ -z "${BENCH_GOALS:-}" ] || awk -F, '
+	function goal(what, n, value, unit, most) {
+		printf "%s,%s,%.4g,%s,at most %g,%s\n", what, n, value, unit, most, value <= most ? "met" : "missed"
+	}
+	{ n = $1; gsub(/[^0-9]/, "", n) }
+	$1 ~ /^closed-(1024|1024-slow|8192-slow|10000-slow)$/ {
+		goal("load: receive error p99 (" $1 ")", n, $14, "us", 20)
+		goal("load: receive error p99.9 (" $1 ")", n, $15, "us", 60)
+	}
+	$1 ~ /^open-/ { goal("load: receive error p99 (" $1 "/s)", "", $14, "us", 20) }
+	$1 == "closed-1024" {
+		goal("engine: lateness p99 at 20 tok/s each", n, $19, "us", 100)
+		goal("engine: lateness p99.9 at 20 tok/s each", n, $22, "us", 300)
+	}
+	$1 == "open-1000" { goal("load: send lateness p99 at 1000/s", "", $16 + 0, "us", 100) }
+	$1 == "open-5000" { goal("load: send lateness p99 at 5000/s", "", $16 + 0, "us", 150) }' "$tmp/table.csv" >>"$BENCH_GOALS"
 exit $failed
