@@ -73,6 +73,7 @@ static char *stem_of(const char *path)
 static enum rc make_scenario(struct loaded_run *l, const char *path, const struct row *rows,
 			     size_t n, struct err *e)
 {
+	const struct opt_list none = {0};
 	char *stem = stem_of(path);
 	struct buf b;
 	enum rc rc;
@@ -90,7 +91,7 @@ static enum rc make_scenario(struct loaded_run *l, const char *path, const struc
 	for (size_t i = 0; i < n; i++)
 		buf_printf(&b, "%s%.0f", i ? ", " : "", rows[i].of[CONCURRENCY]);
 	buf_puts(&b, "]}}\n");
-	rc = scenario_parse(&l->scenario, path, buf_head(&b), buf_size(&b), e);
+	rc = scenario_parse(&l->scenario, path, buf_head(&b), buf_size(&b), &none, &none, e);
 	buf_release(&b);
 	free(stem);
 	return rc;
