@@ -113,7 +113,8 @@ void options_help(struct buf *b)
 		"API\n"
 		"       fakeengine profiles                          what there is to play\n"
 		"       fakeengine explain NAME|FILE                 a profile in words\n"
-		"       fakeengine fit RESULTS|FILE... -o FILE       a profile from a measured run",
+		"       fakeengine fit RESULTS|FILE... -o FILE       a profile from a measured run\n"
+		"       fakeengine probe --base-url URL -o FILE      measures a server for it first",
 		specs,
 		"Examples:\n"
 		"  fakeengine --port 8000 --engine-name vLLM --prefill-ms 80 --per-token-ms 4 "
