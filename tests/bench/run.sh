@@ -16,10 +16,10 @@ case "${1:-}" in
 	;;
 esac
 # Tokens, seconds, requests; empty: the program's own default. Rows of the truth table; none: all.
-tokens="" seconds="" short_requests="" sim_requests="" truth_rows=""
+tokens="" seconds="" requests="" truth_rows=""
 if [ "${1:-}" = --quick ]; then
 	shift
-	tokens=200000 seconds=1 short_requests=20000 sim_requests=2000
+	tokens=200000 seconds=1 requests=20000
 	truth_rows="closed-1024 closed-8192-slow open-320 open-1000 open-5000"
 fi
 [ $# -gt 0 ] || set -- engine load short truth sim
@@ -47,10 +47,9 @@ for bench in "$@"; do
 	case "$bench" in
 	engine) "$bin/bench_engine" "$bin" $tokens ;;
 	load) "$bin/bench_load" "$bin" $seconds ;;
-	short) "$bin/bench_short" "$bin" $short_requests ;;
+	short) "$bin/bench_short" "$bin" $requests ;;
 	truth) bash tests/bench/truth.sh "$bin" $truth_rows ;;
-	sim) "$bin/bench_sim" $sim_requests ;;
-	cpu) "$bin/bench_cpu" ;;
+	sim | cpu) "$bin/bench_$bench" ;;
 	esac || {
 		say "benchmark: $bench failed"
 		failed=1
