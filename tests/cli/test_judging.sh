@@ -38,7 +38,7 @@ grep -q 'per million output tokens' out || fail "no cost"
 # The engine's processes are in server.csv; a killed run is reported, and compared.
 small_scenario 'load: {closed: {concurrency: [1, 4], duration: 60s}}' >long.yaml
 sed -i 's/plots: \[\]/plots: [], scrape: 50ms/' long.yaml
-"$BIN_DIR/loadgen" run long.yaml --out killed --progress none >/dev/null 2>err &
+"${bound[@]}" "$BIN_DIR/loadgen" run long.yaml --out killed --progress none >/dev/null 2>err &
 pid=$!
 await_lines killed/requests.csv 30 $pid
 kill -9 $pid
