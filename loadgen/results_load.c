@@ -22,7 +22,7 @@
 #include "results_parts.h"
 
 #define MAX_FILE_BYTES	((size_t)4 << 30)
-#define MAX_TIME_NS	(366 * 86400 * NS_PER_S) /* a run's seconds are counted one by one */
+#define MAX_TIME_NS	(INT64_C(366) * 86400 * NS_PER_S) /* a run's seconds are counted one by one */
 #define MAX_TOKENS_READ 100000000
 
 /* A file's bytes up to its last newline: a line that a killed writer left half done is not even

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -268,20 +269,33 @@ double peak_memory_bytes(pid_t pid)
 	return kib * 1024;
 }
 
-void print_goal(const char *what, int streams, double value, const char *unit, enum goal goal,
-		double limit)
+/* An empty field where there is nothing to tell. */
+static void print_number(FILE *f, double v)
+{
+	if (fabs(v) >= 1000)
+		fprintf(f, "%.0f", v);
+	else if (v != 0)
+		fprintf(f, "%.4g", v);
+	fputc(',', f);
+}
+
+void print_goal(const struct goal *g)
 {
 	const char *path = getenv("BENCH_GOALS");
 	FILE *f = path ? fopen(path, "a") : stderr;
-	bool met = goal == AT_LEAST ? value >= limit : value <= limit;
-	char n[16] = "";
+	double value = g->ratio != 0 ? g->ratio : g->own;
+	bool met = g->least > 0 ? value >= g->least : value <= g->most;
 
 	if (!f)
 		die("%s: %s", path, strerror(errno));
-	if (streams > 0)
-		snprintf(n, sizeof(n), "%d", streams);
-	fprintf(f, "%s,%s,%.4g,%s,%s %g,%s\n", what, n, value, unit,
-		goal == AT_LEAST ? "at least" : "at most", limit, met ? "met" : "missed");
+	fprintf(f, "%s,%s,", g->what, g->unit);
+	print_number(f, g->streams);
+	print_number(f, g->floor);
+	print_number(f, g->own);
+	print_number(f, g->peer);
+	print_number(f, g->ratio);
+	fprintf(f, "%s %.10g,%s\n", g->least > 0 ? ">=" : "<=", g->least > 0 ? g->least : g->most,
+		met ? "met" : "missed");
 	if (path)
 		fclose(f);
 }

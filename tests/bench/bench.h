@@ -61,11 +61,16 @@ void print_result(const struct result *r, double ratio);
 
 double peak_memory_bytes(pid_t pid); /* of a process that runs: its VmHWM */
 
-/* A goal and where it stands, as a row "what,streams,value,unit,goal,verdict" of the file that the
- * environment's BENCH_GOALS names (run.sh makes a table of it); without it, on stderr. streams 0 =
- * does not apply. */
-enum goal { AT_LEAST, AT_MOST };
-void print_goal(const char *what, int streams, double value, const char *unit, enum goal goal,
-		double limit);
+/* A goal and where it stands, as a row "what,unit,streams,floor,own,peer,ratio,goal,verdict" of the
+ * file that the environment's BENCH_GOALS names (run.sh makes a table of it); without it, on
+ * stderr. */
+struct goal {
+	const char *what, *unit; /* of floor, own and peer */
+	int streams;		 /* 0: does not apply */
+	double floor, own, peer; /* 0: was not measured */
+	double ratio;		 /* what the goal is about; 0: it is about own */
+	double least, most;	 /* the limit: one of them, the other is 0 */
+};
+void print_goal(const struct goal *g);
 
 #endif

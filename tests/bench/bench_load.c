@@ -1,9 +1,8 @@
 /*
  * Load side: what a token costs the client, and a stream. 50,000 writes a second in all, each of
- * one token or, merged, of MERGED. Floor: a drain of
- * recv() that reads nothing of what it gets. Own: loadgen, all of it: parsing, stamping, records on
- * disk. Peer: libcurl's multi interface with a callback that throws the bytes away. One server, the
- * same for all: a paced loop of write().
+ * one token or, merged, of MERGED. Floor: a drain of recv() that reads nothing of what it gets.
+ * Own: loadgen, all of it: parsing, stamping, records on disk. Peer: libcurl's multi interface with
+ * a callback that throws the bytes away. One server, the same for all: a paced loop of write().
  *
  * usage: bench_load BIN_DIR [SECONDS]
  */
@@ -232,13 +231,29 @@ static void one_a_read(const char *bin_dir, double seconds)
 		print_result(&bare, 1);
 		print_result(&own, ratio);
 		print_result(&peer, cpu_us_per_token(&peer) / cpu_us_per_token(&bare));
-		print_goal("load: CPU per token over that of a recv() drain", l.streams, ratio, "x",
-			   AT_MOST, 1.2);
-		print_goal("load: tokens per CPU second; one a read", l.streams, 1e6 / cpu_us[i],
-			   "/s", AT_LEAST, 120000);
+		print_goal(&(struct goal){.what = "load: CPU a token; over a recv() drain's",
+					  .unit = "us",
+					  .streams = l.streams,
+					  .floor = cpu_us_per_token(&bare),
+					  .own = cpu_us[i],
+					  .peer = cpu_us_per_token(&peer),
+					  .ratio = ratio,
+					  .most = 1.2});
+		print_goal(&(struct goal){.what = "load: one token a read; a CPU second",
+					  .unit = "tokens",
+					  .streams = l.streams,
+					  .floor = 1e6 / cpu_us_per_token(&bare),
+					  .own = 1e6 / cpu_us[i],
+					  .peer = 1e6 / cpu_us_per_token(&peer),
+					  .least = 120000});
 	}
-	print_goal("load: CPU per token over that at 64 streams", 8192, cpu_us[2] / cpu_us[0], "x",
-		   AT_MOST, 2);
+	print_goal(&(struct goal){.what = "load: CPU a token; over own at 64 streams",
+				  .unit = "us",
+				  .streams = 8192,
+				  .floor = cpu_us[0],
+				  .own = cpu_us[2],
+				  .ratio = cpu_us[2] / cpu_us[0],
+				  .most = 2});
 }
 
 static void merged(const char *bin_dir, double seconds)
@@ -251,26 +266,39 @@ static void merged(const char *bin_dir, double seconds)
 	own = measure("loadgen_merged", &l, NULL, bin_dir, NULL);
 	print_result(&bare, 1);
 	print_result(&own, cpu_us_per_token(&own) / cpu_us_per_token(&bare));
-	print_goal("load: tokens per CPU second; 16 a read", l.streams,
-		   1e6 / cpu_us_per_token(&own), "/s", AT_LEAST, 800000);
+	print_goal(&(struct goal){.what = "load: 16 tokens a read; a CPU second",
+				  .unit = "tokens",
+				  .streams = l.streams,
+				  .floor = 1e6 / cpu_us_per_token(&bare),
+				  .own = 1e6 / cpu_us_per_token(&own),
+				  .least = 800000});
 }
 
 /* With so few tokens that what is kept of them hardly counts. */
 static void memory(const char *bin_dir)
 {
 	static const int streams[] = {64, 1024, 8192};
-	double peak[ARRAY_LEN(streams)], a_stream;
+	double peak[ARRAY_LEN(streams)], few, many;
 
 	for (size_t i = 0; i < ARRAY_LEN(streams); i++) {
 		struct load l = {.streams = streams[i], .merged = 1, .tokens = 4};
 
 		measure("loadgen_memory", &l, NULL, bin_dir, &peak[i]);
 	}
-	a_stream = (peak[2] - peak[0]) / (streams[2] - streams[0]);
-	print_goal("load: memory a stream; its row in the results included", 8192, a_stream,
-		   "bytes", AT_MOST, 3072);
-	print_goal("load: that over the same from 64 to 1024 streams", 8192,
-		   a_stream / ((peak[1] - peak[0]) / (streams[1] - streams[0])), "x", AT_MOST, 1.5);
+	few = (peak[1] - peak[0]) / (streams[1] - streams[0]);
+	many = (peak[2] - peak[1]) / (streams[2] - streams[1]);
+	print_goal(&(struct goal){.what = "load: memory a stream; with its row in the results",
+				  .unit = "bytes",
+				  .streams = 8192,
+				  .own = (peak[2] - peak[0]) / (streams[2] - streams[0]),
+				  .most = 3072});
+	print_goal(&(struct goal){.what = "load: memory a stream; 1024 to 8192 over 64 to 1024",
+				  .unit = "bytes",
+				  .streams = 8192,
+				  .floor = few,
+				  .own = many,
+				  .ratio = many / few,
+				  .most = 1.5});
 }
 
 int main(int argc, char **argv)

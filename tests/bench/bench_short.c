@@ -273,8 +273,13 @@ int main(int argc, char **argv)
 	curl.tokens = (double)requests;
 	print_result(&own, 1);
 	print_result(&curl, cpu_us_per_token(&own) / cpu_us_per_token(&curl));
-	print_goal("load: short requests per CPU second over libcurl's", STREAMS,
-		   cpu_us_per_token(&curl) / cpu_us_per_token(&own), "x", AT_LEAST, 3);
+	print_goal(&(struct goal){.what = "load: CPU a short request; libcurl's over own",
+				  .unit = "us",
+				  .streams = STREAMS,
+				  .own = cpu_us_per_token(&own),
+				  .peer = cpu_us_per_token(&curl),
+				  .ratio = cpu_us_per_token(&curl) / cpu_us_per_token(&own),
+				  .least = 3});
 
 	if (access("/usr/bin/wrk", X_OK) == 0) {
 		wrk.name = "wrk";
@@ -283,8 +288,13 @@ int main(int argc, char **argv)
 		wrk.seconds = now_s() - start_s;
 		wrk.tokens = requests_of_wrk(out);
 		print_result(&wrk, cpu_us_per_token(&own) / cpu_us_per_token(&wrk));
-		print_goal("load: short requests per CPU second over wrk's", STREAMS,
-			   cpu_us_per_token(&wrk) / cpu_us_per_token(&own), "x", AT_LEAST, 0.9);
+		print_goal(&(struct goal){.what = "load: CPU a short request; wrk's over own",
+					  .unit = "us",
+					  .streams = STREAMS,
+					  .own = cpu_us_per_token(&own),
+					  .peer = cpu_us_per_token(&wrk),
+					  .ratio = cpu_us_per_token(&wrk) / cpu_us_per_token(&own),
+					  .least = 0.9});
 	} else {
 		fprintf(stderr, "bench_short: wrk is not there: apt-get install wrk\n");
 	}
