@@ -347,6 +347,9 @@ static void finish(struct fit_result *r, const struct fit_options *o)
 		    m->param[i].verdict == FIT_NOT_LOOKED_AT)
 			m->param[i].verdict = FIT_LEFT_OUT;
 	r->objective = fit_model_objective(m);
+	r->level_error = fit_level_error(m);
+	r->level = fit_level(m, FIT_IDENTIFIABLE);
+	r->objective = fit_model_objective(m);
 }
 
 enum rc fit(struct fit_result *out, struct profile *p, const struct fit_rows *rows,
@@ -356,7 +359,7 @@ enum rc fit(struct fit_result *out, struct profile *p, const struct fit_rows *ro
 	int replays = o->replays ? o->replays : REPLAYS;
 	enum rc rc = check_enough(rows, e);
 
-	*out = (struct fit_result){.objective = HUGE_VAL};
+	*out = (struct fit_result){.objective = HUGE_VAL, .level = 1};
 	fit_model_init(m, p, rows);
 	if (rc)
 		return rc;

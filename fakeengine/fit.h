@@ -3,8 +3,8 @@
  * requests as the measured one did, and how sure each of them is.
  *
  *     rows (fit_read.h) -> closed form (fit_linear.h) -> what bounds the batch (fit_knobs.h)
- *         -> nearest replay (fit_refine.h) -> intervals and verdicts -> text and YAML
- * (fit_report.h)
+ *         -> nearest replay (fit_refine.h) -> intervals and verdicts -> level (fit_level.h)
+ *         -> text and YAML (fit_report.h)
  *
  * The measured run is replayed in virtual time: the same requests, their recorded arrivals and
  * lengths (fit_replay.h). What is made small is the mean relative error of TTFT, decode time and
@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "fit_knobs.h"
+#include "fit_level.h"
 #include "fit_linear.h"
 #include "fit_model.h"
 #include "fit_refine.h"
@@ -46,6 +47,8 @@ struct fit_result {
 	struct fit_model model; /* replayed as fitted */
 	struct fit_knobs knobs;
 	struct fit_linear linear;
+	double level;	    /* the factor of fit_level() ... */
+	double level_error; /* ... and what was off before it */
 	double objective;
 };
 

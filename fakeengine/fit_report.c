@@ -186,6 +186,12 @@ void fit_report(struct buf *out, const struct fit_result *r)
 	for (int i = 0; i < m->n_params; i++)
 		buf_printf(out, "%-34s %12s  %s\n", m->param[i].key,
 			   fit_spell(m, i, fit_param_get(m, i), value), fit_account(r, i, words));
+	if (r->level != 1)
+		buf_printf(out,
+			   "\nall fitted times were multiplied by %.3f at last: what explains most "
+			   "requests best had\nthe latencies %.1f %% too %s in sum\n",
+			   r->level, 100 * fabs(r->level_error),
+			   r->level_error < 0 ? "short" : "long");
 	put_residuals(out, r);
 	if (m->replayed.preemptions > 0)
 		buf_printf(out, "\nsimulated preemptions: %lld\n",

@@ -457,7 +457,7 @@ static void test_request_on_the_wire(void **state)
 
 	(void)state;
 	for (size_t r = 0; r < ARRAY_LEN(rows); r++) {
-		struct xfer_spec get = {"GET", "/health", "", NULL, 0, false};
+		struct xfer_spec get = {.method = "GET", .path = "/health", .headers = ""};
 		struct stage g;
 		struct heard h;
 		const char *text;
