@@ -345,8 +345,12 @@ static void heard_init(struct heard *h, const struct stage *g)
 	h->type = g->type;
 }
 
-static const struct xfer_spec post = {
-	"POST", "/v1/completions?x=1", "X-Test: 1\r\n", "{\"a\":1}", 7, true};
+static const struct xfer_spec post = {.method = "POST",
+				      .path = "/v1/completions?x=1",
+				      .headers = "X-Test: 1\r\n",
+				      .body = "{\"a\":1}",
+				      .body_len = 7,
+				      .keep_alive = true};
 
 static void start(struct stage *g, struct heard *h, const struct xfer_spec *spec)
 {
