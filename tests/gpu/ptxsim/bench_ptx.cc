@@ -84,7 +84,7 @@ void *bench_alloc(size_t bytes)
 	CUdeviceptr p;
 
 	begin();
-	need(cuMemAlloc_v2(&p, bytes), "cuMemAlloc");
+	need(cuMemAlloc_v2(&p, bytes ? bytes : 1), "cuMemAlloc");
 	return (void *)p;
 }
 

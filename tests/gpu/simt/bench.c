@@ -106,8 +106,8 @@ uint16_t *half_numbers(size_t n, float scale)
 void expect_near(const char *what, size_t i, double got, double want, double tolerance)
 {
 	if (!(fabs(got - want) <= tolerance))
-		fail_msg("%s, number %zu: %.9g, should be %.9g within %.2g (%s)", what, i, got, want,
-			 tolerance, bench_order_name());
+		fail_msg("%s, number %zu: %.9g, should be %.9g within %.2g (%s)", what, i, got,
+			 want, tolerance, bench_order_name());
 }
 
 void make_matrix(struct bench_matrix *b, int32_t n_in, int32_t n_parts, const enum dtype *dtype,
