@@ -264,6 +264,8 @@ void answers_plan(struct genreq *r, const struct api_prompt *p, void *arg)
 		own = ref->tokens;
 		break;
 	}
+	if (r->ignore_eos) /* the lengths end it */
+		return;
 	r->eos_after = a->profile->output.ends_with_text
 			       ? own
 			       : profile_answer_tokens(a->profile, r, a->seed);

@@ -467,14 +467,11 @@ void faults_free(struct faults *f)
 	free(f);
 }
 
-static const struct fault *draw(struct faults *f)
+static const struct fault *draw(const struct fault_list *l, struct rng *rng)
 {
-	struct rng rng;
-
-	rng_init(&rng, f->seed, "faults", f->n_requests++);
-	for (size_t i = 0; i < f->list->n; i++)
-		if (rng_unit(&rng) < f->list->item[i].rate)
-			return &f->list->item[i];
+	for (size_t i = 0; i < l->n; i++)
+		if (rng_unit(rng) < l->item[i].rate)
+			return &l->item[i];
 	return NULL;
 }
 
@@ -482,18 +479,22 @@ void faults_admit(struct http_exchange *x, struct admission *out, void *arg)
 {
 	const char *forced = http_header(x, HEADER);
 	struct faults *f = arg;
-	const struct fault *hit = draw(f); /* the draws do not depend on who forces what */
+	const struct fault *hit;
 	struct victim *v;
 	struct fault own;
+	struct rng rng;
 	struct err e;
 
-	if (forced) {
+	rng_init(&rng, f->seed, "faults", f->n_requests++); /* whoever forces what */
+	if (!forced) {
+		hit = draw(f->list, &rng);
+	} else {
 		if (fault_parse(&own, forced, &e)) {
 			out->status = 400;
 			out->message = "X-Fault: no such fault, or not so";
 			return;
 		}
-		hit = &own;
+		hit = draw(&(struct fault_list){&own, 1}, &rng);
 	}
 	if (!hit)
 		return;

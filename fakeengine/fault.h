@@ -6,8 +6,9 @@
  *     KIND[=VALUE][@TOKEN][:RATE]      429=5s:0.1   stall=2s@3:0.01   cut_rst@10   crlf
  *
  * VALUE is a time, TOKEN after how many events with tokens it happens, RATE the share of requests
- * it happens to (all of them if it is left out). Of several that are drawn the first counts. What
- * the engine computes, and when, is not touched: other requests keep their times.
+ * it happens to, of those that force it with the header (all of them if it is left out). Of several
+ * that are drawn the first counts. What the engine computes, and when, is not touched: other
+ * requests keep their times.
  */
 #ifndef FAKEENGINE_FAULT_H
 #define FAKEENGINE_FAULT_H

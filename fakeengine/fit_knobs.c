@@ -128,7 +128,6 @@ static void search_from_nothing(struct fit_knobs *k, struct fit_model *m,
 
 	for (int b = 0; b < FIT_N_BOUNDS; b++)
 		fit_knobs_open_wide(k, m, b);
-	/* Without recorded arrivals nobody knows how many the engine held at once. */
 	if (k->measured.requests == 0 || !isfinite(fit_model_objective(m)))
 		return;
 	free = fit_rows_peak(m->rows, m->replayed.times, false);

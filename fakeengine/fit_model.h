@@ -10,6 +10,7 @@
 #include "fit_score.h"
 
 #define FIT_MAX_PARAMS (COST_MAX_FIELDS + 3)
+#define FIT_RIVALS     10
 
 enum fit_kind {
 	FIT_COEF,   /* cost.coef[index], in picoseconds or tokens */
@@ -30,7 +31,6 @@ struct fit_param {
 	enum fit_kind kind;
 	int index;
 	bool is_free; /* is being fitted now */
-	double rough; /* so far away the run is explained nearly as well (fit_refine.h) */
 	double scale; /* what is a small change where the value is 0 */
 	enum fit_verdict verdict;
 	double low, high;  /* 95 % interval, if fitted */
@@ -44,6 +44,8 @@ struct fit_model {
 	struct fit_score score;
 	struct fit_param param[FIT_MAX_PARAMS];
 	int n_params;
+	double rival[FIT_RIVALS][FIT_MAX_PARAMS]; /* where other searches ended (fit_refine.h) */
+	int n_rivals;
 	long replays;
 };
 

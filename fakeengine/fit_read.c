@@ -14,8 +14,9 @@
 #include "base/units.h"
 #include "fit_events.h"
 
-#define MAX_SPAN_NS 1e17 /* three years: what is longer is no run */
-#define MAX_RUNS    4096
+#define MAX_SPAN_NS  1e17 /* three years: what is longer is no run */
+#define MAX_RUNS     4096
+#define MAX_REQUESTS 100000 /* behind a row of means */
 
 enum quantity {
 	ARRIVAL,
@@ -37,6 +38,7 @@ enum quantity {
 	TARGET,
 	ID,
 	CONCURRENCY,
+	REQUESTS,
 	N_QUANTITIES,
 };
 
@@ -67,6 +69,7 @@ static const struct {
 	[ID] = {"request_id", false, NULL},
 	[CONCURRENCY] = {"concurrency", false,
 			 "clients of the closed loop; only used if nobody knows arrivals"},
+	[REQUESTS] = {"requests", false, "the row is a mean of so many, of such a loop"},
 };
 
 struct column {
@@ -170,6 +173,14 @@ static const struct mapping mappings[] = {
 	  [SUCCESS] = {"success", ONE},
 	  [FAILURE] = {"error", ONE},
 	  [RUN] = {"run", ONE}}},
+	{"a published table, a row of means a level (it does not say of how many requests)",
+	 {[RUN] = {"concurrency", ONE},
+	  [CONCURRENCY] = {"concurrency", ONE},
+	  [PROMPT] = {"prompt_tokens", ONE},
+	  [OUTPUT] = {"output_tokens", ONE},
+	  [TTFT] = {"ttft_ms", MS},
+	  [TPOT] = {"itl_ms", MS},
+	  [REQUESTS] = {"requests", ONE}}},
 };
 
 /* ---- --columns ---- */
@@ -387,6 +398,7 @@ struct raw {
 	enum fit_reason why;
 	double arrival_ns, queued_ns, first_ns, last_ns;
 	double prompt, output;
+	double requests; /* 1, or what it is the mean of */
 	bool has_arrival, has_queued;
 	double id;
 };
@@ -451,6 +463,10 @@ static struct raw read_row(const struct fit_table *t, size_t row, const struct m
 		return w;
 	if (number(t, row, &m->of[ID], &w.id) != CELL_OK)
 		w.id = -1;
+	if (number(t, row, &m->of[REQUESTS], &w.requests) != CELL_OK)
+		w.requests = 1;
+	if (w.requests < 1 || w.requests > MAX_REQUESTS)
+		return w;
 	w.left_out = false;
 	return w;
 }
@@ -613,6 +629,21 @@ static void add_row(struct fit_rows *out, const struct raw *w, double zero_ns, d
 	fit_rows_add(out, row, where);
 }
 
+/* A row of means as the requests behind it, all alike. Before and behind them are as many as there
+ * are clients, which are not counted: in a mean there is no loop that begins, and none that ends.
+ */
+static void add_mean(struct fit_rows *out, const struct raw *w, int32_t concurrency,
+		     const char *where)
+{
+	size_t from = out->n + (size_t)concurrency, to = from + (size_t)w->requests;
+	size_t before = out->n;
+
+	for (size_t i = before; i < to + (size_t)concurrency; i++)
+		add_row(out, w, 0, 0, NULL, where);
+	for (size_t i = before; i < out->n; i++)
+		out->row[i].scored = i >= from && i < to;
+}
+
 /* concurrency: 0 = arrivals are recorded. */
 static void add_run(struct fit_rows *out, const struct raw_table *r, size_t n, int run,
 		    int32_t concurrency, struct fit_events *events, const char *where)
@@ -633,6 +664,8 @@ static void add_run(struct fit_rows *out, const struct raw_table *r, size_t n, i
 		place = xasprintf("%s row %zu", where, i + 1);
 		if (r->raw[i].left_out)
 			fit_rows_leave_out(out, r->raw[i].why, place);
+		else if (r->raw[i].requests > 1)
+			add_mean(out, &r->raw[i], concurrency, place);
 		else
 			add_row(out, &r->raw[i], zero_ns, r->difference_ns, events, place);
 		free(place);
@@ -704,6 +737,11 @@ static enum rc read_table(struct fit_rows *out, const struct fit_table *t, const
 		rc = err_set(e, RC_INPUT, "--point: %s does not tell points apart", where);
 	if (rc == RC_OK && s->concurrency && m.of[ARRIVAL].name)
 		rc = err_set(e, RC_INPUT, "--concurrency: %s says when requests were sent (%s)",
+			     where, m.of[ARRIVAL].name);
+	if (rc == RC_OK && m.of[REQUESTS].name && m.of[ARRIVAL].name)
+		rc = err_set(e, RC_INPUT,
+			     "--columns requests: %s says when each was sent (%s): its rows are no "
+			     "means",
 			     where, m.of[ARRIVAL].name);
 	if (rc == RC_OK)
 		rc = add_table(out, t, where, &m, s, events, e);

@@ -14,8 +14,12 @@
 #include "base/rng.h"
 #include "lsq.h"
 
-#define SLOPE_SHARE  0.04 /* an unknown is moved by so much to see what it does ... */
-#define FINE_SHARE   0.01 /* ... and near the end, where the schedule is nearly right */
+#define SLOPE_SHARE  0.04  /* an unknown is moved by so much to see what it does ... */
+#define FINE_SHARE   0.01  /* ... and near the end, where the schedule is nearly right; */
+#define EXACT_SHARE  1e-5  /* so little that no step changes its batch */
+#define GAIN	     0.005 /* of the objective in a round, to go on */
+#define EXACT_GAIN   1e-4
+#define EXACT_ROUNDS 20
 #define REWEIGHTINGS 12
 #define LEAST_ERROR  0.02 /* of the mean error: what is nearer counts as this near */
 #define LONGEST_STEP 0.5  /* of an unknown's value, in one round */
@@ -109,12 +113,18 @@ static void take_slope(struct fit_model *m, double share, struct slope *s)
 	}
 }
 
-/* The change, in units of step[], that makes the sum of weight[row] * times[row] * |error| least if
- * the slope holds. times NULL: each once. */
+/*
+ * The change, in units of step[], that makes the sum of weight[row] * times[row] * |error| least if
+ * the slope holds. times NULL: each once.
+ *
+ * A row that is met exactly would hold the solution where it is: where one begins, some are (as
+ * many as there are unknowns). So at first all rows nearer than the mean count alike, then ever
+ * fewer.
+ */
 static void solve_slope(const struct slope *s, const double *weight, const int32_t *times,
 			double *change)
 {
-	double least[LSQ_MAX], near = fmax(LEAST_ERROR * s->objective, 1e-9);
+	double least[LSQ_MAX];
 
 	for (int i = 0; i < s->n; i++) {
 		least[i] = -s->x[i] / s->step[i];
@@ -122,6 +132,7 @@ static void solve_slope(const struct slope *s, const double *weight, const int32
 	}
 	for (int round = 0; round < REWEIGHTINGS; round++) {
 		struct lsq q = {.n = (size_t)s->n};
+		double near = fmax(fmax(ldexp(1, -round), LEAST_ERROR) * s->objective, 1e-9);
 
 		for (size_t k = 0; k < s->n_errors; k++) {
 			const double *by = s->by + k * (size_t)s->n;
@@ -170,7 +181,7 @@ static bool walk(struct fit_model *m, const struct slope *s, const double *chang
 	return at > 0;
 }
 
-static double polish(struct fit_model *m, int rounds, double share)
+static double polish(struct fit_model *m, int rounds, double share, double gain)
 {
 	double change[FIT_MAX_PARAMS], objective = HUGE_VAL, before;
 	bool better = true;
@@ -181,7 +192,8 @@ static double polish(struct fit_model *m, int rounds, double share)
 		take_slope(m, share, &s);
 		before = s.objective;
 		solve_slope(&s, m->score.weight, NULL, change);
-		better = s.n > 0 && walk(m, &s, change, &objective) && objective < 0.995 * before;
+		better = s.n > 0 && walk(m, &s, change, &objective) &&
+			 objective < (1 - gain) * before;
 		slope_release(&s);
 	}
 	return fit_model_objective(m);
@@ -189,59 +201,52 @@ static double polish(struct fit_model *m, int rounds, double share)
 
 double fit_polish(struct fit_model *m, int rounds)
 {
-	return polish(m, rounds, SLOPE_SHARE);
+	return polish(m, rounds, SLOPE_SHARE, GAIN);
+}
+
+/*
+ * With a schedule that is right, times are linear in the costs, and the least is where the slope
+ * of that very schedule says. A slope taken over a hundredth has jumps of it in it, where somebody
+ * comes just before or just after a step's end, and the search ends short of it.
+ */
+static double polish_exactly(struct fit_model *m, double gain)
+{
+	polish(m, 3, FINE_SHARE, GAIN);
+	return polish(m, EXACT_ROUNDS, EXACT_SHARE, gain);
 }
 
 /*
  * The schedule makes the objective rough: besides the least there are places where no small step is
  * better. So the search is shaken: from places a little off, drawn at random, down again.
  */
-#define SHAKES	     10
 #define SHAKEN_SHARE 0.05
-#define NEARLY	     2.0 /* times the least objective: explains the run nearly as well */
-
-struct end {
-	double x[FIT_MAX_PARAMS], objective;
-};
-
-/* How far the ends lie apart that explain the run nearly as well as the best. */
-static void take_roughness(struct fit_model *m, const int *id, int n, const struct end *end,
-			   const struct end *best)
-{
-	for (int i = 0; i < n; i++) {
-		struct fit_param *f = &m->param[id[i]];
-
-		f->rough = 0;
-		for (int k = 0; k < SHAKES; k++)
-			if (end[k].objective <= NEARLY * best->objective)
-				f->rough = fmax(f->rough, fabs(end[k].x[i] - best->x[i]));
-	}
-}
 
 static double shake(struct fit_model *m, double objective, const struct fit_progress *p)
 {
-	struct end best = {.objective = objective}, end[SHAKES];
-	double x[FIT_MAX_PARAMS];
+	double x[FIT_MAX_PARAMS], best[FIT_MAX_PARAMS], v;
 	int id[FIT_MAX_PARAMS], n = free_params(m, id);
 	struct rng r;
 
 	rng_init(&r, 0, "fit shake", 0);
-	get_all(m, id, n, best.x);
-	for (int k = 0; k < SHAKES; k++) {
+	get_all(m, id, n, best);
+	for (int k = 0; k < FIT_RIVALS; k++) {
 		for (int i = 0; i < n; i++)
-			x[i] = best.x[i] * (1 + SHAKEN_SHARE * (2 * rng_unit(&r) - 1));
+			x[i] = best[i] * (1 + SHAKEN_SHARE * (2 * rng_unit(&r) - 1));
 		set_all(m, id, n, x);
-		polish(m, 2, SLOPE_SHARE);
-		end[k].objective = polish(m, 3, FINE_SHARE);
-		get_all(m, id, n, end[k].x);
-		if (end[k].objective < best.objective)
-			best = end[k];
+		polish(m, 2, SLOPE_SHARE, GAIN);
+		v = polish_exactly(m, GAIN);
+		for (int i = 0; i < m->n_params; i++)
+			m->rival[k][i] = fit_param_get(m, i);
+		if (v < objective) {
+			objective = v;
+			get_all(m, id, n, best);
+		}
 		if (p)
-			p->say(p->arg, "shaking", best.objective, m->replays);
+			p->say(p->arg, "shaking", objective, m->replays);
 	}
-	take_roughness(m, id, n, end, &best);
-	set_all(m, id, n, best.x);
-	return polish(m, 2, FINE_SHARE / 3);
+	m->n_rivals = FIT_RIVALS;
+	set_all(m, id, n, best);
+	return polish_exactly(m, EXACT_GAIN);
 }
 
 struct search {
@@ -302,7 +307,7 @@ double fit_refine(struct fit_model *m, int replays, const struct fit_progress *p
 	nlopt_destroy(o);
 	set_all(m, s.id, s.n, s.best_x);
 	fit_polish(m, 2);
-	return shake(m, polish(m, 3, FINE_SHARE), p);
+	return shake(m, polish_exactly(m, GAIN), p);
 }
 
 /* ---- how sure ---- */
@@ -329,16 +334,39 @@ static int by_value(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* The middle 95 % of where the unknown would lie. The search ends near the least objective, not at
- * it: by `off`, if the slope holds; the truth may be around either, or where other searches ended.
- */
-static void take_interval(struct fit_param *f, double value, double *drawn, double off)
+static double sum_of(const struct slope *s, const double *weight, const int32_t *times)
+{
+	double sum = 0;
+
+	for (size_t k = 0; k < s->n_errors; k++)
+		sum += times[k / FIT_N_METRICS] * weight[k / FIT_N_METRICS] * fabs(s->error[k]);
+	return sum;
+}
+
+/* Of the places whose slopes these are, the one that explains a resample best. */
+static const struct slope *best_of(const struct slope *s, int n, const double *weight,
+				   const int32_t *times)
+{
+	const struct slope *best = s;
+	double least = HUGE_VAL;
+
+	for (int i = 0; i < n; i++) {
+		double sum = sum_of(&s[i], weight, times);
+
+		if (sum < least) {
+			least = sum;
+			best = &s[i];
+		}
+	}
+	return best;
+}
+
+/* The middle 95 % of where the unknown would lie, and where it does. */
+static void take_interval(struct fit_param *f, double value, double *drawn)
 {
 	qsort(drawn, FIT_RESAMPLES, sizeof(*drawn), by_value);
-	f->low = value + fmin(drawn[FIT_RESAMPLES / 40] - fmax(off, 0), -f->rough);
-	f->high = value +
-		  fmax(drawn[FIT_RESAMPLES - 1 - FIT_RESAMPLES / 40] - fmin(off, 0), f->rough);
-	f->low = fmax(f->low, 0);
+	f->low = fmax(fmin(drawn[FIT_RESAMPLES / 40], value), 0);
+	f->high = fmax(drawn[FIT_RESAMPLES - 1 - FIT_RESAMPLES / 40], value);
 }
 
 static void take_verdict(struct fit_model *m, int param, double objective, double least)
@@ -354,27 +382,46 @@ static void take_verdict(struct fit_model *m, int param, double objective, doubl
 	f->verdict = f->less >= least && f->more >= least ? FIT_FITTED : FIT_NOT_IDENTIFIABLE;
 }
 
+/* At the least, and where the other searches ended; the model is left at the first. */
+static void take_slopes(struct fit_model *m, struct slope *s)
+{
+	double best[FIT_MAX_PARAMS];
+
+	take_slope(m, EXACT_SHARE, &s[0]);
+	for (int i = 0; i < s[0].n; i++)
+		best[i] = s[0].x[i];
+	for (int k = 0; k < m->n_rivals; k++) {
+		for (int i = 0; i < s[0].n; i++)
+			fit_param_set(m, s[0].id[i], m->rival[k][s[0].id[i]]);
+		take_slope(m, EXACT_SHARE, &s[1 + k]);
+	}
+	set_all(m, s[0].id, s[0].n, best);
+}
+
 void fit_intervals(struct fit_model *m, uint64_t seed, double least)
 {
 	int32_t *times = xcalloc(m->rows->n + 1, sizeof(*times));
-	double best[FIT_MAX_PARAMS], change[FIT_MAX_PARAMS];
+	struct slope s[1 + FIT_RIVALS] = {0};
+	double change[FIT_MAX_PARAMS];
 	double(*drawn)[FIT_RESAMPLES];
-	struct slope s;
 
-	take_slope(m, FINE_SHARE, &s);
-	drawn = xcalloc((size_t)s.n + 1, sizeof(*drawn));
-	solve_slope(&s, m->score.weight, NULL, best);
+	take_slopes(m, s);
+	drawn = xcalloc((size_t)s[0].n + 1, sizeof(*drawn));
 	for (uint64_t b = 0; b < FIT_RESAMPLES; b++) {
+		const struct slope *at;
+
 		fit_resample(m->rows, seed, b, times);
-		solve_slope(&s, m->score.weight, times, change);
-		for (int i = 0; i < s.n; i++)
-			drawn[i][b] = change[i] * s.step[i];
+		at = best_of(s, 1 + m->n_rivals, m->score.weight, times);
+		solve_slope(at, m->score.weight, times, change);
+		for (int i = 0; i < at->n; i++)
+			drawn[i][b] = at->x[i] + change[i] * at->step[i];
 	}
-	for (int i = 0; i < s.n; i++) {
-		take_interval(&m->param[s.id[i]], s.x[i], drawn[i], best[i] * s.step[i]);
-		take_verdict(m, s.id[i], s.objective, least);
+	for (int i = 0; i < s[0].n; i++) {
+		take_interval(&m->param[s[0].id[i]], s[0].x[i], drawn[i]);
+		take_verdict(m, s[0].id[i], s[0].objective, least);
 	}
 	free(drawn);
 	free(times);
-	slope_release(&s);
+	for (int k = 0; k < 1 + m->n_rivals; k++)
+		slope_release(&s[k]);
 }

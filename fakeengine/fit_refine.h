@@ -24,14 +24,15 @@ struct fit_progress {
 double fit_polish(struct fit_model *m, int rounds);
 
 /* nlopt from here, at most so many replays, then polishes: of what it found, and of places a little
- * off, drawn at random. How far apart these end is param.rough: where a schedule is unsteady,
- * numbers that are a little different make another one, and explain the run nearly as well. */
+ * off, drawn at random, whose ends are m->rival: where a schedule is unsteady, numbers that are a
+ * little different make another one, and may explain the run as well. */
 double fit_refine(struct fit_model *m, int replays, const struct fit_progress *p);
 
-/* For each free unknown: the interval from resamples of the requests (blocks of neighbours, as
- * neighbours share their steps), solved along the slope, and at least as wide as it is rough; what
- * 0.8 and 1.25 times its value do to the objective; and the verdict. `least` is the change of the
- * objective that counts, relative. */
+/* For each free unknown: the middle 95 % of where it lies in resamples of the requests (blocks of
+ * neighbours, as neighbours share their steps); what 0.8 and 1.25 times its value do to the
+ * objective; and the verdict. In a resample it lies where the least is along the slope, from that
+ * end of the searches which explains the resample best. `least` is the change of the objective that
+ * counts, relative. */
 void fit_intervals(struct fit_model *m, uint64_t seed, double least);
 
 #define FIT_RESAMPLES 200

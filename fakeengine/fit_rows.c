@@ -4,6 +4,7 @@
  */
 #include "fit_rows.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -264,6 +265,32 @@ static size_t edges_of(const struct fit_rows *r, const struct fit_run *run,
 	return n;
 }
 
+/* Of a loop whose arrivals nobody knows, by Little's law: of its clients, those that do not wait
+ * for their first token. */
+static void raise_by_law(const struct fit_rows *r, const struct fit_run *run, bool scored_only,
+			 struct fit_peak *peak)
+{
+	double whole = 0, decode = 0, held = 0, n = 0, running;
+
+	for (size_t i = run->from; i < run->to; i++) {
+		const struct fit_row *w = &r->row[i];
+
+		if (scored_only && !w->scored)
+			continue;
+		whole += (double)(w->last_ns - w->arrival_ns);
+		decode += (double)(w->last_ns - w->first_ns);
+		held += w->prompt_tokens + (double)w->output_tokens / 2;
+		n++;
+	}
+	if (whole <= 0)
+		return;
+	running = run->concurrency * decode / whole;
+	if (running > peak->requests)
+		peak->requests = (int32_t)ceil(running);
+	if (running * held / n > (double)peak->tokens)
+		peak->tokens = (int64_t)(running * held / n);
+}
+
 struct fit_peak fit_rows_peak(const struct fit_rows *r, const struct fit_times *times,
 			      bool scored_only)
 {
@@ -274,6 +301,9 @@ struct fit_peak fit_rows_peak(const struct fit_rows *r, const struct fit_times *
 		size_t n = edges_of(r, &r->run[k], times, scored_only, edge);
 		int32_t requests = 0;
 		int64_t tokens = 0;
+
+		if (!times && r->run[k].concurrency > 0)
+			raise_by_law(r, &r->run[k], scored_only, &peak);
 
 		for (size_t i = 0; i < n; i++) {
 			requests += edge[i].requests;

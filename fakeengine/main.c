@@ -19,6 +19,7 @@
 #include "fakeengine/fault.h"
 #include "fakeengine/fit_command.h"
 #include "fakeengine/options.h"
+#include "fakeengine/probe_command.h"
 #include "fakeengine/profile.h"
 #include "fakeengine/wordcodec.h"
 #include "serve/serve_main.h"
@@ -259,7 +260,11 @@ int main(int argc, char **argv)
 		const char *name;
 		int (*run)(int argc, char *const *argv);
 	} command[] = {
-		{"profiles", command_profiles}, {"explain", command_explain}, {"fit", fit_command}};
+		{"profiles", command_profiles},
+		{"explain", command_explain},
+		{"fit", fit_command},
+		{"probe", probe_command},
+	};
 
 	die_set_program("fakeengine");
 	for (size_t i = 0; argc > 1 && i < ARRAY_LEN(command); i++)

@@ -107,19 +107,21 @@ void options_help(struct buf *b)
 	struct opt_spec specs[N_SPECS];
 
 	make_specs(specs, &c);
-	opt_help(
-		b,
-		"usage: fakeengine [--profile NAME|FILE] [options]   serve an OpenAI-compatible "
-		"API\n"
-		"       fakeengine profiles                          what there is to play\n"
-		"       fakeengine explain NAME|FILE                 a profile in words\n"
-		"       fakeengine fit RESULTS|FILE... -o FILE       a profile from a measured run",
-		specs,
-		"Examples:\n"
-		"  fakeengine --port 8000 --engine-name vLLM --prefill-ms 80 --per-token-ms 4 "
-		"--tokens 128\n"
-		"  fakeengine --profile kind-vllm-a100 --set scheduler.max_num_seqs=8 --port 0\n"
-		"  fakeengine --wire llamacpp --fault 429=5s:0.05 --fault cut_rst@10:0.01\n");
+	opt_help(b,
+		 "usage: fakeengine [--profile NAME|FILE] [options]   serve an OpenAI-compatible "
+		 "API\n"
+		 "       fakeengine profiles                          what there is to play\n"
+		 "       fakeengine explain NAME|FILE                 a profile in words\n"
+		 "       fakeengine fit RESULTS|FILE... -o FILE       a profile from a measured "
+		 "run\n"
+		 "       fakeengine probe --base-url URL -o FILE      measures a server for it "
+		 "first",
+		 specs,
+		 "Examples:\n"
+		 "  fakeengine --port 8000 --engine-name vLLM --prefill-ms 80 --per-token-ms 4 "
+		 "--tokens 128\n"
+		 "  fakeengine --profile kind-vllm-a100 --set scheduler.max_num_seqs=8 --port 0\n"
+		 "  fakeengine --wire llamacpp --fault 429=5s:0.05 --fault cut_rst@10:0.01\n");
 	buf_puts(b, "\nServers that --wire plays:\n");
 	for (size_t i = 0; wire_habits[i]; i++)
 		buf_printf(b, "  %-16s %s (%s)\n", wire_habits[i]->name, wire_habits[i]->help,

@@ -268,11 +268,39 @@ static struct sim_step *step_take(struct sim *s)
 	return step;
 }
 
+/* Filler that nobody reads is not made: what matters of it is which tokens are the same, and of the
+ * same answers they are. An id beyond all vocabularies, so that no prompt holds it. */
+static int32_t unread_token(const struct genreq *r, int32_t at)
+{
+	uint64_t of_answer = (r->seed + 1) * UINT64_C(0x9e3779b97f4a7c15);
+	uint32_t first = (uint32_t)(of_answer >> 32), stride = (uint32_t)of_answer | 1;
+
+	return (int32_t)(UINT32_C(0x40000000) | (first + (uint32_t)at * stride) >> 2);
+}
+
+/* Only tokens that may end an answer, or repeat a text, have to be the words they are. */
+static bool is_read(const struct genreq *r)
+{
+	return r->script || genreq_has_stop_ids(r);
+}
+
+static void tokens_from(const struct genreq *r, int32_t at, int32_t n, int32_t *out)
+{
+	if (is_read(r)) {
+		answer_tokens(r, at, n, out);
+		return;
+	}
+	for (int32_t i = 0; i < n; i++)
+		out[i] = unread_token(r, at + i);
+}
+
 static int32_t word_at(const struct genreq *r, int32_t at)
 {
 	int32_t from = at - at % WORDS_AHEAD;
 	struct flight *f = r->flight;
 
+	if (!is_read(r))
+		return unread_token(r, at);
 	if (f->n_words != from + WORDS_AHEAD) {
 		answer_tokens(r, from, WORDS_AHEAD, f->word);
 		f->n_words = from + WORDS_AHEAD;
@@ -324,7 +352,7 @@ static void take_run(struct sim *s, struct step_plan *p, const int64_t *end_ns, 
 	for (int32_t i = 0; i < p->n_items; i++) {
 		const struct genreq *r = p->item[i].req;
 
-		answer_tokens(r, genreq_output_tokens(r), n, run->token + (size_t)i * (size_t)n);
+		tokens_from(r, genreq_output_tokens(r), n, run->token + (size_t)i * (size_t)n);
 	}
 	s->c.policy->repeat(s->sched, p, n, run->token, end_ns);
 	for (int32_t k = 0; k < n; k++)

@@ -167,19 +167,39 @@ static void drawn_init(struct drawn *d, const struct draw_figure *f, size_t n)
 		qsort(d->v, d->n, sizeof(*d->v), compare_placed);
 }
 
-static double drawn_percentile(const struct drawn *d, const unsigned *count, double percentile)
+/* The place of the k-th smallest that was drawn, of `total`, and how many are before it: counted
+ * from the nearer end. */
+static size_t place_of(const struct drawn *d, const unsigned *count, size_t total, size_t k,
+		       size_t *before)
 {
-	size_t total = 0, seen = 0, i = 0, k;
+	size_t seen = 0, i = 0;
+
+	if (k < total / 2) {
+		while (seen + count[d->v[i].at] <= k)
+			seen += count[d->v[i++].at];
+		*before = seen;
+		return i;
+	}
+	for (i = d->n - 1; seen + count[d->v[i].at] < total - k; i--)
+		seen += count[d->v[i].at];
+	*before = total - seen - count[d->v[i].at];
+	return i;
+}
+
+/* Of n requests, all of which have a value in most tables, n were drawn. */
+static double drawn_percentile(const struct drawn *d, const unsigned *count, size_t n,
+			       double percentile)
+{
+	size_t total = d->n == n ? n : 0, seen, i, k;
 	double rank, at;
 
-	for (size_t j = 0; j < d->n; j++)
+	for (size_t j = 0; j < d->n && d->n < n; j++)
 		total += count[d->v[j].at];
 	if (!total)
 		return NAN;
 	rank = percentile / 100 * (double)(total - 1);
 	k = (size_t)rank;
-	while (seen + count[d->v[i].at] <= k)
-		seen += count[d->v[i++].at];
+	i = place_of(d, count, total, k, &seen);
 	at = d->v[i].x;
 	if (seen + count[d->v[i].at] > k + 1 || k + 1 == total)
 		return at;
@@ -213,7 +233,7 @@ void bootstrap_figures(struct draw_figure *f, size_t n_figures, size_t n, struct
 		for (size_t j = 0; j < n_figures; j++) {
 			double v = f[j].percentile < 0
 					   ? drawn_quotient(&d[j], count, f[j].y)
-					   : drawn_percentile(&d[j], count, f[j].percentile);
+					   : drawn_percentile(&d[j], count, n, f[j].percentile);
 
 			if (!isnan(v) && d[j].n >= BOOTSTRAP_LEAST)
 				sample_add(&d[j].resampled, v);

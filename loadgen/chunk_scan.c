@@ -136,6 +136,20 @@ static size_t plain_run(const char *p)
 	return stops ? (size_t)__builtin_ctzll(stops) / 8 : 8;
 }
 
+/* The first byte that is not plain, or the end. */
+static const char *skip_plain(const char *p, const char *end)
+{
+	size_t run = 8;
+
+	while (end - p >= 8 && run == 8) {
+		run = plain_run(p);
+		p += run;
+	}
+	while (p < end && (unsigned char)*p >= 0x20 && *p != '"' && *p != '\\')
+		p++;
+	return p;
+}
+
 /* From the opening quote to behind the closing one. */
 static bool skip_string(struct scan *s, bool *empty)
 {
@@ -144,15 +158,7 @@ static bool skip_string(struct scan *s, bool *empty)
 	if (!eat(s, '"'))
 		return false;
 	for (;;) {
-		size_t run = 8;
-
-		while (s->end - s->p >= 8 && run == 8) {
-			run = plain_run(s->p);
-			s->p += run;
-		}
-		while (s->p < s->end && (unsigned char)*s->p >= 0x20 && *s->p != '"' &&
-		       *s->p != '\\')
-			s->p++;
+		s->p = skip_plain(s->p, s->end);
 		if (s->p == s->end || *s->p != '\\')
 			break;
 		if (!skip_escape(s))
@@ -277,13 +283,18 @@ static bool skip_value(struct scan *s, int depth)
 /* A string, or null; *found becomes true if it is not empty. */
 static bool read_text(struct scan *s, bool *found)
 {
+	const char *from = s->p + 1;
 	bool empty;
 
 	if (skip_word(s, "null", 4))
 		return true;
 	if (!skip_string(s, &empty))
 		return false;
-	*found |= !empty;
+	if (empty)
+		return true;
+	*found = true;
+	s->out->word = from;
+	s->out->word_len = (size_t)(s->p - 1 - from);
 	return true;
 }
 
@@ -338,9 +349,60 @@ bool chunk_scan(const char *data, size_t len, struct chunk_scan *out)
 {
 	struct scan s = {.p = data, .end = data + len, .out = out};
 
-	*out = (struct chunk_scan){false, false};
+	*out = (struct chunk_scan){0};
 	if (!read_object(&s, top_keys, top_member, 1))
 		return false;
 	skip_space(&s);
 	return s.p == s.end && (s.seen & 1u << KEY_CHOICES);
+}
+
+/* ---- the same again ---- */
+
+#define MAX_SHAPE_BYTES 4096 /* longer events are read each time */
+
+void chunk_shape_init(struct chunk_shape *s)
+{
+	*s = (struct chunk_shape){0};
+	buf_init(&s->around, MAX_SHAPE_BYTES);
+}
+
+void chunk_shape_release(struct chunk_shape *s)
+{
+	buf_release(&s->around);
+}
+
+static bool is_like(const struct chunk_shape *s, const char *data, size_t len)
+{
+	const char *around = buf_head(&s->around), *word = data + s->before, *end;
+	size_t size = buf_size(&s->around), behind = size - s->before;
+
+	if (size == 0 || len <= size)
+		return false;
+	end = data + len - behind;
+	return memcmp(data, around, s->before) == 0 &&
+	       memcmp(end, around + s->before, behind) == 0 && skip_plain(word, end) == end;
+}
+
+bool chunk_scan_like(struct chunk_shape *s, const char *data, size_t len, struct chunk_scan *out)
+{
+	size_t behind;
+
+	if (is_like(s, data, len)) {
+		*out = (struct chunk_scan){s->has_text, s->has_reasoning, data + s->before,
+					   len - buf_size(&s->around)};
+		return true;
+	}
+	if (!chunk_scan(data, len, out))
+		return false;
+	if (!out->word)
+		return true;
+	s->before = (size_t)(out->word - data);
+	behind = len - s->before - out->word_len;
+	s->has_text = out->has_text;
+	s->has_reasoning = out->has_reasoning;
+	buf_clear(&s->around);
+	if (!buf_append(&s->around, data, s->before) ||
+	    !buf_append(&s->around, data + len - behind, behind))
+		buf_clear(&s->around);
+	return true;
 }

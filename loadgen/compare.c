@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "base/die.h"
+#include "published.h"
 
 /* ---- which targets ---- */
 
@@ -21,6 +22,16 @@ static bool is_folder(const char *path)
 	struct stat st;
 
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* Published figures instead of a folder. */
+static bool is_table(const char *path)
+{
+	struct stat st;
+	size_t n = strlen(path);
+
+	return n > 4 && strcmp(path + n - 4, ".csv") == 0 && stat(path, &st) == 0 &&
+	       S_ISREG(st.st_mode);
 }
 
 /* The folder, malloc'd, and what is behind its colon, or NULL. A folder's name may hold colons. */
@@ -83,7 +94,10 @@ static enum rc load_run(struct comparison *c, const char *dir, const struct slo 
 		}
 	}
 	c->runs = xreallocarray(c->runs, (size_t)c->n_runs + 1, sizeof(struct loaded_run *));
-	rc = results_load_judged(&c->runs[c->n_runs], dir, slo, e);
+	if (is_table(dir))
+		rc = published_load(&c->runs[c->n_runs], dir, e);
+	else
+		rc = results_load_judged(&c->runs[c->n_runs], dir, slo, e);
 	if (!rc)
 		*out = c->runs[c->n_runs++];
 	return rc;
@@ -97,9 +111,12 @@ static enum rc find_slo(const char *const *operands, size_t n, struct slo *slo, 
 		const char *target;
 		char *dir = split_operand(operands[i], &target);
 		char *path = xasprintf("%s/scenario.yaml", dir);
-		enum rc rc = is_folder(dir) ? scenario_load_archived(&s, path, e)
-					    : err_set(e, RC_INPUT, "%s: no such folder", dir);
+		enum rc rc = RC_OK;
 
+		if (is_folder(dir))
+			rc = scenario_load_archived(&s, path, e);
+		else if (!is_table(dir))
+			rc = err_set(e, RC_INPUT, "%s: no such folder", dir);
 		if (s)
 			*slo = s->slo;
 		scenario_free(s);

@@ -56,7 +56,10 @@ static void tell_models(const struct deployment *d)
 	const struct preflight_found *f = &d->found;
 	const struct target *t = d->target;
 
-	if (!f->reachable)
+	if (f->tls_failed)
+		log_warn("target %s: no TLS with %s: %s%s", t->name, t->url, f->why,
+			 preflight_tls_advice(f));
+	else if (!f->reachable)
 		log_warn("target %s: nobody listens at %s (%s); start that engine, or leave the "
 			 "target out with --target",
 			 t->name, t->url, f->why);
@@ -82,6 +85,21 @@ static void tell_request(const struct deployment *d)
 	buf_release(&line);
 }
 
+static enum rc tell_no_model(const struct deployment *d, struct err *e)
+{
+	const struct target *t = d->target;
+
+	if (d->found.status == 0)
+		return err_set(e, RC_IO,
+			       "target %s: no model given, and %s does not answer as HTTP does: "
+			       "%s; set targets[].model%s",
+			       t->name, t->url, d->found.why,
+			       t->scheme == URL_HTTP ? ", or is it https://?" : "");
+	return err_set(e, RC_INPUT,
+		       "target %s: no model given, and %s lists none; set targets[].model", t->name,
+		       t->url);
+}
+
 enum rc deployment_look(struct deployment *d, const struct limits *limits, bool with_request,
 			bool *hopeless, struct err *e)
 {
@@ -92,23 +110,30 @@ enum rc deployment_look(struct deployment *d, const struct limits *limits, bool 
 					.dialect = d->dialect,
 					.transport_type = transport_for(t),
 					.limits = limits};
+	/* A simulated engine has no habits to be told of. */
+	bool is_real = t->scheme != URL_PROFILE;
 
 	preflight_found_release(&d->found);
 	preflight_found_init(&d->found);
 	if (preflight(&env, with_request, d->interrupted, &d->found, e) != RC_OK)
 		return err_prefix(e, "target %s: ", t->name);
-	d->looked = with_request;
-	tell_models(d);
-	if (d->found.asked && !*d->interrupted)
-		tell_request(d);
+	d->looked = with_request && is_real;
 	*hopeless = preflight_is_hopeless(&d->found);
+	if (*hopeless && !d->found.model_served && (d->launched || !is_real))
+		return err_set(e, RC_INPUT, "target %s: model %s is not among those served: %s",
+			       t->name, t->model, d->found.listed);
+	if (*hopeless && !is_real)
+		return err_set(e, RC_INPUT, "target %s: every request would be refused: %s",
+			       t->name, d->found.error);
+	if (is_real)
+		tell_models(d);
+	if (is_real && d->found.asked && !*d->interrupted)
+		tell_request(d);
 	d->model = t->model ? t->model : d->found.model;
-	if (!d->model && !d->dialect->names_model)
+	if (!d->model && d->dialect->names_model && d->found.reachable)
+		return tell_no_model(d, e);
+	if (!d->model) /* it is not asked for, or nobody is there to hear */
 		d->model = "";
-	if (!d->model && d->found.reachable)
-		return err_set(e, RC_INPUT,
-			       "target %s: no model given, and %s lists none; set targets[].model",
-			       t->name, t->url);
 	return RC_OK;
 }
 

@@ -47,8 +47,10 @@ enum rc deployment_wait_ready(struct deployment *d, struct err *e); /* blocks; s
 enum rc deployment_open(struct deployment *d, int64_t connect_ns, struct err *e);
 
 /* preflight.h; with_request: all of it, else only its models page, to learn the model. One line
- * tells what was found, more what is wrong. *hopeless: no request would be answered. RC_INPUT if no
- * model is named and none is served. */
+ * tells what was found, more what is wrong; none of a simulated engine, whose transport must not be
+ * open yet, or it would remember. *hopeless: no request would be answered. RC_INPUT if no model is
+ * named and none is served, and where an engine of the scenario's own does not serve the model, or,
+ * simulated, would refuse every request. */
 enum rc deployment_look(struct deployment *d, const struct limits *limits, bool with_request,
 			bool *hopeless, struct err *e);
 

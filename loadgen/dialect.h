@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "chunk_scan.h"
 #include "dialect_names.h"
 #include "message.h"
 #include "scenario.h"
@@ -34,6 +35,8 @@ struct ask {
 
 /* What one event, or one whole answer, said. Zeroed by the caller before each reading. */
 struct reading {
+	/* Not said but brought along: how the stream's events have looked so far; or NULL. */
+	struct chunk_shape *shape;
 	bool is_chunk;		/* a piece of an answer, be it empty (event1) */
 	bool has_token;		/* text, reasoning or a tool call that is not empty */
 	bool has_output;	/* ... and not reasoning */

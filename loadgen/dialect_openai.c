@@ -88,12 +88,22 @@ static enum rc read_json(const char *json, size_t len, bool is_failure, struct r
 	return RC_OK;
 }
 
+/* No tree, where that can be. */
+static bool scan_event(const struct sse_event *ev, struct chunk_shape *shape,
+		       struct chunk_scan *out)
+{
+	if (strcmp(ev->type, "error") == 0)
+		return false;
+	return shape ? chunk_scan_like(shape, ev->data, ev->len, out)
+		     : chunk_scan(ev->data, ev->len, out);
+}
+
 static enum rc read_event(const struct sse_event *ev, struct reading *r, struct buf *text,
 			  struct err *e)
 {
 	struct chunk_scan usual;
 
-	if (!text && strcmp(ev->type, "error") != 0 && chunk_scan(ev->data, ev->len, &usual)) {
+	if (!text && scan_event(ev, r->shape, &usual)) {
 		reading_start(r);
 		r->is_chunk = true;
 		r->has_token = usual.has_text || usual.has_reasoning;

@@ -296,8 +296,9 @@ void reading_error(struct reading *r, const cJSON *error, const cJSON *root)
 		message = string_of(root, "message");
 	if (!*type)
 		type = string_of(root, "error_type");
-	if (!*message && !*type && json_print(&json, error, false))
-		message = buf_cstr(&json);
+	if (!*message && !*type)
+		message = json_print(&json, error, false) ? buf_cstr(&json)
+							  : "an error too long to be told";
 	if (cJSON_IsNumber(code))
 		buf_printf(&line, "code %.0f", code->valuedouble);
 	else if (cJSON_IsString(code) && code->valuestring[0])

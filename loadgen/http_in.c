@@ -16,7 +16,7 @@
 #include "base/die.h"
 
 struct text {
-	char s[96];
+	char s[64];
 	size_t len;
 };
 
@@ -25,14 +25,13 @@ struct http_in {
 	const struct http_in_handler *handler;
 	void *owner;
 	struct err *e; /* of the call in progress */
-
-	struct text field;
-	struct text content_type, retry_after, content_encoding;
-	struct text *value; /* where the value of `field` goes; NULL = nowhere */
-	bool in_value;
-
 	size_t head_bytes;
 	bool no_body, interim, head_done, complete, keep_alive, stopped, refused;
+
+	/* of the head */
+	bool in_value;
+	struct text *value; /* where the value of `field` goes; NULL = nowhere */
+	struct text field, content_type, retry_after, content_encoding;
 };
 
 static void text_add(struct text *t, const char *p, size_t n)

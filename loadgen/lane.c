@@ -168,12 +168,11 @@ static void on_grace(struct timer *t, int64_t now_ns)
 			      "still running when limits.grace was over", now_ns);
 }
 
-static void on_token(void *arg, int64_t t_ns)
+static void on_tokens(void *arg, int64_t n)
 {
 	const struct lane *l = arg;
 
-	(void)t_ns;
-	l->load->token(l->load->arg);
+	l->load->tokens(l->load->arg, n);
 }
 
 /* Nothing new starts at this level; what is in flight ends within the grace period. */
@@ -293,7 +292,7 @@ static void aim(struct lane *l)
 		.keep_events = true,
 		.keep_text = o->level.kind == LOAD_SESSIONS,
 		.on_end = on_request_end,
-		.on_token = on_token,
+		.on_tokens = on_tokens,
 		.arg = l,
 	};
 }

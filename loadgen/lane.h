@@ -38,8 +38,8 @@ struct lane_load {
 	/* Behind keep() of a request that ended, when driver and load.stop_when know of it and
 	 * nothing new has started yet; may lane_stop(). */
 	void (*settled)(void *arg, int64_t now_ns);
-	void (*token)(void *arg); /* one has come */
-	void (*over)(void *arg);  /* a lane has nothing to start and nothing in flight any more */
+	void (*tokens)(void *arg, int64_t n); /* so many more have come */
+	void (*over)(void *arg); /* a lane has nothing to start and nothing in flight any more */
 	void *arg;
 };
 

@@ -305,11 +305,10 @@ static void summarise(struct point *p, struct sums *z)
 
 /* ---- the point as a line of time ---- */
 
-/* A start, an end, or tokens that came. */
+/* A request starts or ends. */
 struct moment {
 	int64_t t_ns;
 	int running; /* +1, -1 */
-	double tokens;
 };
 
 /* Ends before starts: a closed loop hands its slot over at one instant. */
@@ -322,43 +321,22 @@ static int by_time(const void *a, const void *b)
 	return x->running - y->running;
 }
 
-/* Where events count fewer tokens than usage told (several in one event), each carries its share.
- */
-static size_t add_token_moments(struct moment *v, const struct record *r)
+static bool has_run(const struct record *r)
 {
-	double share;
-
-	if (r->outcome != OUTCOME_OK || r->output_tokens <= 0)
-		return 0;
-	if (!r->n_events || r->event[r->n_events - 1].tokens <= 0) {
-		v[0] = (struct moment){r->done_ns, 0, r->output_tokens};
-		return 1;
-	}
-	share = (double)r->output_tokens / r->event[r->n_events - 1].tokens;
-	for (int32_t i = 0; i < r->n_events; i++) {
-		int32_t before = i ? r->event[i - 1].tokens : 0;
-
-		v[i] = (struct moment){r->event[i].t_ns, 0, share * (r->event[i].tokens - before)};
-	}
-	return (size_t)r->n_events;
+	return r->send_ns >= 0 && r->done_ns >= 0;
 }
 
+/* In order of time. Tokens are no moments: there may be millions, and nobody needs them sorted. */
 static struct moment *make_moments(const struct record *const *records, size_t n, size_t *count)
 {
-	size_t cap = 1, k = 0;
-	struct moment *v;
+	struct moment *v = xcalloc(2 * n + 1, sizeof(*v));
+	size_t k = 0;
 
-	for (size_t i = 0; i < n; i++)
-		cap += 3 + (size_t)records[i]->n_events;
-	v = xcalloc(cap, sizeof(*v));
 	for (size_t i = 0; i < n; i++) {
-		const struct record *r = records[i];
-
-		if (r->send_ns < 0 || r->done_ns < 0)
+		if (!has_run(records[i]))
 			continue;
-		v[k++] = (struct moment){r->send_ns, 1, 0};
-		v[k++] = (struct moment){r->done_ns, -1, 0};
-		k += add_token_moments(&v[k], r);
+		v[k++] = (struct moment){records[i]->send_ns, 1};
+		v[k++] = (struct moment){records[i]->done_ns, -1};
 	}
 	qsort(v, k, sizeof(*v), by_time);
 	*count = k;
@@ -378,24 +356,6 @@ static void walk_running(struct point *p, const struct moment *v, size_t n)
 	}
 	p->mean_running = n ? ratio(area, (double)(v[n - 1].t_ns - v[0].t_ns)) : NAN;
 	p->peak_running = n ? top : NAN;
-}
-
-/* Buckets of one second from the first send on, as vLLM's bench cuts them, but of tokens, not
- * chunks. */
-static double busiest_second(const struct moment *v, size_t n)
-{
-	int64_t bucket = 0;
-	double tokens = 0, peak = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		if ((v[i].t_ns - v[0].t_ns) / NS_PER_S != bucket) {
-			bucket = (v[i].t_ns - v[0].t_ns) / NS_PER_S;
-			tokens = 0;
-		}
-		tokens += v[i].tokens;
-		peak = fmax(peak, tokens);
-	}
-	return n ? peak : NAN;
 }
 
 struct window {
@@ -427,15 +387,76 @@ static struct window held_window(const struct moment *v, size_t n, int asked)
 	return best;
 }
 
-static void compute_steady(struct point *p, const struct moment *v, size_t n, struct window w)
+/* Tokens by when they came: in each second of the point, as vLLM's bench cuts it, but of tokens,
+ * not chunks; and in the steady window. */
+struct token_times {
+	struct window point, steady;
+	double *per_s, in_steady;
+};
+
+static void add_tokens(struct token_times *z, int64_t t_ns, double tokens)
 {
-	double tokens = 0;
+	if (t_ns < z->point.from_ns || t_ns > z->point.to_ns)
+		return; /* only a damaged file says so */
+	z->per_s[(t_ns - z->point.from_ns) / NS_PER_S] += tokens;
+	if (t_ns > z->steady.from_ns && t_ns <= z->steady.to_ns)
+		z->in_steady += tokens;
+}
+
+/* Where events count fewer tokens than usage told (several in one event), each carries its share.
+ */
+static void add_tokens_of(struct token_times *z, const struct record *r)
+{
+	double share;
+
+	if (!has_run(r) || r->outcome != OUTCOME_OK || r->output_tokens <= 0)
+		return;
+	if (!r->n_events || r->event[r->n_events - 1].tokens <= 0) {
+		add_tokens(z, r->done_ns, r->output_tokens);
+		return;
+	}
+	share = (double)r->output_tokens / r->event[r->n_events - 1].tokens;
+	for (int32_t i = 0; i < r->n_events; i++) {
+		int32_t before = i ? r->event[i - 1].tokens : 0;
+
+		add_tokens(z, r->event[i].t_ns, share * (r->event[i].tokens - before));
+	}
+}
+
+static void compute_token_times(struct point *p, const struct record *const *records, size_t n,
+				struct window point, struct window steady)
+{
+	size_t seconds = (size_t)((point.to_ns - point.from_ns) / NS_PER_S) + 1;
+	struct token_times z = {point, steady, xcalloc(seconds, sizeof(*z.per_s)), 0};
+	double peak = 0;
 
 	for (size_t i = 0; i < n; i++)
-		if (v[i].t_ns > w.from_ns && v[i].t_ns <= w.to_ns)
-			tokens += v[i].tokens;
-	p->steady_s = w.to_ns > w.from_ns ? ns_to_s(w.to_ns - w.from_ns) : NAN;
-	p->steady_output_tokens_per_s = isnan(p->output_tokens_per_s) ? NAN : tokens / p->steady_s;
+		add_tokens_of(&z, records[i]);
+	for (size_t i = 0; i < seconds; i++)
+		peak = fmax(peak, z.per_s[i]);
+	free(z.per_s);
+	p->peak_output_tokens_per_s = peak;
+	p->steady_s = steady.to_ns > steady.from_ns ? ns_to_s(steady.to_ns - steady.from_ns) : NAN;
+	p->steady_output_tokens_per_s =
+		isnan(p->output_tokens_per_s) ? NAN : z.in_steady / p->steady_s;
+}
+
+/* asked: how many were to run at once; 0: it is not said, and what is steady is the sending. */
+static void compute_line_of_time(struct point *p, const struct record *const *records, size_t n,
+				 const struct sums *z, int asked)
+{
+	struct window steady = {z->first_send_ns, z->last_send_ns};
+	size_t n_moments;
+	struct moment *v = make_moments(records, n, &n_moments);
+
+	walk_running(p, v, n_moments);
+	if (asked)
+		steady = held_window(v, n_moments, asked);
+	p->peak_output_tokens_per_s = p->steady_s = p->steady_output_tokens_per_s = NAN;
+	if (n_moments)
+		compute_token_times(p, records, n,
+				    (struct window){v[0].t_ns, v[n_moments - 1].t_ns}, steady);
+	free(v);
 }
 
 /* ---- identities and verdict ---- */
@@ -512,8 +533,6 @@ void point_compute(struct point *p, const struct scenario *s, const struct recor
 			 .last_sched_ns = INT64_MIN,
 			 .last_end_ns = INT64_MIN};
 	bool open_loop = l->kind == LOAD_OPEN;
-	struct moment *moments;
-	size_t n_moments;
 
 	*p = identity;
 	for (size_t i = 0; i < n; i++) {
@@ -525,14 +544,7 @@ void point_compute(struct point *p, const struct scenario *s, const struct recor
 	summarise(p, &z);
 	p->self.send_late_p99_us = 1e3 * p->m[M_DISPATCH][S_P99];
 
-	moments = make_moments(records, n, &n_moments);
-	walk_running(p, moments, n_moments);
-	p->peak_output_tokens_per_s = busiest_second(moments, n_moments);
-	compute_steady(p, moments, n_moments,
-		       open_loop ? (struct window){z.first_send_ns, z.last_send_ns}
-				 : held_window(moments, n_moments, l->concurrency));
-	free(moments);
-
+	compute_line_of_time(p, records, n, &z, open_loop ? 0 : l->concurrency);
 	compute_identities(p, &z);
 	judge(p, &z, open_loop);
 	point_intervals(p, s, records, n);

@@ -468,10 +468,12 @@ enum rc compare_options_parse(struct compare_options *o, int argc, char *const *
 	*help = help_wanted(argc, argv);
 	if (*help) {
 		print_help(
-			"usage: loadgen compare DIR|DIR:TARGET ... [options]\n\n"
+			"usage: loadgen compare DIR|DIR:TARGET|TABLE.csv ... [options]\n\n"
 			"Lays runs on each other: curves in one figure, ratios to the first "
 			"target at equal\nload with 95 % intervals, and who meets the SLO at the "
-			"highest load. Works on killed\nruns too.",
+			"highest load. Works on killed\nruns too. TABLE.csv: means that "
+			"somebody published, of a closed loop each row: concurrency,\nttft_ms, "
+			"itl_ms, output_tokens, output_tokens_per_s.",
 			specs,
 			"Example:\n  loadgen compare results/monday results/tuesday:'vLLM "
 			"(fake)' --out both\n");

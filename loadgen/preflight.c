@@ -59,6 +59,7 @@ static void on_end(void *owner, enum xfer_end how, const char *why, int64_t t_ns
 	(void)t_ns;
 	if (how == XFER_CONNECT || how == XFER_TLS)
 		k->out->reachable = false;
+	k->out->tls_failed = how == XFER_TLS;
 	if (how != XFER_COMPLETE)
 		snprintf(k->out->why, sizeof(k->out->why), "%s", why ? why : "no answer");
 	k->ended = true;
@@ -249,7 +250,7 @@ static void ask_shortly(const struct request_env *env, const volatile sig_atomic
 	short_env.keep_events = true;
 	short_env.left_out = f->left_out;
 	short_env.on_end = on_request_end;
-	short_env.on_token = NULL;
+	short_env.on_tokens = NULL;
 	short_env.arg = &p;
 	do {
 		ask_once(&short_env, interrupted, &p);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
+
 void preflight_found_init(struct preflight_found *f)
 {
 	memset(f, 0, sizeof(*f));
@@ -25,6 +27,28 @@ bool preflight_is_hopeless(const struct preflight_found *f)
 
 	return !f->reachable || (f->asked && f->outcome == OUTCOME_HTTP_4XX &&
 				 (status == 401 || status == 403 || status == 404));
+}
+
+const char *preflight_tls_advice(const struct preflight_found *f)
+{
+	/* Words of libcurl's and OpenSSL's. */
+	static const struct {
+		const char *why, *advice;
+	} advice[] = {
+		{"self-signed", "; if you trust it, name its file in CURL_CA_BUNDLE"},
+		{"local issuer", "; if you trust its issuer, name that one's file in "
+				 "CURL_CA_BUNDLE"},
+		{"expired", "; it has to be renewed, unless this machine's clock is wrong"},
+		{"not yet valid", "; is this machine's clock right?"},
+		{"subject name", "; want a url with a name that the certificate holds"},
+		{"wrong version number", "; a port of plain HTTP? then want http://"},
+		{"CAfile", "; see CURL_CA_BUNDLE and SSL_CERT_FILE in the environment"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(advice); i++)
+		if (strstr(f->why, advice[i].why))
+			return advice[i].advice;
+	return "";
 }
 
 static bool tell_left_out(const struct preflight_found *f, struct buf *out)

@@ -16,7 +16,8 @@
 
 struct preflight_found {
 	/* the models page */
-	bool reachable;	   /* somebody took the connection */
+	bool reachable;	   /* somebody took the connection, and spoke TLS where that was asked */
+	bool tls_failed;   /* somebody took it, but no TLS came about that could be trusted */
 	int status;	   /* 0 = no answer */
 	char why[256];	   /* when not reachable */
 	char *model;	   /* the first served model; NULL if none is told */
@@ -44,6 +45,10 @@ void preflight_found_release(struct preflight_found *f);
 
 /* Nothing that the load could ask would be answered: nobody there, no such model, no right. */
 bool preflight_is_hopeless(const struct preflight_found *f);
+
+/* What to do about a TLS that did not come about, by its reason; "" where nothing more can be said.
+ */
+const char *preflight_tls_advice(const struct preflight_found *f);
 
 /* One line about the short request. True: something in it deserves a warning. */
 bool preflight_tell(const struct preflight_found *f, struct buf *out);

@@ -63,6 +63,10 @@ struct record {
 	int64_t token_last_ns;
 	int64_t done_ns; /* [DONE] or the final JSON; for a failure, when it was known */
 
+	struct token_event *event; /* n_events of them; owned by the record, may be NULL */
+	int32_t n_events;
+	int32_t merged_events;
+
 	int32_t prompt_id;   /* which prompt of the set (workload.h); -1 = not known */
 	int32_t lora_module; /* which of workload.lora_modules; -1 = none */
 	int32_t planned_output_tokens;
@@ -71,15 +75,11 @@ struct record {
 	enum token_source token_source;
 	enum stamp_source stamp_source;
 	bool streamed; /* the answer came as a stream: else TTFT is the whole latency */
-	int32_t merged_events;
 	enum outcome outcome;
 	bool cancelled_as_planned; /* load.cancel asked for it: no failure (outcome is cancelled) */
 	int http_status;	   /* 0 = none */
 	char error[160];	   /* one line, "" if ok */
 	char finish_reason[24];	   /* as sent, "" if none */
-
-	struct token_event *event; /* n_events of them; owned by the record, may be NULL */
-	int32_t n_events;
 };
 
 const char *outcome_name(enum outcome o); /* "ok", "connect", "http_4xx" ... as in requests.csv */

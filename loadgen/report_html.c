@@ -24,7 +24,7 @@ static const char head[] =
 
 static const char style[] =
 	"</title>\n<style>\n"
-	"body { font: 15px/1.5 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: "
+	"body { font: 15px/1.5 system-ui, sans-serif; max-width: 68em; margin: 2em auto; padding: "
 	"0 1em; color: #222; "
 	"background: #fff }\n"
 	"h1 { font-size: 1.4em } h2 { font-size: 1.1em; margin: 2em 0 .5em }\n"

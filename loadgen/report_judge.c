@@ -119,6 +119,33 @@ static void say_enough(struct body *b, const struct curves *c)
 			say_smallest(b, c, a, first, level);
 }
 
+static bool has_standings(const struct report_input *in)
+{
+	const struct scenario *s = in->scenario;
+
+	return in->n_points && slo_asked(&s->slo) && !s->find && !s->n_sweep;
+}
+
+/* Where there is a price, say_costs() says it with that. */
+static void say_standings(struct body *b, const struct scenario *s, const struct curves *c,
+			  const struct axis *a)
+{
+	for (int t = 0; t < s->n_targets; t++) {
+		int level = capacity_level(c, a, t);
+		char label[32];
+
+		if (s->targets[t].cost_per_hour > 0)
+			continue;
+		if (level < 0) {
+			body_say(b, BLOCK_LINE, "%s: no load meets the SLO.", s->targets[t].name);
+			continue;
+		}
+		level_label(&s->levels[level], label, sizeof(label));
+		body_say(b, BLOCK_LINE, "%s: meets the SLO up to %s%s.", s->targets[t].name, label,
+			 curve_capacity(c, a, t).beyond ? ", the highest load tried" : "");
+	}
+}
+
 static void say_costs(struct body *b, const struct curves *c, const struct axis *a)
 {
 	const struct scenario *s = c->s;
@@ -177,7 +204,13 @@ void body_judgement(struct body *b, const struct report_input *in)
 	axis_init(&a, in->scenario);
 	say_found(b, in);
 	say_enough(b, &c);
+	if (has_standings(in))
+		say_standings(b, in->scenario, &c, &a);
 	say_costs(b, &c, &a);
+	if (has_standings(in) && in->scenario->n_targets > 1)
+		body_say(b, BLOCK_LINE,
+			 "Which is better, by how much, and whether that is more than noise: "
+			 "`loadgen compare` on this folder.");
 	say_expectations(b, in);
 	axis_release(&a);
 	curves_release(&c);

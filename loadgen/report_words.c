@@ -181,11 +181,23 @@ static void say_waste(struct body *b, const struct report_input *in)
 			 (long long)wasted, 100 * (double)wasted / (double)(wasted + useful));
 }
 
+/* Several tokens in one event, told by usage: a gap between events is then not one between tokens.
+ */
+static void say_tokens_an_event(struct body *b, const char *name, int64_t tokens, int64_t events)
+{
+	if (events && tokens * 100 > events * 101)
+		body_say(b, BLOCK_LINE,
+			 "%s: %.2f tokens an event: ITL is the gap between events, TPOT that "
+			 "between tokens; so is itl_per_token in points.csv, where events told "
+			 "their counts.",
+			 name, (double)tokens / (double)events);
+}
+
 static void say_traits(struct body *b, const struct report_input *in)
 {
 	for (int target = 0; target < in->scenario->n_targets; target++) {
 		const char *name = in->scenario->targets[target].name;
-		int64_t events = 0, merged = 0;
+		int64_t events = 0, merged = 0, streamed_tokens = 0, their_events = 0;
 		bool by_events = false, differ = false;
 
 		for (size_t i = 0; i < in->n_points; i++) {
@@ -195,6 +207,10 @@ static void say_traits(struct body *b, const struct report_input *in)
 				continue;
 			events += p->events;
 			merged += p->merged_events;
+			if (!p->unstreamed) {
+				streamed_tokens += p->output_tokens;
+				their_events += p->events;
+			}
 			by_events |= p->tokens_by_events;
 			differ |= p->tokens_differ;
 		}
@@ -206,6 +222,7 @@ static void say_traits(struct body *b, const struct report_input *in)
 		if (differ)
 			body_say(b, BLOCK_LINE,
 				 "%s: some answers had another length than asked for.", name);
+		say_tokens_an_event(b, name, streamed_tokens, their_events);
 		if (events && merged * 100 > events)
 			body_say(b, BLOCK_LINE,
 				 "%s: %.0f %% of its events came in one read with another: ITL "

@@ -32,28 +32,29 @@ enum request_state { /* each may go to any below it, but STREAM and BODY exclude
 		     REQUEST_OVER,    /* the verdict stands; freed in the sweep */
 };
 
+/* What every event looks at stands together and first: with a thousand streams a cache line is a
+ * miss. */
 struct request {
 	const struct request_env *env;
-	struct record rec;
-	enum request_state state;
 	struct xfer *xfer; /* NULL when it has ended */
-
+	enum request_state state;
+	int32_t token_events;
+	int32_t running_tokens; /* after the last token event */
+	int32_t cap_events, max_events;
+	int32_t cancel_after_tokens; /* 0 = not on purpose */
+	int64_t read_ns;	     /* stamp of the read in progress */
+	int64_t last_byte_ns;
+	int64_t usage_tokens; /* the last usage said; -1 = none */
 	struct sse_in sse;
+	struct chunk_shape shape;
+	struct record rec;
+
 	struct buf body;
 	struct buf answer; /* with keep_text */
 	char content_type[64], retry_after[32];
-	int64_t read_ns; /* stamp of the read in progress */
-
-	int32_t token_events;
-	int32_t running_tokens; /* after the last token event */
-	int64_t usage_tokens;	/* the last usage said; -1 = none */
-	int32_t cap_events, max_events;
-	int32_t cancel_after_tokens;  /* 0 = not on purpose */
 	size_t n_prompts, n_finished; /* a batch has several; events that told a finish reason */
-
-	size_t place; /* the caller's */
+	size_t place;		      /* the caller's */
 	struct timer limit;
-	int64_t last_byte_ns;
 	struct deferred sweep;
 };
 
@@ -88,6 +89,7 @@ static void on_sweep(struct deferred *d)
 		env->transport_type->leave(q->xfer);
 	env->on_end(q, env->arg);
 	sse_in_release(&q->sse);
+	chunk_shape_release(&q->shape);
 	buf_release(&q->body);
 	buf_release(&q->answer);
 	record_release(&q->rec);
@@ -191,8 +193,8 @@ static void take_token(struct request *q, const struct reading *r, int64_t t_ns)
 	rec->merged_events += merged;
 	if (q->env->keep_events)
 		keep_event(q, t_ns, merged);
-	if (q->env->on_token)
-		q->env->on_token(q->env->arg, t_ns);
+	if (q->env->on_tokens)
+		q->env->on_tokens(q->env->arg, 1);
 }
 
 /* Of an event that repeats all the text so far only its count can tell whether some is new. */
@@ -237,7 +239,7 @@ static struct buf *answer_of(struct request *q)
 static bool on_event(const struct sse_event *ev, void *arg)
 {
 	struct request *q = arg;
-	struct reading r = {0};
+	struct reading r = {.shape = &q->shape};
 	struct err e;
 
 	if (q->env->dialect->read_event(ev, &r, answer_of(q), &e) != RC_OK) {
@@ -378,25 +380,39 @@ static void on_body(void *owner, const char *bytes, size_t n, int64_t t_ns)
 
 /* ---- without a wire ---- */
 
+/* As many events, each of one token of text. */
+static void take_tokens(struct request *q, const int64_t *t_ns, int32_t n)
+{
+	struct record *rec = &q->rec;
+
+	if (rec->token1_ns < 0)
+		rec->byte1_ns = rec->event1_ns = rec->token1_ns = rec->output1_ns = t_ns[0];
+	for (int32_t i = 0; i < n; i++) {
+		bool merged = q->token_events > 0 && t_ns[i] == rec->token_last_ns;
+
+		q->token_events++;
+		q->running_tokens++;
+		rec->token_last_ns = t_ns[i];
+		rec->merged_events += merged;
+		if (q->env->keep_events)
+			keep_event(q, t_ns[i], merged);
+	}
+	if (q->env->on_tokens)
+		q->env->on_tokens(q->env->arg, n);
+}
+
 static void on_tokens(void *owner, const int64_t *t_ns, int32_t n)
 {
-	static const struct reading one = {.is_chunk = true,
-					   .has_token = true,
-					   .has_output = true,
-					   .prompt_tokens = -1,
-					   .output_tokens = -1};
 	struct request *q = owner;
+	int32_t left = q->cancel_after_tokens - q->running_tokens;
 
 	if (q->state == REQUEST_OVER)
 		return;
-	if (q->rec.byte1_ns < 0)
-		q->rec.byte1_ns = t_ns[0];
 	q->last_byte_ns = t_ns[n - 1];
-	for (int32_t i = 0; i < n; i++) {
-		take_reading(q, &one, t_ns[i]);
-		if (give_up(q, t_ns[i]))
-			return;
-	}
+	if (q->cancel_after_tokens && left < n)
+		n = left;
+	take_tokens(q, t_ns, n);
+	give_up(q, t_ns[n - 1]);
 }
 
 /* A stream's tokens have all been told; a whole answer comes now. */
@@ -518,8 +534,10 @@ static void send_request(struct request *q, const struct planned_request *plan)
 	};
 	bool streams = wants_stream(env);
 	const char *of_dialect = env->dialect->path;
+	bool in_words = plan->word && env->transport_type->takes_words &&
+			env->transport_type->takes_words(env->transport);
 	char name[32];
-	struct buf path, headers, body;
+	struct buf path, headers, body, text;
 	struct xfer_spec spec = {.method = "POST", .keep_alive = true};
 
 	if (!streams && env->dialect->whole_path)
@@ -528,6 +546,18 @@ static void send_request(struct request *q, const struct planned_request *plan)
 	buf_init(&path, 1u << 16);
 	buf_init(&headers, 1u << 20);
 	buf_init(&body, MAX_REQUEST_BYTES);
+	buf_init(&text, MAX_REQUEST_BYTES);
+	if (in_words) {
+		CHECK(buf_puts(&text, PROMPT_MARK));
+		spec.word = plan->word;
+		spec.n_words = plan->n_words;
+	} else if (plan->word) {
+		CHECK(workload_spell(plan->word, plan->n_words, &text));
+	}
+	if (plan->word) {
+		ask.prompt = buf_cstr(&text);
+		ask.prompt_len = buf_size(&text);
+	}
 	CHECK(buf_printf(&path, "%s%s", t->prefix ? t->prefix : "",
 			 t->endpoint ? t->endpoint : of_dialect));
 	request_headers(&headers, t, env->dialect, true, streams, name, env->left_out);
@@ -540,6 +570,7 @@ static void send_request(struct request *q, const struct planned_request *plan)
 	buf_release(&path);
 	buf_release(&headers);
 	buf_release(&body);
+	buf_release(&text);
 }
 
 struct request *request_start(const struct request_env *env, const struct planned_request *plan,
@@ -561,6 +592,7 @@ struct request *request_start(const struct request_env *env, const struct planne
 	q->limit.fn = on_limit;
 	q->sweep.fn = on_sweep;
 	sse_in_init(&q->sse);
+	chunk_shape_init(&q->shape);
 	buf_init(&q->body, MAX_ANSWER_BYTES);
 	buf_init(&q->answer, MAX_ANSWER_BYTES);
 	if (env->keep_events) {

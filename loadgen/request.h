@@ -35,7 +35,8 @@ struct request_env {
 	/* Takes the record with request_take_record(); q is gone after it. */
 	void (*on_end)(struct request *q, void *arg);
 	void *arg;
-	void (*on_token)(void *arg, int64_t t_ns); /* for progress, or NULL */
+	void (*on_tokens)(void *arg,
+			  int64_t n); /* so many events have come: for progress; or NULL */
 };
 
 /* rec: identity, plan and sched_ns filled in; copied. Sends at once: send_ns is now_ns. */

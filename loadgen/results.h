@@ -36,11 +36,13 @@ enum rc results_create(struct results **out, const char *dir, const struct scena
 const char *results_dir(const struct results *r);
 char *results_started_utc(const struct results *r); /* as run.json has it; malloc'd */
 
-/* Gathered in memory until results_flush(). A disk that is full is told by results_close(). */
+/* Gathered in memory until results_flush(). What a disk that is full says, results_close() tells.
+ */
 void results_add_record(struct results *r, const struct record *rec); /* requests.csv, events.bin */
 void results_add_point(struct results *r, const struct point *p, int64_t level_start_ns,
 		       int64_t level_end_ns);
-void results_flush(struct results *r); /* called a few times a second */
+void results_flush(struct results *r);	      /* called a few times a second */
+bool results_failed(const struct results *r); /* a write has; to go on would lose what follows */
 
 /* What was found at a target before its load, for run.json, which is written anew. */
 void results_add_preflight(struct results *r, int target, const struct preflight_found *f);

@@ -302,6 +302,11 @@ void results_flush(struct results *r)
 		keep_failure(r, &e);
 }
 
+bool results_failed(const struct results *r)
+{
+	return r->failed.rc != RC_OK;
+}
+
 /* ---- begin and end ---- */
 
 const char *results_dir(const struct results *r)

@@ -73,14 +73,12 @@ static void on_scraped(void *arg, int64_t t_ns, const char *name, double value)
 static enum rc site_open(struct site *t, bool look, bool *hopeless, struct err *e)
 {
 	const struct limits *limits = &t->run->s->limits;
-	/* A simulated engine has no habits to be learnt. */
-	bool is_real = t->run->s->clock != RUN_CLOCK_VIRTUAL;
-	enum rc rc = deployment_open(&t->at, limits->connect_ns, e);
+	enum rc rc = RC_OK;
 
 	*hopeless = false;
-	if (!rc && (look || (t->at.launched && !t->at.model)))
-		rc = deployment_look(&t->at, limits, look && is_real, hopeless, e);
-	return rc;
+	if (look || !t->at.model) /* which has to be learnt even if nothing else is */
+		rc = deployment_look(&t->at, limits, look, hopeless, e);
+	return rc ? rc : deployment_open(&t->at, limits->connect_ns, e);
 }
 
 /* The targets whose engines somebody else runs, before anything is written or launched. If none of
@@ -98,7 +96,7 @@ static enum rc look_at_deployed(struct run *r, struct err *e)
 		rc = site_open(&r->sites[i], r->look, &hopeless, e);
 		if (rc)
 			return rc;
-		n_hopeless += hopeless;
+		n_hopeless += hopeless && r->look;
 	}
 	if (n_hopeless == r->s->n_targets)
 		return err_set(e, RC_IO,
@@ -201,6 +199,16 @@ static enum rc run_phases(struct run *r, struct err *e)
 	return rc;
 }
 
+/* Nobody reads what is asked in virtual time, but who talks back. */
+static bool asks_in_words(const struct scenario *s)
+{
+	bool texts = s->clock != RUN_CLOCK_VIRTUAL;
+
+	for (int i = 0; i < s->n_levels; i++)
+		texts |= s->levels[i].kind == LOAD_SESSIONS || s->levels[i].batch;
+	return !texts;
+}
+
 static void run_open(struct run *r, struct scenario *s, const struct run_opts *o)
 {
 	memset(r, 0, sizeof(*r));
@@ -262,6 +270,8 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 		rc = run_jobs_check(&r, o->jobs, &jobs, e);
 	if (!rc)
 		rc = workload_new(&r.load.workload, s, e);
+	if (!rc && asks_in_words(s))
+		workload_keep_words(r.load.workload);
 	if (!rc)
 		rc = look_at_deployed(&r, e);
 	if (!rc)
@@ -277,8 +287,10 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 		out->dir = xstrdup(results_dir(r.results));
 		out->started_utc = results_started_utc(r.results);
 		if (results_close(r.results, out->ended, &close_err) != RC_OK && !rc) {
-			*e = close_err;
-			rc = close_err.rc;
+			rc = err_set(e, close_err.rc,
+				     "%s; what was written before can be reported: loadgen report "
+				     "%s",
+				     close_err.msg, out->dir);
 		}
 	}
 	run_close(&r);

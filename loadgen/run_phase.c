@@ -66,11 +66,13 @@ static void on_settled(void *arg, int64_t now_ns)
 
 	if (r->s->limits.max_failures > 0 && r->failures >= r->s->limits.max_failures)
 		run_end_early(r, "max_failures", now_ns);
+	else if (!r->link && results_failed(r->results))
+		run_end_early(r, "write_failed", now_ns);
 }
 
-static void on_token(void *arg)
+static void on_tokens(void *arg, int64_t n)
 {
-	((struct run *)arg)->tokens++;
+	((struct run *)arg)->tokens += n;
 }
 
 static void on_over(void *arg)
@@ -196,11 +198,6 @@ static void on_crew_row(void *arg, const struct record *rec, int64_t now_ns)
 	on_settled(arg, now_ns);
 }
 
-static void on_crew_tokens(void *arg, int64_t n)
-{
-	((struct run *)arg)->tokens += n;
-}
-
 /* A load of which a part is missing is not the one that was asked for. */
 static void on_crew_lost(void *arg, const char *words)
 {
@@ -239,8 +236,7 @@ static void account_for(struct run *r, struct site *t, struct share share, const
 /* Other processes drive it, a share each. */
 static void drive_by_crew(struct run *r, int workers, const int64_t *arrivals, int64_t n_arrivals)
 {
-	const struct crew_handler handler = {on_crew_row, on_crew_tokens, on_crew_lost,
-					     on_crew_over, r};
+	const struct crew_handler handler = {on_crew_row, on_tokens, on_crew_lost, on_crew_over, r};
 	struct worker_lane *lane = xcalloc((size_t)r->n_active, sizeof(*lane));
 	struct hist **lag = xcalloc((size_t)r->n_active, sizeof(struct hist *));
 	struct worker_task task = {&r->load, lane, r->n_active, arrivals, n_arrivals};
@@ -349,7 +345,7 @@ void run_load_init(struct run *r)
 		.share = {0, 1},
 		.keep = on_row,
 		.settled = on_settled,
-		.token = on_token,
+		.tokens = on_tokens,
 		.over = on_over,
 		.arg = r,
 	};

@@ -24,10 +24,10 @@ struct sse_event {
 };
 
 struct sse_in {
+	bool has_data, skip_lf, started;
 	struct buf line; /* an unfinished line, when a read ends inside it */
 	struct buf data; /* data lines of the event in the making, when there are several */
 	char type[64];
-	bool has_data, skip_lf, started;
 	size_t comments; /* keep-alives seen */
 };
 

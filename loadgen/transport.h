@@ -43,8 +43,13 @@ struct xfer_spec {
 	const char *headers; /* "Name: value\r\n" lines of the caller, or "" */
 	const char *body;
 	size_t body_len;
+	const uint8_t *word; /* transport_type.takes_words: what PROMPT_MARK stands for; or NULL */
+	size_t n_words;
 	bool keep_alive; /* the connection may be used again */
 };
+
+/* In a body, where a prompt of words (workload.h) belongs that is not spelled. */
+#define PROMPT_MARK "\x01"
 
 struct xfer_head {
 	int status;
@@ -96,6 +101,10 @@ struct transport_type {
 	 * that a connection may take to come about. */
 	enum rc (*open)(struct transport **out, struct evloop *loop, const struct target *t,
 			int64_t connect_ns, struct err *e);
+
+	/* Whoever reads the requests needs no text of made-up prompts: they may come as words.
+	 * NULL: they may not. */
+	bool (*takes_words)(const struct transport *t);
 
 	/* Copies or sends everything of spec before it returns. */
 	struct xfer *(*start)(struct transport *t, const struct xfer_spec *spec,

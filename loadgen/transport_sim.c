@@ -23,12 +23,21 @@
 #include "fakeengine/wordcodec.h"
 #include "serve/api_genreq.h"
 #include "serve/prom.h"
+#include "workload.h"
 
 #define MAX_PAGE_BYTES	   (1u << 20)
 #define CONTAINER(p, T, m) ((T *)((char *)(p)-offsetof(T, m)))
 
 /* Where fakeengine's --seed starts from: a target runs the same over HTTP. */
 #define ENGINE_SEED 42
+
+/* The engines' codec, to which a prompt's words may be told beside its text. */
+struct prompt_codec {
+	struct textcodec codec;
+	int32_t id[WORKLOAD_WORDS]; /* of each word */
+	const uint8_t *word;	    /* what PROMPT_MARK stands for in the request being read */
+	size_t n_words;
+};
 
 /* One engine, or a fleet. Whoever opens the same target on the same loop reaches the same one. */
 struct engine_in_process {
@@ -37,6 +46,7 @@ struct engine_in_process {
 	int n_users;
 	struct profile profile;
 	struct answers *answers;
+	struct prompt_codec codec;
 	struct api_config api;
 	struct api_terms terms;
 	struct fleet *fleet;
@@ -189,6 +199,57 @@ static void on_done(struct genreq *r, int64_t t_ns)
 
 static const struct sim_sink sink = {on_tokens, on_done};
 
+/* ---- prompts in words ---- */
+
+static void put_words(const struct prompt_codec *p, struct token_list *out)
+{
+	int32_t n = (int32_t)p->n_words;
+
+	token_list_reserve(out, n);
+	for (int32_t i = 0; i < n; i++)
+		out->id[out->n + i] = p->id[p->word[i]];
+	out->n += n;
+}
+
+/* Words stand between blanks, and a blank belongs to the word behind it: so the ids of a text are
+ * those of what is before the words, of each word, and of what is behind them. */
+static void encode_prompt(const struct textcodec *c, const char *text, size_t len,
+			  struct token_list *out)
+{
+	const struct prompt_codec *p = (const struct prompt_codec *)c;
+	const char *mark = p->word ? memchr(text, PROMPT_MARK[0], len) : NULL;
+	size_t before = mark ? (size_t)(mark - text) : 0, behind = before + strlen(PROMPT_MARK);
+
+	if (!mark) {
+		wordcodec.encode(&wordcodec, text, len, out);
+		return;
+	}
+	wordcodec.encode(&wordcodec, text, before, out);
+	put_words(p, out);
+	wordcodec.encode(&wordcodec, text + behind, len - behind, out);
+}
+
+static void prompt_codec_init(struct prompt_codec *p)
+{
+	struct token_list one = {0};
+
+	*p = (struct prompt_codec){.codec = wordcodec};
+	p->codec.encode = encode_prompt;
+	for (int i = 0; i < WORKLOAD_WORDS; i++) {
+		one.n = 0;
+		wordcodec.encode(&wordcodec, workload_word[i], strlen(workload_word[i]), &one);
+		CHECK(one.n == 1);
+		p->id[i] = one.id[0];
+	}
+	token_list_release(&one);
+}
+
+/* Those who answer with what was said want it spelled. */
+static bool takes_words(const struct transport *t)
+{
+	return !t->engine->terms.keep_said;
+}
+
 /* ---- what is asked ---- */
 
 static void refuse(struct xfer *x, const struct api_error *e)
@@ -233,10 +294,13 @@ static bool submit(struct xfer *x, const struct api_request *q, struct api_error
 
 static void generate(struct xfer *x, enum api_kind kind, const struct xfer_spec *spec)
 {
+	struct engine_in_process *g = x->t->engine;
 	struct api_request q;
 	struct api_error e;
 
-	if (!api_request_read(&q, kind, spec->body, spec->body_len, &x->t->engine->terms, &e)) {
+	g->codec.word = spec->word;
+	g->codec.n_words = spec->n_words;
+	if (!api_request_read(&q, kind, spec->body, spec->body_len, &g->terms, &e)) {
 		refuse(x, &e);
 		return;
 	}
@@ -393,16 +457,17 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 	}
 	g->loop = loop;
 	g->target = t;
+	prompt_codec_init(&g->codec);
 	g->terms = (struct api_terms){
 		.models = (const char *const *)g->profile.models,
-		.codec = &wordcodec,
+		.codec = &g->codec.codec,
 		.max_len = fleet_max_len(g->fleet),
 		/* over HTTP the look before the load finds out what to leave out */
 		.reading = g->profile.wire->reading | READ_DROP_UNKNOWN,
 		.keep_said = g->profile.text.kind != TEXT_WORDS,
 	};
 	g->api = (struct api_config){
-		.codec = &wordcodec,
+		.codec = &g->codec.codec,
 		.default_max_tokens = (int32_t)g->profile.output.default_max_tokens,
 		.forced_tokens = (int32_t)g->profile.output.forced_tokens,
 		.seed = ENGINE_SEED,
@@ -460,6 +525,7 @@ const struct transport_type transport_sim = {
 	.name = "virtual",
 	.stamps = STAMP_VIRTUAL,
 	.open = sim_open,
+	.takes_words = takes_words,
 	.start = sim_start,
 	.cancel = sim_drop,
 	.leave = sim_drop,

@@ -130,9 +130,9 @@ static void on_settled(void *arg, int64_t now_ns)
 	(void)now_ns;
 }
 
-static void on_token(void *arg)
+static void on_tokens(void *arg, int64_t n)
 {
-	((struct worker *)arg)->tokens++;
+	((struct worker *)arg)->tokens += n;
 }
 
 static void on_over(void *arg)
@@ -215,7 +215,7 @@ static void worker_open(struct worker *w, struct share share)
 	load->share = share;
 	load->keep = on_row;
 	load->settled = on_settled;
-	load->token = on_token;
+	load->tokens = on_tokens;
 	load->over = on_over;
 	load->arg = w;
 	for (int i = 0; i < w->task->n_lanes; i++) {

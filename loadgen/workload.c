@@ -22,7 +22,7 @@
 
 /* Frequent words that the usual vocabularies hold whole, with the blank before them. 128: seven
  * bits a word. */
-static const char *const words[128] = {
+const char *const workload_word[WORKLOAD_WORDS] = {
 	"the",	   "of",    "and",     "to",   "in",	"is",	 "that",   "for",    "it",
 	"as",	   "was",   "with",    "be",   "by",	"on",	 "not",	   "he",     "his",
 	"but",	   "at",    "are",     "this", "have",	"from",	 "or",	   "had",    "an",
@@ -53,7 +53,9 @@ struct workload {
 
 	struct trace trace; /* n 0: none */
 
-	struct buf text;      /* of the last synthetic prompt */
+	bool keep_words;
+	struct buf word;      /* of the last made-up prompt, a byte each */
+	struct buf text;      /* the same, spelled */
 	struct message *also; /* of the last batch; texts owned */
 	size_t n_also;
 };
@@ -186,6 +188,7 @@ enum rc workload_new(struct workload **out, const struct scenario *s, struct err
 	w->cancel = &s->cancel;
 	w->seed = s->seed;
 	w->order_of = ORDER_NONE;
+	buf_init(&w->word, MAX_PROMPT_BYTES);
 	buf_init(&w->text, MAX_PROMPT_BYTES);
 	if (s->trace_file)
 		rc = read_trace(w, s->trace_file, e);
@@ -225,6 +228,7 @@ void workload_free(struct workload *w)
 	drop_batch(w);
 	free(w->also);
 	free(w->order);
+	buf_release(&w->word);
 	buf_release(&w->text);
 	free(w);
 }
@@ -258,24 +262,49 @@ static size_t pick(struct workload *w, int level, int repeat, int64_t k)
 	return w->order[k % n];
 }
 
-/* Appends n words of a stream. */
-static void write_words(struct workload *w, const char *purpose, uint64_t stream, int64_t n)
+void workload_keep_words(struct workload *w)
 {
-	uint32_t bits = 0;
-	struct rng r;
-
-	rng_init(&r, w->seed, purpose, stream);
-	for (int64_t i = 0; i < n; i++, bits >>= 7) {
-		if (i % 4 == 0)
-			bits = rng_u32(&r);
-		if (buf_size(&w->text))
-			buf_putc(&w->text, ' ');
-		buf_puts(&w->text, words[bits & 127]);
-	}
+	w->keep_words = true;
 }
 
-static void give_text(struct workload *w, struct planned_request *out)
+bool workload_spell(const uint8_t *word, size_t n, struct buf *out)
 {
+	for (size_t i = 0; i < n; i++)
+		if ((i && !buf_putc(out, ' ')) || !buf_puts(out, workload_word[word[i]]))
+			return false;
+	return true;
+}
+
+/* Appends n words of a stream: four to a draw. */
+static void draw_words(struct workload *w, const char *purpose, uint64_t stream, int64_t n)
+{
+	char *to = buf_reserve(&w->word, (size_t)n + 3);
+	struct rng r;
+
+	CHECK(to);
+	rng_init(&r, w->seed, purpose, stream);
+	for (int64_t i = 0; i < n; i += 4) {
+		uint32_t bits = rng_u32(&r);
+
+		for (int k = 0; k < 4; k++)
+			to[i + k] = (char)(bits >> 7 * k & 127);
+	}
+	buf_commit(&w->word, (size_t)n);
+}
+
+static void give_words(struct workload *w, struct planned_request *out)
+{
+	const uint8_t *word = (const uint8_t *)buf_head(&w->word);
+	size_t n = buf_size(&w->word);
+
+	if (w->keep_words) {
+		out->text = "";
+		out->word = word;
+		out->n_words = n;
+		return;
+	}
+	buf_clear(&w->text);
+	CHECK(workload_spell(word, n, &w->text));
 	out->text = buf_cstr(&w->text);
 	out->len = buf_size(&w->text);
 }
@@ -292,18 +321,18 @@ static void plan_synthetic(struct workload *w, int level, int repeat, int turn, 
 
 	rng_init(&r, w->seed, "input lengths", stream);
 	own = dist_sample_count(&spec->input_tokens, &r, 1);
-	buf_clear(&w->text);
+	buf_clear(&w->word);
 	if (shared) {
 		int64_t group;
 
 		rng_init(&r, w->seed, "prefix groups", stream);
 		group = (int64_t)rng_below(&r, (uint64_t)spec->prefix_groups);
-		write_words(w, "shared prefixes", stream_index(level, repeat, group), shared);
+		draw_words(w, "shared prefixes", stream_index(level, repeat, group), shared);
 	}
-	write_words(w, "input words", stream, own);
+	draw_words(w, "input words", stream, own);
 	out->prompt_id = k;
 	out->input_tokens = (int32_t)(shared + own);
-	give_text(w, out);
+	give_words(w, out);
 }
 
 /* Returns the length of the recorded answer. */
@@ -322,17 +351,17 @@ static int32_t plan_from_trace(struct workload *w, int level, int repeat, int64_
 		out->input_tokens = -1;
 		return row->output_tokens;
 	}
-	buf_clear(&w->text);
+	buf_clear(&w->word);
 	for (size_t b = 0; b < row->n_blocks; b++) {
 		int64_t n = left < t->block_tokens ? left : t->block_tokens;
 
-		write_words(w, "trace blocks",
-			    stream_index(level, repeat, t->block[row->first_block + b]), n);
+		draw_words(w, "trace blocks",
+			   stream_index(level, repeat, t->block[row->first_block + b]), n);
 		left -= n;
 	}
-	write_words(w, "input words", stream_index(level, repeat, k), left);
+	draw_words(w, "input words", stream_index(level, repeat, k), left);
 	out->input_tokens = row->input_tokens;
-	give_text(w, out);
+	give_words(w, out);
 	return row->output_tokens;
 }
 

@@ -6,9 +6,11 @@
 #ifndef LOADGEN_WORKLOAD_H
 #define LOADGEN_WORKLOAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "message.h"
 #include "scenario.h"
@@ -27,6 +29,8 @@ struct planned_request {
 	int64_t prompt_id; /* index in the set; for synthetic k, of a trace the row */
 	const char *text;  /* the user's; valid until the next call */
 	size_t len;
+	const uint8_t *word; /* workload_keep_words(): the words it has instead of text, or NULL */
+	size_t n_words;
 	const struct message *before; /* said before it: a system prompt, a history */
 	size_t n_before;
 	int32_t input_tokens;  /* synthetic, trace: as drawn; else -1 (the server counts) */
@@ -37,6 +41,17 @@ struct planned_request {
 	int32_t lora_module;	     /* of workload.lora_modules; -1 = there are none */
 	const char *model;	     /* its name; NULL: the target's own model */
 };
+
+/* A made-up prompt is made of these: every seven bits are one. */
+#define WORKLOAD_WORDS 128
+extern const char *const workload_word[WORKLOAD_WORDS];
+
+/* From now on a made-up prompt is told by the numbers of its words: for whoever counts its tokens
+ * without reading it. Not for sessions and batches, which have texts. */
+void workload_keep_words(struct workload *w);
+
+/* Their text, with single blanks between: appended. False at the cap of out. */
+bool workload_spell(const uint8_t *word, size_t n, struct buf *out);
 
 /* Request k of a repeat of a level; level -1 = warm-up; k < 2^32.
  *

@@ -43,6 +43,8 @@ need_packages() {
 runtime_packages="build-essential cmake ninja-build pkg-config libevent-dev libcurl4-openssl-dev libcjson-dev
 	libyaml-dev libhttp-parser-dev libnlopt-dev libpcre2-dev gnuplot-nox fonts-dejavu-core"
 test_packages="$runtime_packages git libcmocka-dev libssl-dev clang clang-format clang-tidy libclang-rt-14-dev"
+# What the benchmarks compare with and count by.
+bench_packages="wrk strace"
 
 build() {
 	local preset=$1 log

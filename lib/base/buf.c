@@ -116,6 +116,20 @@ bool buf_putc(struct buf *b, char c)
 	return buf_append(b, &c, 1);
 }
 
+bool buf_putint(struct buf *b, int64_t v)
+{
+	uint64_t rest = v < 0 ? -(uint64_t)v : (uint64_t)v;
+	char text[20]; /* -2^63 */
+	size_t at = sizeof(text);
+
+	do
+		text[--at] = (char)('0' + rest % 10);
+	while (rest /= 10);
+	if (v < 0)
+		text[--at] = '-';
+	return buf_append(b, text + at, sizeof(text) - at);
+}
+
 bool buf_printf(struct buf *b, const char *fmt, ...)
 {
 	size_t room = b->cap - b->len;

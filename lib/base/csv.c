@@ -75,7 +75,7 @@ void csv_str(struct csv_writer *w, const char *s)
 void csv_int(struct csv_writer *w, int64_t v)
 {
 	begin_field(w);
-	w->too_long |= !buf_printf(&w->rows, "%lld", (long long)v);
+	w->too_long |= !buf_putint(&w->rows, v);
 }
 
 void csv_num(struct csv_writer *w, double v, int decimals)

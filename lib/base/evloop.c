@@ -3,9 +3,9 @@
  * list of work put off to the end of the turn. The thread that made the loop runs it. Knows nothing
  * of what its callers wait for.
  *
- * libevent counts a timeout from the time at which the turn began, in whole microseconds; that is
- * good enough for a connection that goes silent, not for the instants at which load is sent and
- * engine steps end. Those stand in a timerq on absolute time. One timerfd is set to its head just
+ * libevent counts a timeout from the time at which the turn began, in milliseconds; that is good
+ * enough for a connection that goes silent, not for the instants at which load is sent and engine
+ * steps end. Those stand in a timerq on absolute time. One timerfd is set to its head just
  * before the loop blocks: once a turn, and only when the head has changed. A timerfd has no timer
  * slack, so nothing here depends on PR_SET_TIMERSLACK.
  *
@@ -108,9 +108,9 @@ static struct event_base *new_base(void)
 	struct event_config *config = event_config_new();
 	struct event_base *base = NULL;
 
-	/* one thread owns a loop: no locks; microseconds for libevent's own timeouts, too */
-	if (config && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK |
-							    EVENT_BASE_FLAG_PRECISE_TIMER) == 0)
+	/* One thread owns a loop: no locks. No EVENT_BASE_FLAG_PRECISE_TIMER: that sets a timerfd
+	 * of libevent's own before each wait, a system call for timeouts that nobody asks for. */
+	if (config && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0)
 		base = event_base_new_with_config(config);
 	if (!base)
 		die("event loop: libevent has no base: %s", strerror(errno));

@@ -100,15 +100,14 @@ double rng_unit(struct rng *r)
 
 uint64_t rng_below(struct rng *r, uint64_t bound)
 {
-	uint64_t x, surplus;
+	uint64_t x;
 
 	CHECK(bound > 0);
 	/* 2^64 mod bound: that many of the smallest numbers would make their remainders likelier
-	 * than others. */
-	surplus = -bound % bound;
+	 * than others. It is less than bound, so that only few numbers need it. */
 	do
 		x = rng_u64(r);
-	while (x < surplus);
+	while (x < bound && x < -bound % bound);
 	return x % bound;
 }
 

@@ -39,7 +39,8 @@ struct answer {
 	struct outlet *outlet;	 /* or NULL: the exchange itself takes what leaves */
 	const struct api_dialect *d;
 	struct api_request q;
-	struct form_values common; /* what all its forms share */
+	unsigned flags; /* of its forms */
+	int64_t created_s;
 	char *id;
 	char *name; /* the client's own for it, or NULL */
 	int n_choices;

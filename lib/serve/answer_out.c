@@ -82,22 +82,35 @@ struct logprob_rows answer_logprobs(const struct choice *c, int32_t first, int32
 
 static struct form_values values_of(const struct choice *c)
 {
-	struct form_values v = c->answer->common;
+	const struct answer *w = c->answer;
+	const struct api *a = w->a;
 
-	v.index = c->index;
-	v.prompt = answer_prompt(c)->text;
-	v.prompt_id = answer_prompt(c)->tokens.id;
-	v.prompt_tokens = answer_prompt(c)->tokens.n;
-	v.cached_tokens = c->cached_tokens;
-	v.completion_tokens = c->n_tokens;
-	v.prefill_s = c->prefill_s;
-	v.decode_s = c->decode_s;
-	v.whole = buf_head(&c->whole);
-	v.whole_len = buf_size(&c->whole);
-	v.token_id = c->r ? c->r->tokens + c->r->n_prompt : c->tokens;
-	v.finish = finish_word(c);
-	v.stop = c->ended && c->stop >= 0 ? c->answer->q.stops.text[c->stop] : NULL;
-	return v;
+	return (struct form_values){
+		.flags = w->flags,
+		.ascii = a->c.wire->ascii,
+		.id = w->id,
+		.model = w->q.model,
+		.engine = a->c.engine_name,
+		.fingerprint = a->fingerprint,
+		.created_s = w->created_s,
+		.index = c->index,
+		.prompt = answer_prompt(c)->text,
+		.prompt_id = answer_prompt(c)->tokens.id,
+		.prompt_tokens = answer_prompt(c)->tokens.n,
+		.cached_tokens = c->cached_tokens,
+		.max_tokens = w->q.max_tokens,
+		.temperature = w->q.temperature,
+		.seed = w->q.seed,
+		.stops = &w->q.stops,
+		.whole = buf_head(&c->whole),
+		.whole_len = buf_size(&c->whole),
+		.token_id = c->r ? c->r->tokens + c->r->n_prompt : c->tokens,
+		.completion_tokens = c->n_tokens,
+		.prefill_s = c->prefill_s,
+		.decode_s = c->decode_s,
+		.finish = finish_word(c),
+		.stop = c->ended && c->stop >= 0 ? w->q.stops.text[c->stop] : NULL,
+	};
 }
 
 /* Of all choices together. */

@@ -301,19 +301,8 @@ static struct answer *answer_new(struct api *a, struct http_exchange *x, struct 
 	w->q = *q;
 	w->name = name ? xstrdup(name) : NULL;
 	w->id = make_id(d->id, name, a->id_salt + a->next_id);
-	w->common = (struct form_values){
-		.flags = flags_of(q, n),
-		.ascii = a->c.wire->ascii,
-		.id = w->id,
-		.model = q->model,
-		.engine = a->c.engine_name,
-		.fingerprint = a->fingerprint,
-		.created_s = time(NULL),
-		.max_tokens = q->max_tokens,
-		.temperature = q->temperature,
-		.seed = q->seed,
-		.stops = &w->q.stops,
-	};
+	w->flags = flags_of(q, n);
+	w->created_s = time(NULL);
 	w->n_choices = w->n_open = n;
 	for (int i = 0; i < n; i++) {
 		struct choice *c = &w->choice[i];

@@ -294,10 +294,11 @@ static void deliver_one(struct engine *g, const struct emission *m)
 
 	f->n_pending--;
 	if (!f->cancelled) {
-		int64_t sent_ns;
+		/* Before it is sent: on the way through send() the client may have it already, and
+		 * run in our place. */
+		int64_t sent_ns = evloop_now_ns(g->loop);
 
 		f->sink->on_token(f->r, m->token, m->due_ns, m->more);
-		sent_ns = evloop_now_ns(g->loop);
 		prom_hist_observe(&g->stats.lateness, ns_to_s(sent_ns - m->due_ns));
 		if (g->c.truth)
 			truth_token(g->c.truth, f->r->name, f->n_sent, m->due_ns, sent_ns);

@@ -16,22 +16,6 @@
 
 /* ---- values ---- */
 
-/* By hand: this runs once a token. */
-static void put_count(struct buf *b, int64_t v)
-{
-	char text[20];
-	size_t at = sizeof(text);
-
-	if (v < 0) {
-		buf_printf(b, "%lld", (long long)v);
-		return;
-	}
-	do
-		text[--at] = (char)('0' + v % 10);
-	while (v /= 10);
-	buf_append(b, text + at, sizeof(text) - at);
-}
-
 /* What json_escape() has written, with escapes for all that is not ASCII. */
 static void put_ascii(struct buf *b, const char *s, size_t len)
 {
@@ -87,7 +71,7 @@ static void put_ids(struct buf *b, const int32_t *id, int64_t n)
 	for (int64_t i = 0; i < n; i++) {
 		if (i > 0)
 			buf_putc(b, ',');
-		put_count(b, id[i]);
+		buf_putint(b, id[i]);
 	}
 	buf_putc(b, ']');
 }
@@ -104,29 +88,29 @@ PLACE(id, put_string(b, v, v->id))
 PLACE(model, put_string(b, v, v->model))
 PLACE(engine, put_string(b, v, v->engine))
 PLACE(fingerprint, put_string(b, v, v->fingerprint))
-PLACE(created, put_count(b, v->created_s))
-PLACE(index, put_count(b, v->index))
+PLACE(created, buf_putint(b, v->created_s))
+PLACE(index, buf_putint(b, v->index))
 PLACE(prompt, put_string(b, v, v->prompt))
-PLACE(prompt_tokens, put_count(b, v->prompt_tokens))
-PLACE(cached, put_count(b, v->cached_tokens))
+PLACE(prompt_tokens, buf_putint(b, v->prompt_tokens))
+PLACE(cached, buf_putint(b, v->cached_tokens))
 static void place_context(struct buf *b, const struct form_values *v)
 {
 	if (v->max_tokens == INT32_MAX) /* stands for no limit */
 		buf_puts(b, "null");
 	else
-		put_count(b, v->max_tokens);
+		buf_putint(b, v->max_tokens);
 }
 
-PLACE(max_tokens, put_count(b, v->max_tokens))
+PLACE(max_tokens, buf_putint(b, v->max_tokens))
 PLACE(temperature, buf_printf(b, "%.17g", v->temperature))
-PLACE(seed, put_count(b, v->seed))
+PLACE(seed, buf_putint(b, v->seed))
 PLACE(text, put_text(b, v, v->text, v->len))
 PLACE(whole, put_text(b, v, v->whole, v->whole_len))
-PLACE(token, put_count(b, v->token))
+PLACE(token, buf_putint(b, v->token))
 PLACE(tokens, put_ids(b, v->token_id, v->completion_tokens))
-PLACE(completion_tokens, put_count(b, v->completion_tokens))
-PLACE(total_tokens, put_count(b, v->prompt_tokens + v->completion_tokens))
-PLACE(resident_tokens, put_count(b, v->prompt_tokens + v->completion_tokens - 1))
+PLACE(completion_tokens, buf_putint(b, v->completion_tokens))
+PLACE(total_tokens, buf_putint(b, v->prompt_tokens + v->completion_tokens))
+PLACE(resident_tokens, buf_putint(b, v->prompt_tokens + v->completion_tokens - 1))
 PLACE(latency_s, buf_printf(b, "%.6f", v->prefill_s + v->decode_s))
 PLACE(logprobs, logprobs_put_chat(b, &v->logprobs))
 PLACE(logprobs_text, logprobs_put_text(b, &v->logprobs, v->text_offset))
@@ -136,11 +120,11 @@ PLACE(stop_text, put_string(b, v, v->stop))
 PLACE(message, put_string(b, v, v->message))
 PLACE(type, put_string(b, v, v->type))
 PLACE(param, put_quoted(b, v, v->param && * v->param ? v->param : NULL))
-PLACE(status, put_count(b, v->status))
+PLACE(status, buf_putint(b, v->status))
 static void place_now(struct buf *b, const struct form_values *v)
 {
 	(void)v;
-	put_count(b, time(NULL));
+	buf_putint(b, time(NULL));
 }
 
 static void place_prompt_ids(struct buf *b, const struct form_values *v)
@@ -316,8 +300,8 @@ static void walk(const char *text, const struct form_values *v, struct buf *b, s
 				break;
 			if (f && !p.place->lasting) {
 				CHECK(f->n_holes < FORM_MAX_HOLES);
-				f->hole[f->n_holes].at = (uint32_t)buf_size(b);
-				f->hole[f->n_holes++].place = (uint8_t)(p.place - places);
+				f->hole_at[f->n_holes] = (uint32_t)buf_size(b);
+				f->hole_place[f->n_holes++] = (uint8_t)(p.place - places);
 			} else {
 				p.place->put(b, v);
 			}
@@ -364,21 +348,24 @@ const char *form_check(const char *text)
 
 void form_init(struct form *f)
 {
-	buf_init(&f->text, SIZE_MAX);
-	f->n_holes = 0;
+	memset(f, 0, sizeof(*f));
 }
 
 void form_release(struct form *f)
 {
-	buf_release(&f->text);
+	free(f->text);
+	form_init(f);
 }
 
+/* It lives as long as its stream: no byte is kept that is not its own. */
 void form_prepare(struct form *f, const char *text, const struct form_values *v)
 {
-	walk(text, v, &f->text, f);
-	/* It lives as long as its stream: what was reserved beyond it goes back. */
-	f->text.cap = f->text.len + 1;
-	f->text.data = xreallocarray(f->text.data, f->text.cap, 1);
+	struct buf b;
+
+	buf_init(&b, UINT32_MAX);
+	walk(text, v, &b, f);
+	f->len = (uint32_t)buf_size(&b);
+	f->text = xreallocarray(buf_take(&b), (size_t)f->len + 1, 1);
 }
 
 void form_fill(const struct form *f, const struct form_values *v, struct buf *b)
@@ -386,11 +373,11 @@ void form_fill(const struct form *f, const struct form_values *v, struct buf *b)
 	size_t from = 0;
 
 	for (int i = 0; i < f->n_holes; i++) {
-		buf_append(b, f->text.data + from, f->hole[i].at - from);
-		from = f->hole[i].at;
-		places[f->hole[i].place].put(b, v);
+		buf_append(b, f->text + from, f->hole_at[i] - from);
+		from = f->hole_at[i];
+		places[f->hole_place[i]].put(b, v);
 	}
-	buf_append(b, f->text.data + from, f->text.len - from);
+	buf_append(b, f->text + from, f->len - from);
 }
 
 void form_put(struct buf *b, const char *text, const struct form_values *v)

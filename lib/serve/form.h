@@ -70,12 +70,11 @@ struct form_values {
 
 /* A form whose lasting values are filled in. */
 struct form {
-	struct buf text; /* the fixed parts, one after the other */
-	struct {
-		uint32_t at;   /* the hole lies before text[at] */
-		uint8_t place; /* in the table */
-	} hole[FORM_MAX_HOLES];
-	int n_holes;
+	char *text; /* the fixed parts, one after the other */
+	uint32_t len;
+	uint32_t hole_at[FORM_MAX_HOLES];   /* the hole lies before text[at] */
+	uint8_t hole_place[FORM_MAX_HOLES]; /* in the table */
+	uint8_t n_holes;
 };
 
 void form_init(struct form *f);

@@ -53,15 +53,20 @@ struct http_exchange {
 	bool streaming, chunked, head_only, keep_alive;
 };
 
+/* What the kernel has not taken yet. */
+struct unsent {
+	struct event writable;
+	struct buf bytes;
+};
+
 struct conn {
 	struct http_exchange x; /* first: an exchange is its connection */
 	int fd;
 	enum conn_state state;
 	bool on_due, refused;
 	struct event readable;
-	struct event *writable; /* only while something is unsent */
-	struct buf early; /* bytes of the next request that came while one was being answered */
-	struct buf unsent;
+	struct unsent *unsent; /* few ever have any; or NULL */
+	struct buf early;  /* bytes of the next request that came while one was being answered */
 	int64_t active_ns; /* when the client was last heard, or its last answer ended */
 	struct conn *prev, *next;
 	struct conn *next_due;
@@ -117,20 +122,23 @@ static void put_on_due(struct conn *c)
 
 static void on_writable(evutil_socket_t fd, short what, void *arg);
 
-/* An event is as large as half of a connection, and few ever need this one. */
 static void start_writing(struct conn *c)
 {
-	c->writable = event_new(evloop_base(c->x.server->loop), c->fd, EV_WRITE | EV_PERSIST,
-				on_writable, c);
-	if (!c->writable || event_add(c->writable, NULL))
-		die("event loop: libevent refuses an event");
+	c->unsent = xcalloc(1, sizeof(*c->unsent));
+	buf_init(&c->unsent->bytes, c->x.server->c.limits.max_unsent_bytes);
+	event_assign(&c->unsent->writable, evloop_base(c->x.server->loop), c->fd,
+		     EV_WRITE | EV_PERSIST, on_writable, c);
+	event_add(&c->unsent->writable, NULL);
 }
 
 static void stop_writing(struct conn *c)
 {
-	if (c->writable)
-		event_free(c->writable);
-	c->writable = NULL;
+	if (!c->unsent)
+		return;
+	event_del(&c->unsent->writable);
+	buf_release(&c->unsent->bytes);
+	free(c->unsent);
+	c->unsent = NULL;
 }
 
 /* Over for good: the socket closes now, the rest goes in the sweep. An open exchange is told there.
@@ -176,7 +184,6 @@ static void conn_free(struct conn *c)
 	s->n_conns--;
 	http_request_free(c->x.request);
 	buf_release(&c->early);
-	buf_release(&c->unsent);
 	free(c);
 }
 
@@ -196,7 +203,7 @@ static void conn_finish(struct conn *c)
 
 /* ---- sending ---- */
 
-/* What the kernel does not take waits; a reader that lets too much wait is cut off. */
+/* What the kernel does not take waits; a reader that lets too much of a stream wait is cut off. */
 static bool conn_send(struct conn *c, const char *data, size_t len)
 {
 	ssize_t n = 0;
@@ -205,7 +212,7 @@ static bool conn_send(struct conn *c, const char *data, size_t len)
 		return false;
 	if (len == 0)
 		return true;
-	if (buf_size(&c->unsent) == 0) {
+	if (!c->unsent) {
 		do
 			n = send(c->fd, data, len, MSG_NOSIGNAL);
 		while (n < 0 && errno == EINTR);
@@ -220,7 +227,9 @@ static bool conn_send(struct conn *c, const char *data, size_t len)
 		}
 		start_writing(c);
 	}
-	if (!buf_append(&c->unsent, data + n, len - (size_t)n)) {
+	if (!c->x.streaming)
+		c->unsent->bytes.max = SIZE_MAX; /* this one is as long as it is */
+	if (!buf_append(&c->unsent->bytes, data + n, len - (size_t)n)) {
 		conn_kill(c);
 		return false;
 	}
@@ -230,21 +239,20 @@ static bool conn_send(struct conn *c, const char *data, size_t len)
 static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *c = arg;
+	struct buf *b = &c->unsent->bytes;
 	ssize_t n;
 
 	(void)what;
-	n = send(fd, buf_head(&c->unsent), buf_size(&c->unsent), MSG_NOSIGNAL);
+	n = send(fd, buf_head(b), buf_size(b), MSG_NOSIGNAL);
 	if (n < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			conn_kill(c);
 		return;
 	}
-	buf_consume(&c->unsent, (size_t)n);
-	if (buf_size(&c->unsent) > 0)
+	buf_consume(b, (size_t)n);
+	if (buf_size(b) > 0)
 		return;
 	stop_writing(c);
-	buf_release(&c->unsent);
-	buf_init(&c->unsent, c->x.server->c.limits.max_unsent_bytes);
 	if (c->state == CONN_CLOSING)
 		conn_finish(c);
 }
@@ -263,7 +271,7 @@ static void exchange_end(struct conn *c)
 	}
 	if (!c->x.keep_alive || s->draining) {
 		c->state = CONN_CLOSING;
-		if (buf_size(&c->unsent) == 0)
+		if (!c->unsent)
 			conn_finish(c);
 		return;
 	}
@@ -319,7 +327,6 @@ void http_reply(struct http_exchange *x, int status, const char *content_type,
 	put_head(x, status, content_type, extra_headers, (ssize_t)len);
 	if (!x->head_only)
 		CHECK(buf_append(&x->server->out, body, len));
-	c->unsent.max = SIZE_MAX; /* the cap is for streams: this one is as long as it is */
 	send_out(x);
 	exchange_end(c);
 }
@@ -521,7 +528,6 @@ static void conn_new(struct http_server *s, int fd)
 	c->x.server = s;
 	c->x.request = http_request_new(s->c.limits.max_head_bytes, s->c.limits.max_body_bytes);
 	buf_init(&c->early, s->c.limits.max_body_bytes);
-	buf_init(&c->unsent, s->c.limits.max_unsent_bytes);
 	c->active_ns = monotonic_now_ns();
 	c->next = s->first;
 	if (s->first)
@@ -636,7 +642,7 @@ void http_server_stop_accepting(struct http_server *s)
 		if (c->state == CONN_READING && !http_request_started(c->x.request) &&
 		    buf_size(&c->early) == 0) {
 			c->state = CONN_CLOSING;
-			if (buf_size(&c->unsent) == 0)
+			if (!c->unsent)
 				conn_finish(c);
 		}
 	evloop_defer(s->loop, &s->turn_end);

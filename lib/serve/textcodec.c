@@ -17,14 +17,19 @@ void token_list_push(struct token_list *l, int32_t id)
 	l->id[l->n++] = id;
 }
 
+void token_list_reserve(struct token_list *l, int32_t n)
+{
+	if (n <= l->cap - l->n)
+		return;
+	l->cap = l->cap > n ? 2 * l->cap : l->cap + n + 64;
+	l->id = xreallocarray(l->id, (size_t)l->cap, sizeof(*l->id));
+}
+
 void token_list_append(struct token_list *l, const int32_t *id, int32_t n)
 {
 	if (n == 0)
 		return;
-	if (n > l->cap - l->n) {
-		l->cap = l->cap > n ? 2 * l->cap : l->cap + n + 64;
-		l->id = xreallocarray(l->id, (size_t)l->cap, sizeof(*l->id));
-	}
+	token_list_reserve(l, n);
 	memcpy(l->id + l->n, id, (size_t)n * sizeof(*id));
 	l->n += n;
 }

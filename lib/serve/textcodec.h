@@ -15,6 +15,7 @@ struct token_list {
 	int32_t n, cap;
 };
 
+void token_list_reserve(struct token_list *l, int32_t n); /* room for n more */
 void token_list_push(struct token_list *l, int32_t id);
 void token_list_append(struct token_list *l, const int32_t *id, int32_t n); /* id lies not in l */
 void token_list_release(struct token_list *l);

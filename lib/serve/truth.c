@@ -46,21 +46,6 @@ enum rc truth_open(struct truth_log **out, const char *path, struct err *e)
 	return RC_OK;
 }
 
-static void put_int(struct buf *b, int64_t v, char after)
-{
-	char text[24];
-	size_t at = sizeof(text);
-	uint64_t u = v < 0 ? -(uint64_t)v : (uint64_t)v;
-
-	text[--at] = after;
-	do
-		text[--at] = (char)('0' + u % 10);
-	while (u /= 10);
-	if (v < 0)
-		text[--at] = '-';
-	buf_append(b, text + at, sizeof(text) - at);
-}
-
 /* A client names its requests as it likes. */
 static void put_name(struct buf *b, const char *s)
 {
@@ -84,9 +69,12 @@ void truth_token(struct truth_log *t, const char *request_id, int32_t token_inde
 		truth_flush(t); /* rows are never torn by the cap */
 	put_name(&t->rows, request_id);
 	buf_putc(&t->rows, ',');
-	put_int(&t->rows, token_index, ',');
-	put_int(&t->rows, due_ns, ',');
-	put_int(&t->rows, sent_ns, '\n');
+	buf_putint(&t->rows, token_index);
+	buf_putc(&t->rows, ',');
+	buf_putint(&t->rows, due_ns);
+	buf_putc(&t->rows, ',');
+	buf_putint(&t->rows, sent_ns);
+	buf_putc(&t->rows, '\n');
 }
 
 void truth_settle(struct truth_log *t)

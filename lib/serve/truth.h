@@ -1,7 +1,7 @@
 /*
  * The truth log (--truth FILE): for each token, when the model says it leaves and when it left. CSV
- * with the columns request_id, token_index (from 0), due_ns, sent_ns (CLOCK_MONOTONIC). What a load
- * generator measured is checked against it.
+ * with the columns request_id, token_index (from 0), due_ns, sent_ns (CLOCK_MONOTONIC; just before
+ * it is given to the kernel). What a load generator measured is checked against it.
  */
 #ifndef SERVE_TRUTH_H
 #define SERVE_TRUTH_H

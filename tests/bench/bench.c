@@ -7,16 +7,19 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -87,6 +90,38 @@ int connect_port(int port)
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)))
 		die("connect: %s", strerror(errno));
 	set_nodelay(fd);
+	return fd;
+}
+
+static int unix_socket(const char *path, struct sockaddr_un *a)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	*a = (struct sockaddr_un){.sun_family = AF_UNIX};
+	if (fd < 0 || strlen(path) >= sizeof(a->sun_path))
+		die("unix socket %s: %s", path, fd < 0 ? strerror(errno) : "its path is too long");
+	memcpy(a->sun_path, path, strlen(path) + 1);
+	return fd;
+}
+
+int listen_path(const char *path)
+{
+	struct sockaddr_un a;
+	int fd = unix_socket(path, &a);
+
+	unlink(path);
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 4096))
+		die("listen: %s: %s", path, strerror(errno));
+	return fd;
+}
+
+int connect_path(const char *path)
+{
+	struct sockaddr_un a;
+	int fd = unix_socket(path, &a);
+
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
+		die("connect: %s: %s", path, strerror(errno));
 	return fd;
 }
 
@@ -180,7 +215,7 @@ pid_t spawn_program(int core, char *const argv[], int *out_fd)
 	return pid;
 }
 
-double wait_cpu_s(pid_t pid, const char *what)
+struct usage wait_usage(pid_t pid, const char *what)
 {
 	struct rusage u;
 	int status;
@@ -190,8 +225,14 @@ double wait_cpu_s(pid_t pid, const char *what)
 			die("wait: %s", strerror(errno));
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		die("%s failed (wait status %d)", what, status);
-	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+	return (struct usage){(double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+				      (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6,
+			      (double)u.ru_maxrss * 1024};
+}
+
+double wait_cpu_s(pid_t pid, const char *what)
+{
+	return wait_usage(pid, what).cpu_s;
 }
 
 double cpu_us_per_token(const struct result *r)
@@ -210,4 +251,51 @@ void print_result(const struct result *r, double ratio)
 	printf("%s,%s,%d,%.0f,%.3f,%.0f,%.3f,%.3f\n", r->bench, r->name, r->streams, r->tokens,
 	       r->seconds, r->tokens / r->seconds, cpu_us_per_token(r), ratio);
 	fflush(stdout);
+}
+
+double peak_memory_bytes(pid_t pid)
+{
+	char *path = xasprintf("/proc/%d/status", pid), line[256];
+	FILE *f = fopen(path, "r");
+	double kib = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "VmHWM: %lf kB", &kib) == 1)
+			break;
+	if (!f || kib < 0)
+		die("%s: no VmHWM", path);
+	fclose(f);
+	free(path);
+	return kib * 1024;
+}
+
+/* An empty field where there is nothing to tell. */
+static void print_number(FILE *f, double v)
+{
+	if (fabs(v) >= 1000)
+		fprintf(f, "%.0f", v);
+	else if (v != 0)
+		fprintf(f, "%.4g", v);
+	fputc(',', f);
+}
+
+void print_goal(const struct goal *g)
+{
+	const char *path = getenv("BENCH_GOALS");
+	FILE *f = path ? fopen(path, "a") : stderr;
+	double value = g->ratio != 0 ? g->ratio : g->own;
+	bool met = g->least > 0 ? value >= g->least : value <= g->most;
+
+	if (!f)
+		die("%s: %s", path, strerror(errno));
+	fprintf(f, "%s,%s,", g->what, g->unit);
+	print_number(f, g->streams);
+	print_number(f, g->floor);
+	print_number(f, g->own);
+	print_number(f, g->peer);
+	print_number(f, g->ratio);
+	fprintf(f, "%s %.10g,%s\n", g->least > 0 ? ">=" : "<=", g->least > 0 ? g->least : g->most,
+		met ? "met" : "missed");
+	if (path)
+		fclose(f);
 }

@@ -8,8 +8,8 @@
 #ifndef BENCH_H
 #define BENCH_H
 
-#include <stdint.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #define SERVER_CORE 0
@@ -20,9 +20,11 @@ void pin_to_core(int core);
 double now_s(void);
 void raise_fd_limit(void);
 
-int listen_any(int *port);  /* loopback, a free port, blocking, big backlog */
-int connect_port(int port); /* blocking; TCP_NODELAY */
-void set_nodelay(int fd);   /* without it the kernel merges tokens, and they cost less */
+int listen_any(int *port);	    /* loopback, a free port, blocking, big backlog */
+int connect_port(int port);	    /* blocking; TCP_NODELAY */
+int listen_path(const char *path);  /* the same by a unix socket */
+int connect_path(const char *path); /* ... */
+void set_nodelay(int fd);	    /* without it the kernel merges tokens, and they cost less */
 void set_nonblocking(int fd);
 void write_all(int fd, const void *p, size_t n); /* blocking socket */
 
@@ -38,8 +40,11 @@ pid_t spawn(int core, int (*fn)(void *arg), void *arg);
 /* Runs a program in a child on `core`, its stdout in a pipe (or NULL: thrown away). */
 pid_t spawn_program(int core, char *const argv[], int *out_fd);
 
-/* Waits; returns the user + system CPU seconds the child used. Dies if it failed (expect_signal 0)
- * or was not ended by that signal or with exit code 0. */
+/* Waits for a child and dies unless its exit code is 0. CPU seconds are user + system. */
+struct usage {
+	double cpu_s, peak_bytes;
+};
+struct usage wait_usage(pid_t pid, const char *what);
 double wait_cpu_s(pid_t pid, const char *what);
 
 /* bench,case,streams,tokens,seconds,tokens_per_s,cpu_us_per_token,ratio: ratio is the floor's CPU
@@ -53,5 +58,19 @@ struct result {
 double cpu_us_per_token(const struct result *r);
 void print_head(void);
 void print_result(const struct result *r, double ratio);
+
+double peak_memory_bytes(pid_t pid); /* of a process that runs: its VmHWM */
+
+/* A goal and where it stands, as a row "what,unit,streams,floor,own,peer,ratio,goal,verdict" of the
+ * file that the environment's BENCH_GOALS names (run.sh makes a table of it); without it, on
+ * stderr. */
+struct goal {
+	const char *what, *unit; /* of floor, own and peer */
+	int streams;		 /* 0: does not apply */
+	double floor, own, peer; /* 0: was not measured */
+	double ratio;		 /* what the goal is about; 0: it is about own */
+	double least, most;	 /* the limit: one of them, the other is 0 */
+};
+void print_goal(const struct goal *g);
 
 #endif

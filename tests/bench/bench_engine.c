@@ -1,7 +1,8 @@
 /*
- * Engine side: what a token costs the server. Floor: a loop of write() over prepared bytes. Own:
- * fakeengine with a cost model of nothing, so that the scheduler steps as fast as tokens can leave.
- * Peer: evhttp with evhttp_send_reply_chunk(). One client, the same for all, only drains.
+ * Engine side: what a token costs the server, and a stream. Floor: a loop of write() over prepared
+ * bytes. Own: fakeengine with a cost model of nothing, so that the scheduler steps as fast as
+ * tokens can leave. Peer: evhttp with evhttp_send_reply_chunk(). One client, the same for all, only
+ * drains. TCP, and a unix socket.
  *
  * usage: bench_engine BIN_DIR [TOKENS_IN_ALL]
  */
@@ -18,11 +19,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/die.h"
 #include "bench.h"
 
 struct load {
 	int port, listener, streams, tokens; /* tokens a stream */
+	const char *path;		     /* of a unix socket; NULL: the port */
 };
 
 static const char body_format[] = "{\"model\":\"benchmark-model-0123456789abcdefg\",\"prompt\":"
@@ -70,7 +73,7 @@ static double drain(const struct load *l, long *tokens_of_first)
 
 	*tokens_of_first = 0;
 	for (int i = 0; i < l->streams; i++) {
-		int fd = connect_port(l->port);
+		int fd = l->path ? connect_path(l->path) : connect_port(l->port);
 		struct epoll_event e = {.events = EPOLLIN, .data.fd = fd};
 
 		first = first < 0 ? fd : first;
@@ -197,14 +200,15 @@ static int evhttp_server(void *arg)
 	return b.sent > b.load->tokens ? 0 : 1;
 }
 
-static struct result in_process(const char *name, int (*server)(void *), int streams, int tokens)
+static struct result in_process(const char *name, int (*server)(void *), const char *path,
+				int streams, int tokens)
 {
-	struct load l = {.streams = streams, .tokens = tokens};
+	struct load l = {.streams = streams, .tokens = tokens, .path = path};
 	struct result r = {"engine", name, streams, (double)streams * tokens, 0, 0};
 	long of_first;
 	pid_t pid;
 
-	l.listener = listen_any(&l.port);
+	l.listener = path ? listen_path(path) : listen_any(&l.port);
 	pid = spawn(SERVER_CORE, server, &l);
 	close(l.listener);
 	r.seconds = drain(&l, &of_first);
@@ -214,54 +218,212 @@ static struct result in_process(const char *name, int (*server)(void *), int str
 	return r;
 }
 
-/* A profile that costs nothing: every step is over at once, the front end is all that works. */
-static struct result own_engine(const char *bin_dir, int streams, int tokens)
-{
-	struct load l = {.streams = streams, .tokens = tokens};
-	struct result r = {"engine", "fakeengine", streams, (double)streams * tokens, 0, 0};
-	char *program = xasprintf("%s/fakeengine", bin_dir), *seqs = NULL, line[256] = "";
-	char *argv[] = {program,
-			(char *)"--port",
-			(char *)"0",
-			(char *)"--profile",
-			(char *)"kind-vllm-a100",
-			(char *)"--set",
-			seqs = xasprintf("scheduler.max_num_seqs=%d", streams),
-			(char *)"--set",
-			(char *)"cost={affine: {step: 0}}",
-			(char *)"--set",
-			(char *)"scheduler.num_gpu_blocks=2000000",
-			(char *)"--set",
-			(char *)"scheduler.max_num_batched_tokens=65536",
-			(char *)"--set",
-			(char *)"scheduler.max_model_len=1000000",
-			(char *)"--model",
-			(char *)"benchmark-model-0123456789abcdefg",
-			NULL};
-	long of_first;
-	int out;
-	pid_t pid = spawn_program(SERVER_CORE, argv, &out);
-	ssize_t n = read(out, line, sizeof(line) - 1);
-	char *colon = n > 0 ? strrchr(line, ':') : NULL;
+/* ---- fakeengine ---- */
 
-	if (!colon)
+#define MAX_ARGS 40
+
+struct engine {
+	pid_t pid;
+	int out;
+	int port;
+};
+
+/* A profile that costs nothing: every step is over at once, the front end is all that works. Under
+ * `tracer`, if that is not NULL, with its words up to a NULL. */
+static struct engine start_engine(const char *bin_dir, const char *path, char *const *tracer)
+{
+	char *program = xasprintf("%s/fakeengine", bin_dir), line[256] = "";
+	char *const words[] = {program,
+			       (char *)(path ? "--uds" : "--port"),
+			       (char *)(path ? path : "0"),
+			       (char *)"--profile",
+			       (char *)"kind-vllm-a100",
+			       (char *)"--set",
+			       (char *)"scheduler.max_num_seqs=8192",
+			       (char *)"--set",
+			       (char *)"cost={affine: {step: 0}}",
+			       (char *)"--set",
+			       (char *)"scheduler.num_gpu_blocks=2000000",
+			       (char *)"--set",
+			       (char *)"scheduler.max_num_batched_tokens=65536",
+			       (char *)"--set",
+			       (char *)"scheduler.max_model_len=1000000",
+			       (char *)"--model",
+			       (char *)"benchmark-model-0123456789abcdefg",
+			       NULL};
+	char *argv[MAX_ARGS];
+	struct engine g = {0};
+	size_t n = 0;
+	char *colon;
+
+	for (; tracer && *tracer; tracer++)
+		argv[n++] = *tracer;
+	memcpy(&argv[n], words, sizeof(words));
+	g.pid = spawn_program(SERVER_CORE, argv, &g.out);
+	if (read(g.out, line, sizeof(line) - 1) <= 0)
 		die("fakeengine did not say where it listens");
-	l.port = atoi(colon + 1);
+	colon = strrchr(line, ':');
+	g.port = colon && !path ? atoi(colon + 1) : 0;
+	free(program);
+	return g;
+}
+
+/* The streams of a load, and how much more memory the engine had then than before, at most. */
+static struct result own_engine(const char *bin_dir, const char *path, int streams, int tokens,
+				double *grown_bytes)
+{
+	struct engine g = start_engine(bin_dir, path, NULL);
+	struct load l = {.port = g.port, .streams = streams, .tokens = tokens, .path = path};
+	struct result r = {"engine", path ? "fakeengine_unix" : "fakeengine",
+			   streams,  (double)streams * tokens,
+			   0,	     0};
+	double before = peak_memory_bytes(g.pid);
+	long of_first;
+
 	r.seconds = drain(&l, &of_first);
-	kill(pid, SIGTERM);
-	r.cpu_s = wait_cpu_s(pid, "fakeengine");
+	*grown_bytes = peak_memory_bytes(g.pid) - before;
+	kill(g.pid, SIGTERM);
+	r.cpu_s = wait_cpu_s(g.pid, "fakeengine");
 	if (of_first < tokens)
 		die("fakeengine: %ld of %d tokens came", of_first, tokens);
-	close(out);
-	free(program);
-	free(seqs);
+	close(g.out);
 	return r;
+}
+
+/* By strace's count; less than 0 where it can not be had. */
+static double system_calls_per_token(const char *bin_dir, int streams, int tokens)
+{
+	char counts[] = "/tmp/bench_engine.XXXXXX", line[256], *words;
+	int fd = mkstemp(counts);
+	char *const tracer[] = {
+		(char *)"/usr/bin/strace", (char *)"-f", (char *)"-c", (char *)"-o", counts, NULL};
+	struct engine g;
+	struct load l = {.streams = streams, .tokens = tokens};
+	double calls = -1, n;
+	long of_first;
+	FILE *f;
+
+	if (fd < 0)
+		die("mkstemp: %s", strerror(errno));
+	if (access(tracer[0], X_OK)) {
+		close(fd);
+		unlink(counts);
+		return -1;
+	}
+	g = start_engine(bin_dir, NULL, tracer);
+	l.port = g.port;
+	drain(&l, &of_first);
+	words = xasprintf("kill -TERM $(pgrep -P %d)", g.pid); /* strace's child */
+	if (system(words))
+		die("%s failed", words);
+	wait_cpu_s(g.pid, "strace");
+	f = fdopen(fd, "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (strstr(line, " total") && sscanf(line, "%*f %*f %*f %lf", &n) == 1)
+			calls = n;
+	if (f)
+		fclose(f);
+	unlink(counts);
+	free(words);
+	close(g.out);
+	return calls / ((double)streams * tokens);
+}
+
+/* ---- the table ---- */
+
+static const int streams[] = {64, 1024, 8192};
+
+/* What each stream more took, between two of those numbers of streams. */
+static double a_stream(const double *grown_bytes, int few, int many)
+{
+	return (grown_bytes[many] - grown_bytes[few]) / (streams[many] - streams[few]);
+}
+
+static void tcp_rows(const char *bin_dir, double all)
+{
+	double cpu_us[ARRAY_LEN(streams)], grown[ARRAY_LEN(streams)];
+	struct goal g;
+
+	for (size_t i = 0; i < ARRAY_LEN(streams); i++) {
+		int n = streams[i], tokens = (int)(all / n);
+		struct result bare = in_process("bare_write_loop", floor_server, NULL, n, tokens);
+		struct result own = own_engine(bin_dir, NULL, n, tokens, &grown[i]);
+		struct result peer = in_process("evhttp", evhttp_server, NULL, n, tokens);
+
+		cpu_us[i] = cpu_us_per_token(&own);
+		print_result(&bare, 1);
+		print_result(&own, cpu_us_per_token(&bare) / cpu_us[i]);
+		print_result(&peer, cpu_us_per_token(&bare) / cpu_us_per_token(&peer));
+		g = (struct goal){.what = "engine: CPU a token; a write() loop's over own",
+				  .unit = "us",
+				  .streams = n,
+				  .floor = cpu_us_per_token(&bare),
+				  .own = cpu_us[i],
+				  .peer = cpu_us_per_token(&peer)};
+		g.ratio = g.floor / g.own;
+		g.least = 0.9;
+		print_goal(&g);
+		if (n != 1024)
+			continue;
+		g.what = "engine: CPU a token; evhttp's over own";
+		g.ratio = g.peer / g.own;
+		g.least = 2;
+		print_goal(&g);
+	}
+	print_goal(&(struct goal){.what = "engine: CPU a token; over own at 64 streams",
+				  .unit = "us",
+				  .streams = 8192,
+				  .floor = cpu_us[0],
+				  .own = cpu_us[2],
+				  .ratio = cpu_us[2] / cpu_us[0],
+				  .most = 2});
+	print_goal(&(struct goal){.what = "engine: memory a stream",
+				  .unit = "bytes",
+				  .streams = 8192,
+				  .own = a_stream(grown, 0, 2),
+				  .most = 2048});
+	print_goal(&(struct goal){.what = "engine: memory a stream; 1024 to 8192 over 64 to 1024",
+				  .unit = "bytes",
+				  .streams = 8192,
+				  .floor = a_stream(grown, 0, 1),
+				  .own = a_stream(grown, 1, 2),
+				  .ratio = a_stream(grown, 1, 2) / a_stream(grown, 0, 1),
+				  .most = 1.5});
+}
+
+static void unix_rows(const char *bin_dir, double all)
+{
+	char dir[] = "/tmp/bench_engine.XXXXXX", *path;
+
+	if (!mkdtemp(dir))
+		die("mkdtemp: %s", strerror(errno));
+	path = xasprintf("%s/socket", dir);
+	for (size_t i = 0; i < 2; i++) {
+		int n = streams[i], tokens = (int)(all / n);
+		double grown;
+		struct result bare =
+			in_process("bare_write_loop_unix", floor_server, path, n, tokens);
+		struct result own;
+
+		unlink(path);
+		own = own_engine(bin_dir, path, n, tokens, &grown);
+		unlink(path);
+		print_result(&bare, 1);
+		print_result(&own, cpu_us_per_token(&bare) / cpu_us_per_token(&own));
+		print_goal(&(struct goal){.what = "engine: by unix socket; a CPU second",
+					  .unit = "tokens",
+					  .streams = n,
+					  .floor = 1e6 / cpu_us_per_token(&bare),
+					  .own = 1e6 / cpu_us_per_token(&own),
+					  .least = 400000});
+	}
+	rmdir(dir);
+	free(path);
 }
 
 int main(int argc, char **argv)
 {
-	static const int streams[] = {64, 1024};
-	double all = argc > 2 ? atof(argv[2]) : 400000;
+	double all = argc > 2 ? atof(argv[2]) : 1e6, calls;
 
 	die_set_program(argv[0]);
 	if (argc < 2)
@@ -270,16 +432,17 @@ int main(int argc, char **argv)
 	raise_fd_limit();
 	pin_to_core(CLIENT_CORE);
 	print_head();
-	for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
-		int tokens = (int)(all / streams[i]);
-		struct result bare =
-			in_process("bare_write_loop", floor_server, streams[i], tokens);
-		struct result own = own_engine(argv[1], streams[i], tokens);
-		struct result peer = in_process("evhttp", evhttp_server, streams[i], tokens);
-
-		print_result(&bare, 1);
-		print_result(&own, cpu_us_per_token(&bare) / cpu_us_per_token(&own));
-		print_result(&peer, cpu_us_per_token(&bare) / cpu_us_per_token(&peer));
-	}
+	tcp_rows(argv[1], all);
+	unix_rows(argv[1], all);
+	calls = system_calls_per_token(argv[1], 64, (int)(all / 10 / 64));
+	if (calls > 0)
+		print_goal(&(struct goal){.what = "engine: system calls a token",
+					  .unit = "calls",
+					  .streams = 64,
+					  .floor = 1,
+					  .own = calls,
+					  .most = 1.05});
+	else
+		fprintf(stderr, "bench_engine: no count of system calls: apt-get install strace\n");
 	return 0;
 }

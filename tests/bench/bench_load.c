@@ -1,12 +1,11 @@
 /*
- * Load side: what a token costs the client, at 50,000 tokens a second in all. Floor: a drain of
- * recv() that reads nothing of what it gets. Own: loadgen, all of it: parsing, stamping, records on
- * disk. Peer: libcurl's multi interface with a callback that throws the bytes away. One server, the
- * same for all: a paced loop of write().
+ * Load side: what a token costs the client, and a stream. 50,000 writes a second in all, each of
+ * one token or, merged, of MERGED. Floor: a drain of recv() that reads nothing of what it gets.
+ * Own: loadgen, all of it: parsing, stamping, records on disk. Peer: libcurl's multi interface with
+ * a callback that throws the bytes away. One server, the same for all: a paced loop of write().
  *
  * usage: bench_load BIN_DIR [SECONDS]
  */
-#include <curl/curl.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,13 +16,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/die.h"
 #include "bench.h"
+#include "bench_curl.h"
 
-#define RATE_PER_S 50000.0
+#define WRITES_PER_S 50000.0
+#define MERGED	     16
 
 struct load {
-	int port, listener, streams, tokens;
+	int port, listener, streams, tokens; /* tokens a stream */
+	int merged;			     /* tokens a write */
 };
 
 /* The request of one stream has come when a read has brought its blank line and some body; a client
@@ -59,9 +62,12 @@ static int paced_server(void *arg)
 {
 	const struct load *l = arg;
 	int *fd = xcalloc((size_t)l->streams, sizeof(*fd));
-	char end[1024];
+	char end[1024], *write_out = xcalloc((size_t)l->merged, TOKEN_BYTES);
 	size_t n = format_stream_end(end, sizeof(end), l->tokens);
 	double start;
+
+	for (int i = 0; i < l->merged; i++)
+		memcpy(write_out + (size_t)i * TOKEN_BYTES, token_chunk, TOKEN_BYTES);
 
 	for (int i = 0; i < l->streams; i++) {
 		fd[i] = accept(l->listener, NULL, NULL);
@@ -72,10 +78,10 @@ static int paced_server(void *arg)
 	for (int i = 0; i < l->streams; i++)
 		write_all(fd[i], stream_head, strlen(stream_head));
 	start = now_s();
-	for (int k = 0; k < l->tokens; k++) {
-		sleep_until(start + k * (double)l->streams / RATE_PER_S);
+	for (int k = 0; k < l->tokens / l->merged; k++) {
+		sleep_until(start + k * (double)l->streams / WRITES_PER_S);
 		for (int i = 0; i < l->streams; i++)
-			write_all(fd[i], token_chunk, TOKEN_BYTES);
+			write_all(fd[i], write_out, (size_t)l->merged * TOKEN_BYTES);
 	}
 	for (int i = 0; i < l->streams; i++)
 		write_all(fd[i], end, n);
@@ -118,48 +124,12 @@ static int drain_client(void *arg)
 	return 0;
 }
 
-static size_t throw_away(char *p, size_t size, size_t n, void *arg)
-{
-	(void)p;
-	(void)arg;
-	return size * n;
-}
-
-/* curl_multi_poll() walks every handle; the socket interface is what a careful program uses. */
-static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket)
-{
-	struct epoll_event e = {.data.fd = fd};
-	int ep = *(int *)arg;
-
-	(void)easy;
-	e.events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
-	if (what == CURL_POLL_REMOVE)
-		epoll_ctl(ep, EPOLL_CTL_DEL, fd, NULL);
-	else if (epoll_ctl(ep, socket ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e) && errno == EEXIST)
-		epoll_ctl(ep, EPOLL_CTL_MOD, fd, &e);
-	return 0;
-}
-
-static int set_timeout(CURLM *m, long ms, void *arg)
-{
-	(void)m;
-	*(long *)arg = ms;
-	return 0;
-}
-
 static int curl_client(void *arg)
 {
 	const struct load *l = arg;
-	struct epoll_event ready[256];
-	int ep = epoll_create1(EPOLL_CLOEXEC), running = 1;
 	char *url = xasprintf("http://127.0.0.1:%d/v1/chat/completions", l->port);
-	long timeout_ms = 0;
 	CURLM *m = curl_multi_init();
 
-	curl_multi_setopt(m, CURLMOPT_SOCKETFUNCTION, watch_socket);
-	curl_multi_setopt(m, CURLMOPT_SOCKETDATA, &ep);
-	curl_multi_setopt(m, CURLMOPT_TIMERFUNCTION, set_timeout);
-	curl_multi_setopt(m, CURLMOPT_TIMERDATA, &timeout_ms);
 	curl_multi_setopt(m, CURLMOPT_MAXCONNECTS, (long)l->streams);
 	for (int i = 0; i < l->streams; i++) {
 		CURL *c = curl_easy_init();
@@ -169,32 +139,16 @@ static int curl_client(void *arg)
 		curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, throw_away);
 		curl_multi_add_handle(m, c);
 	}
-	while (running > 0) {
-		int n = epoll_wait(ep, ready, 256, timeout_ms < 0 ? 1000 : (int)timeout_ms);
-
-		if (n <= 0)
-			curl_multi_socket_action(m, CURL_SOCKET_TIMEOUT, 0, &running);
-		for (int i = 0; i < n; i++)
-			curl_multi_socket_action(
-				m, ready[i].data.fd,
-				(ready[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-					(ready[i].events & ~EPOLLOUT ? CURL_CSELECT_IN : 0),
-				&running);
-	}
+	drive_curl(m, NULL, NULL);
 	free(url);
 	return 0;
 }
 
-struct loadgen_case {
-	struct load *load;
-	const char *bin_dir, *out_dir;
-};
-
-static pid_t start_loadgen(const struct loadgen_case *c)
+static pid_t start_loadgen(const struct load *l, const char *bin_dir, const char *out_dir)
 {
-	char *program = xasprintf("%s/loadgen", c->bin_dir),
-	     *url = xasprintf("http://127.0.0.1:%d", c->load->port);
-	char *n = xasprintf("%d", c->load->streams), *tokens = xasprintf("%d", c->load->tokens);
+	char *program = xasprintf("%s/loadgen", bin_dir);
+	char *url = xasprintf("http://127.0.0.1:%d", l->port);
+	char *n = xasprintf("%d", l->streams), *tokens = xasprintf("%d", l->tokens);
 	char *argv[] = {program,
 			(char *)"run",
 			(char *)"--base-url",
@@ -216,7 +170,7 @@ static pid_t start_loadgen(const struct loadgen_case *c)
 			(char *)"--set",
 			(char *)"output.scrape=0",
 			(char *)"--out",
-			(char *)c->out_dir,
+			(char *)out_dir,
 			NULL};
 	pid_t pid = spawn_program(CLIENT_CORE, argv, NULL);
 
@@ -227,46 +181,129 @@ static pid_t start_loadgen(const struct loadgen_case *c)
 	return pid;
 }
 
-static struct result measure(const char *name, int streams, int tokens, int (*client)(void *),
-			     const char *bin_dir)
+static struct result measure(const char *name, const struct load *what, int (*client)(void *),
+			     const char *bin_dir, double *peak_bytes)
 {
-	struct load l = {.streams = streams, .tokens = tokens};
-	struct result r = {"load", name, streams, (double)streams * tokens, 0, 0};
-	char dir[] = "/tmp/bench_load.XXXXXX", *out = NULL, *cleanup;
+	struct load l = *what;
+	struct result r = {"load", name, l.streams, (double)l.streams * l.tokens, 0, 0};
+	char dir[] = "/tmp/bench_load.XXXXXX", *out, *cleanup;
 	double start = now_s();
+	struct usage used;
 	pid_t server, pid;
 
+	if (!mkdtemp(dir))
+		die("mkdtemp: %s", strerror(errno));
+	out = xasprintf("%s/run", dir);
 	l.listener = listen_any(&l.port);
 	server = spawn(SERVER_CORE, paced_server, &l);
 	close(l.listener);
-	if (client) {
-		pid = spawn(CLIENT_CORE, client, &l);
-	} else {
-		struct loadgen_case c = {&l, bin_dir, NULL};
-
-		if (!mkdtemp(dir))
-			die("mkdtemp: %s", strerror(errno));
-		out = xasprintf("%s/run", dir);
-		c.out_dir = out;
-		pid = start_loadgen(&c);
-	}
-	r.cpu_s = wait_cpu_s(pid, name);
+	pid = client ? spawn(CLIENT_CORE, client, &l) : start_loadgen(&l, bin_dir, out);
+	used = wait_usage(pid, name);
+	r.cpu_s = used.cpu_s;
 	r.seconds = now_s() - start;
+	if (peak_bytes)
+		*peak_bytes = used.peak_bytes;
 	wait_cpu_s(server, "the paced server");
-	if (out) {
-		cleanup = xasprintf("rm -rf '%s'", dir);
-		if (system(cleanup))
-			die("%s failed", cleanup);
-		free(cleanup);
-		free(out);
-	}
+	cleanup = xasprintf("rm -rf '%s'", dir);
+	if (system(cleanup))
+		die("%s failed", cleanup);
+	free(cleanup);
+	free(out);
 	return r;
+}
+
+static void one_a_read(const char *bin_dir, double seconds)
+{
+	static const int streams[] = {64, 1024, 8192};
+	double cpu_us[ARRAY_LEN(streams)];
+
+	for (size_t i = 0; i < ARRAY_LEN(streams); i++) {
+		struct load l = {.streams = streams[i], .merged = 1};
+		struct result bare, own, peer;
+		double ratio;
+
+		l.tokens = (int)(seconds * WRITES_PER_S / l.streams);
+		bare = measure("recv_drain", &l, drain_client, NULL, NULL);
+		own = measure("loadgen", &l, NULL, bin_dir, NULL);
+		peer = measure("libcurl_multi", &l, curl_client, NULL, NULL);
+		cpu_us[i] = cpu_us_per_token(&own);
+		ratio = cpu_us[i] / cpu_us_per_token(&bare);
+		print_result(&bare, 1);
+		print_result(&own, ratio);
+		print_result(&peer, cpu_us_per_token(&peer) / cpu_us_per_token(&bare));
+		print_goal(&(struct goal){.what = "load: CPU a token; over a recv() drain's",
+					  .unit = "us",
+					  .streams = l.streams,
+					  .floor = cpu_us_per_token(&bare),
+					  .own = cpu_us[i],
+					  .peer = cpu_us_per_token(&peer),
+					  .ratio = ratio,
+					  .most = 1.2});
+		print_goal(&(struct goal){.what = "load: one token a read; a CPU second",
+					  .unit = "tokens",
+					  .streams = l.streams,
+					  .floor = 1e6 / cpu_us_per_token(&bare),
+					  .own = 1e6 / cpu_us[i],
+					  .peer = 1e6 / cpu_us_per_token(&peer),
+					  .least = 120000});
+	}
+	print_goal(&(struct goal){.what = "load: CPU a token; over own at 64 streams",
+				  .unit = "us",
+				  .streams = 8192,
+				  .floor = cpu_us[0],
+				  .own = cpu_us[2],
+				  .ratio = cpu_us[2] / cpu_us[0],
+				  .most = 2});
+}
+
+static void merged(const char *bin_dir, double seconds)
+{
+	struct load l = {.streams = 64, .merged = MERGED};
+	struct result bare, own;
+
+	l.tokens = (int)(seconds / 2 * WRITES_PER_S / l.streams) * MERGED;
+	bare = measure("recv_drain_merged", &l, drain_client, NULL, NULL);
+	own = measure("loadgen_merged", &l, NULL, bin_dir, NULL);
+	print_result(&bare, 1);
+	print_result(&own, cpu_us_per_token(&own) / cpu_us_per_token(&bare));
+	print_goal(&(struct goal){.what = "load: 16 tokens a read; a CPU second",
+				  .unit = "tokens",
+				  .streams = l.streams,
+				  .floor = 1e6 / cpu_us_per_token(&bare),
+				  .own = 1e6 / cpu_us_per_token(&own),
+				  .least = 800000});
+}
+
+/* With so few tokens that what is kept of them hardly counts. */
+static void memory(const char *bin_dir)
+{
+	static const int streams[] = {64, 1024, 8192};
+	double peak[ARRAY_LEN(streams)], few, many;
+
+	for (size_t i = 0; i < ARRAY_LEN(streams); i++) {
+		struct load l = {.streams = streams[i], .merged = 1, .tokens = 4};
+
+		measure("loadgen_memory", &l, NULL, bin_dir, &peak[i]);
+	}
+	few = (peak[1] - peak[0]) / (streams[1] - streams[0]);
+	many = (peak[2] - peak[1]) / (streams[2] - streams[1]);
+	print_goal(&(struct goal){.what = "load: memory a stream; with its row in the results",
+				  .unit = "bytes",
+				  .streams = 8192,
+				  .own = (peak[2] - peak[0]) / (streams[2] - streams[0]),
+				  .most = 3072});
+	print_goal(&(struct goal){.what = "load: memory a stream; 1024 to 8192 over 64 to 1024",
+				  .unit = "bytes",
+				  .streams = 8192,
+				  .floor = few,
+				  .own = many,
+				  .ratio = many / few,
+				  .most = 1.5});
 }
 
 int main(int argc, char **argv)
 {
-	static const int streams[] = {64, 1024};
-	double seconds = argc > 2 ? atof(argv[2]) : 8;
+	double seconds = argc > 2 ? atof(argv[2]) : 5;
 
 	die_set_program(argv[0]);
 	if (argc < 2)
@@ -274,16 +311,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	raise_fd_limit();
 	print_head();
-	for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
-		int tokens = (int)(seconds * RATE_PER_S / streams[i]);
-		struct result bare = measure("recv_drain", streams[i], tokens, drain_client, NULL);
-		struct result own = measure("loadgen", streams[i], tokens, NULL, argv[1]);
-		struct result peer =
-			measure("libcurl_multi", streams[i], tokens, curl_client, NULL);
-
-		print_result(&bare, 1);
-		print_result(&own, cpu_us_per_token(&own) / cpu_us_per_token(&bare));
-		print_result(&peer, cpu_us_per_token(&peer) / cpu_us_per_token(&bare));
-	}
+	one_a_read(argv[1], seconds);
+	merged(argv[1], seconds);
+	memory(argv[1]);
 	return 0;
 }

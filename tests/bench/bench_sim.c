@@ -194,6 +194,18 @@ int main(int argc, char **argv)
 	print_result(&floor, 1);
 	print_result(&steps, cpu_us_per_token(&floor) / cpu_us_per_token(&steps));
 	print_result(&runs, cpu_us_per_token(&floor) / cpu_us_per_token(&runs));
+	print_goal(&(struct goal){.what = "simulation: step by step; a CPU second",
+				  .unit = "tokens",
+				  .streams = USERS,
+				  .floor = 1e6 / cpu_us_per_token(&floor),
+				  .own = 1e6 / cpu_us_per_token(&steps),
+				  .least = 10e6});
+	print_goal(&(struct goal){.what = "simulation: runs of steps at once; a CPU second",
+				  .unit = "tokens",
+				  .streams = USERS,
+				  .floor = 1e6 / cpu_us_per_token(&floor),
+				  .own = 1e6 / cpu_us_per_token(&runs),
+				  .least = 300e6});
 	hist_free(b.ttft);
 	hist_free(b.itl);
 	return 0;

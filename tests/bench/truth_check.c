@@ -26,7 +26,7 @@ static const char header[] =
 	"requests,tokens,tokens_per_s,ttft_mean_true_ms,ttft_mean_ms,ttft_p99_true_ms,ttft_p99_ms,"
 	"itl_mean_true_ms,itl_mean_ms,itl_p99_true_ms,itl_p99_ms,error_p50_us,error_p99_us,"
 	"error_p99.9_us,send_late_p99_us,own_cpu_us_per_token,engine_cpu_us_per_token,"
-	"engine_late_p99_us,client,unmatched";
+	"engine_late_p99_us,client,unmatched,engine_late_p99.9_us";
 
 static int64_t zero_of(const char *dir)
 {
@@ -117,13 +117,13 @@ int main(int argc, char **argv)
 	itl_p99[0] = sample_percentile(&departed.itl_ms, 99);
 	itl_p99[1] = sample_percentile(&arrived.itl_ms, 99);
 	printf("%lld,%lld,%.0f,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.1f,%.1f,%.1f,%.1f,%.2f,%."
-	       "2f,%.0f,%s,%lld\n",
+	       "2f,%.0f,%s,%lld,%.0f\n",
 	       (long long)p->ok, (long long)c.tokens, p->output_tokens_per_s, c.ttft_true_ms,
 	       c.ttft_ms, ttft_p99[0], ttft_p99[1], c.itl_true_ms, c.itl_ms, itl_p99[0], itl_p99[1],
 	       us(c.late_ns, 0.5), us(c.late_ns, 0.99), us(c.late_ns, 0.999),
 	       p->self.send_late_p99_us, 1e6 * p->self.cpu_share * p->duration_s / tokens,
 	       1e6 * engine_cores(argv[1]) * p->duration_s / tokens, us(c.engine_late_ns, 0.99),
-	       verdict_name(p->verdict), (long long)c.unmatched);
+	       verdict_name(p->verdict), (long long)c.unmatched, us(c.engine_late_ns, 0.999));
 	return is_off(c.ttft_ms, c.ttft_true_ms) || is_off(ttft_p99[1], ttft_p99[0]) ||
 	       is_off(c.itl_ms, c.itl_true_ms) || c.unmatched || p->ok < p->planned;
 }

@@ -3,8 +3,9 @@ set -uo pipefail
 : "${BIN_DIR:?set BIN_DIR to the folder of the programs}"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 tmp=$(mktemp -d)
-# A test that fails leaves no program of its own behind.
+# A test that fails leaves no program of its own behind; one that is killed neither, of those started as `"${bound[@]}" ... &`.
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$tmp"' EXIT
+bound=(setpriv --pdeathsig KILL)
 loadgen() {
 	"$BIN_DIR/loadgen" "$@"
 }

@@ -12,10 +12,20 @@ expect 1 "dead port, recorded" loadgen run --base-url http://127.0.0.1:9 --model
 	--no-preflight --no-plots --out dead --progress none
 [ "$(column dead/requests.csv outcome | sort | uniq -c | awk '{print $1, $2}')" = "3 connect" ] || fail "not 3 connect"
 
+expect 1 "dead port, no model" loadgen run --base-url http://127.0.0.1:9 --num-prompts 3 --output-len 2 \
+	--no-preflight --no-plots --out nameless --progress none
+[ "$(column nameless/requests.csv outcome | sort -u)" = connect ] || fail "no model: not connect in every row"
+small_scenario 'load: {closed: {concurrency: 2, requests: 4}}' |
+	sed 's/^workload:/  - {name: dead, url: "http:\/\/127.0.0.1:9"}\n&/' >beside.yaml
+expect 1 "a dead port beside an engine" loadgen run beside.yaml --out beside --progress none
+says "target dead: nobody listens"
+[ "$(paste -d' ' <(column beside/points.csv target) <(column beside/points.csv ok) <(column beside/points.csv failed) | xargs)" = "fake 4 0 dead 0 4" ] ||
+	fail "a dead port beside an engine: $(cat beside/points.csv)"
+
 # The engine dies in the middle: 40 requests of 0.2 s, one at a time; killed after the first rows are there.
 slow='targets[0].launch.args=[--port, "0", --prefill-ms, "100", --per-token-ms, "10", --tokens, "10"]'
 small_scenario 'load: {closed: {concurrency: 2, requests: 40}}' >s.yaml
-"$BIN_DIR/loadgen" run s.yaml --set "$slow" --out dies --progress none >out 2>err &
+"${bound[@]}" "$BIN_DIR/loadgen" run s.yaml --set "$slow" --out dies --progress none >out 2>err &
 run=$!
 await_lines dies/requests.csv 4 $run
 engine=$(find_process "$BIN_DIR/fakeengine --port 0 --prefill-ms 100" | head -1)
@@ -28,7 +38,7 @@ column dies/requests.csv outcome | grep -q '^ok$' || fail "no ok outcome"
 grep -q 'killed by signal 9' err || fail "the death is not told: $(cat err)"
 
 # Ctrl-C: in order, exit code 130, cancelled rows, a report.
-"$BIN_DIR/loadgen" run s.yaml --set "$slow" --out stopped --progress none >out 2>err &
+"${bound[@]}" "$BIN_DIR/loadgen" run s.yaml --set "$slow" --out stopped --progress none >out 2>err &
 run=$!
 await_lines stopped/requests.csv 3 $run
 kill -INT $run
@@ -40,7 +50,7 @@ column stopped/requests.csv outcome | grep -q '^dropped$' || fail "interrupt: no
 grep -q TTFT out || fail "interrupt: no report"
 
 # kill -9: the rows are readable, the engine goes too.
-"$BIN_DIR/loadgen" run s.yaml --set "$slow" --out killed --progress none >out 2>err &
+"${bound[@]}" "$BIN_DIR/loadgen" run s.yaml --set "$slow" --out killed --progress none >out 2>err &
 run=$!
 await_lines killed/requests.csv 3 $run
 engine=$(find_process "$BIN_DIR/fakeengine --port 0 --prefill-ms 100" | head -1)
@@ -53,13 +63,14 @@ grep -q TTFT out || fail "killed: no table"
 grep -qi killed out || fail "the report does not say that the run was killed"
 
 fast='targets[0].launch.args=[--port, "0", --prefill-ms, "1", --per-token-ms, "0.1", --tokens, "10"]'
-# No room for a file in mid-run, as on a full disk: it ends with a word, and what was written can be reported.
+# No room for a file in mid-run, as on a full disk: it ends at once, with a word, and what was written can be reported.
 (
 	ulimit -f 64
-	exec "$BIN_DIR/loadgen" run s.yaml --set "$fast" --set 'load={closed: {concurrency: 8, requests: 600}}' --out no_room --progress none >out 2>err
+	exec timeout -s KILL 60 "$BIN_DIR/loadgen" run s.yaml --set "$fast" --set 'load={closed: {concurrency: 8, duration: 1h}}' --out no_room --progress none >out 2>err
 )
 got=$?
 [ $got = 2 ] || fail "no room: exit code $got"
-grep -q 'no_room/.*: File too large' err || fail "no room: $(cat err)"
+grep -q 'no_room/.*: File too large; what was written before can be reported: loadgen report no_room' err || fail "no room: $(cat err)"
+grep -q '"ended":.*"write_failed"' no_room/run.json || fail "no room: run.json does not say why it ended"
 expect 0 "report of it" loadgen report no_room --no-plots
 grep -q TTFT out || fail "no room: no table"

@@ -38,7 +38,7 @@ grep -q 'per million output tokens' out || fail "no cost"
 # The engine's processes are in server.csv; a killed run is reported, and compared.
 small_scenario 'load: {closed: {concurrency: [1, 4], duration: 60s}}' >long.yaml
 sed -i 's/plots: \[\]/plots: [], scrape: 50ms/' long.yaml
-"$BIN_DIR/loadgen" run long.yaml --out killed --progress none >/dev/null 2>err &
+"${bound[@]}" "$BIN_DIR/loadgen" run long.yaml --out killed --progress none >/dev/null 2>err &
 pid=$!
 await_lines killed/requests.csv 30 $pid
 kill -9 $pid
@@ -77,3 +77,29 @@ says 'held: one target, want two or more'
 script=$(sed -n '/<script>/,/<\/script>/p' both/report.html | sed 's/.*<script>//' | sed '/<\/script>/d')
 hash=$(printf '%s\n' "$script" | openssl dgst -sha256 -binary | base64)
 grep -qF "script-src 'sha256-$hash'" both/report.html || fail "the policy names another script: $hash"
+
+# A published table of means beside a simulation.
+cat >published.csv <<'CSV'
+concurrency,prompt_tokens,output_tokens,ttft_ms,itl_ms,output_tokens_per_s
+1,8,10,80,4,80
+4,8,10,88,4,300
+CSV
+cat >simulated.yaml <<'YAML'
+name: simulated
+clock: virtual
+targets: [{name: s, profile: seed-vllm}]
+workload: {prompts: {text: ["Explain a mutex."]}, output_tokens: 10}
+load: {closed: {concurrency: [1, 4], requests: 20}}
+output: {plots: []}
+YAML
+expect 0 "simulated" loadgen run simulated.yaml --out simulated --progress none
+expect 0 "beside a published table" loadgen compare published.csv simulated --out beside
+grep -q 'published (published)' out || fail "the table is no target: $(cat out)"
+[ -s beside/plots/overlay.png ] || fail "no overlay of a published table"
+# TTFT: mean and what it is off by, but no p99, of which the table says nothing.
+awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i; next }
+	$c["target"] == 1 && $c["load"] == 4 { n++; if ($c["ttft"] != 88 || $c["ttft_p99"] + 0 > 0) exit 1 } END { exit n != 1 }' \
+	beside/plots/overlay.dat || fail "the table's row: $(cat beside/plots/overlay.dat)"
+sed -i 's/^4,8,10,88/4,8,10,none/' published.csv
+expect 2 "a table that is none" loadgen compare published.csv simulated --out none
+says 'published.csv:3: ttft_ms'

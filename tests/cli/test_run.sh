@@ -48,7 +48,7 @@ expect 2 "same folder" loadgen run s.yaml --out a --progress none
 says "a"
 
 # A one-point run against a server that is there, over a unix socket too.
-"$BIN_DIR/fakeengine" --uds "$tmp/sock" --prefill-ms 1 --per-token-ms 1 --tokens 4 >listening &
+"${bound[@]}" "$BIN_DIR/fakeengine" --uds "$tmp/sock" --prefill-ms 1 --per-token-ms 1 --tokens 4 >listening &
 engine=$!
 await_lines listening 1 $engine
 expect 0 "one point" loadgen run --base-url "unix:$tmp/sock" --num-prompts 6 --max-concurrency 3 --random-input-len 5 \

@@ -180,6 +180,30 @@ for c in prompt_tokens output_tokens outcome; do
 		<(paste <(column wh/requests.csv request_id) <(column wh/requests.csv $c) | sort) >diff || fail "wires: $c differs: $(head -3 diff)"
 done
 
+# No model is given, and none is looked at: it is still learnt.
+expect 0 "virtual, not looked at" loadgen run virtual.yaml --clock virtual --out unseen --no-preflight
+cmp a/requests.csv unseen/requests.csv || fail "rows differ without the look before the load"
+
+# What would be refused request by request is refused once, before the first; not where any name is taken for the model,
+# nor without the look before the load.
+refused_at_once() {
+	expect 2 "$1" "${@:3}" --out none --progress none
+	says "$2"
+	[ "$(wc -l <err)" = 1 ] || fail "$1: more than one line: $(cat err)"
+}
+many=(--set 'load={closed: {concurrency: 2, requests: 1000000}}')
+refused_at_once "another model" 'target vLLM: model nobody is not among those served: llama-2-7b-chat' \
+	loadgen run virtual.yaml --clock virtual "${many[@]}" --set 'targets[vLLM].model=nobody'
+refused_at_once "a path that is not there" 'target vLLM: every request would be refused: HTTP 404: ' \
+	loadgen run virtual.yaml --clock virtual "${many[@]}" --set 'targets[vLLM].dialect=sglang-generate'
+[ ! -e none ] || fail "a refused run left a folder"
+refused_at_once "another model over HTTP" 'target vLLM: model nobody is not among those served: llama-2-7b-chat' \
+	loadgen run http.yaml --target vLLM "${many[@]}" --set 'targets[vLLM].model=nobody'
+rm -r none
+expect 0 "any model" loadgen run wires.yaml --clock virtual --out any --target TGI --set 'targets[TGI].model=nobody' --set 'targets[TGI].dialect=openai-chat'
+expect 1 "not looked at" loadgen run virtual.yaml --clock virtual --out blind --no-preflight --target vLLM --set 'targets[vLLM].model=nobody'
+[ "$(column blind/requests.csv outcome | sort -u)" = http_4xx ] || fail "not looked at: not http_4xx in every row"
+
 # Real engines have no place in it.
 expect 2 "url" loadgen run http.yaml --clock virtual --out none
 says 'targets[0]: "static" is a real engine, and the clock is virtual'
@@ -223,7 +247,7 @@ says "limits.max_failures counts in one process"
 
 # Ctrl-C keeps what was measured; a job that is killed is named, and the others go on.
 long=(run jobs.yaml --target vLLM --progress none --no-plots --jobs 2 --set 'load={closed: {concurrency: 2, requests: 8000}}' --set output.events=false)
-"$BIN_DIR/loadgen" "${long[@]}" --out stopped >out 2>err &
+"${bound[@]}" "$BIN_DIR/loadgen" "${long[@]}" --out stopped >out 2>err &
 run=$!
 until [ "$(wc -l 2>"$tmp/null" <stopped/requests.csv || echo 0)" -gt 20 ]; do kill -0 $run || fail "it ended: $(cat err)"; done
 kill -INT $run
@@ -233,7 +257,7 @@ grep -q '"ended":.*"interrupted"' stopped/run.json || fail "jobs: run.json does 
 [ "$(tail -n +2 stopped/requests.csv | awk -F, '{ print $1 }' | sort | uniq -d | wc -l)" = 0 ] || fail "jobs, interrupted: a request twice"
 grep -q ',ok,' stopped/requests.csv || fail "jobs, interrupted: nothing was kept"
 short=("${long[@]}" --set 'load={closed: {concurrency: 2, requests: 3000}}')
-"$BIN_DIR/loadgen" "${short[@]}" --out killed >out 2>err &
+"${bound[@]}" "$BIN_DIR/loadgen" "${short[@]}" --out killed >out 2>err &
 run=$!
 until [ "$(wc -l 2>"$tmp/null" <killed/requests.csv || echo 0)" -gt 20 ]; do kill -0 $run || fail "it ended: $(cat err)"; done
 read -r victim _ <"/proc/$run/task/$run/children"

@@ -41,6 +41,25 @@ for kind in open closed sessions; do
 	[ "$(column $kind.1/points.csv events | xargs)" = "$(column $kind.3/points.csv events | xargs)" ] || fail "$kind: events were lost"
 done
 diff <(since_start open.1) <(since_start open.3) >diff || fail "open: other arrivals: $(head -3 diff)"
+
+# Recorded traffic: each row goes to one of them, at its time.
+awk 'BEGIN { print "Timestamp,Request tokens,Response tokens"; for (i = 0; i < 20; i++) print i / 100 "," 5 + i "," 1 + i % 7 }' >trace.csv
+small_scenario 'load: {open: {trace: trace.csv, speed: 2}}' | sed 's/^  prompts: .*/  prompts: trace/; /output_tokens: 10/d' >trace.yaml
+for n in 1 3; do
+	expect 0 "trace, $n workers" loadgen run trace.yaml --out trace.$n --progress none --no-plots --workers $n
+done
+same_rows trace.1 trace.3 $identity prompt_tokens
+diff <(since_start trace.1) <(since_start trace.3) >diff || fail "trace: other arrivals: $(head -3 diff)"
+[ "$(column trace.3/requests.csv worker | sort -u | xargs)" = "0 1 2" ] || fail "trace: not all workers worked"
+[ "$(column trace.3/requests.csv planned_output_tokens | sum)" = "$(tail -n +2 trace.csv | awk -F, '{ n += $3 } END { print n }')" ] ||
+	fail "trace: not the trace's lengths"
+
+# Thresholds are held against the rows of all of them.
+expect 0 "expect, held" loadgen run closed.yaml --out held --progress none --no-plots --workers 3 --set 'expect={ok: "= 11", failed: "= 0", output_tokens: "= 110"}'
+grep -q 'What was expected holds: 3 thresholds' out || fail "expect: the report does not say what holds: $(cat out)"
+expect 1 "expect, missed" loadgen run closed.yaml --out missed --progress none --no-plots --workers 3 --set 'expect={ok: "< 11"}'
+says 'fake: expected ok < 11, it was 11 at closed 2, and it was missed elsewhere too'
+
 cp closed.3/summary.json summary.json
 expect 0 "report" loadgen report closed.3 --no-plots
 cmp -s closed.3/summary.json summary.json || fail "the rows of workers make another summary.json"
@@ -73,7 +92,7 @@ expect 0 "files for two" bash -c "ulimit -n 200; '$BIN_DIR/loadgen' run many.yam
 
 # Ctrl-C: what is in flight is cancelled, every planned request has its row.
 small_scenario 'load: {closed: {concurrency: 6, requests: 500}}' >long.yaml
-"$BIN_DIR/loadgen" run long.yaml --out stopped --progress none --no-plots --workers 3 >out 2>err &
+"${bound[@]}" "$BIN_DIR/loadgen" run long.yaml --out stopped --progress none --no-plots --workers 3 >out 2>err &
 run=$!
 await_lines stopped/requests.csv 20 $run
 kill -INT $run
@@ -86,7 +105,7 @@ for outcome in ok cancelled dropped; do
 done
 
 # A worker that is killed: named, its rows kept, an exit code that says so, no process left.
-"$BIN_DIR/loadgen" run long.yaml --out killed --progress none --no-plots --workers 3 >out 2>err &
+"${bound[@]}" "$BIN_DIR/loadgen" run long.yaml --out killed --progress none --no-plots --workers 3 >out 2>err &
 run=$!
 await_lines killed/requests.csv 20 $run
 victim=$(cat "/proc/$run/task/$run/children" | xargs -n1 | tail -1)
@@ -99,7 +118,7 @@ grep -q '"ended":.*"worker_lost"' killed/run.json || fail "run.json does not say
 [ "$(column killed/requests.csv request_id | sort -u | wc -l)" = 500 ] || fail "a killed worker: not a row for each request"
 
 # The run itself is killed: nothing is left behind, its rows can be read.
-"$BIN_DIR/loadgen" run long.yaml --out gone --progress none --no-plots --workers 3 >out 2>err &
+"${bound[@]}" "$BIN_DIR/loadgen" run long.yaml --out gone --progress none --no-plots --workers 3 >out 2>err &
 run=$!
 await_lines gone/requests.csv 20 $run
 read -r -a children <"/proc/$run/task/$run/children" # the engine's keeper, then the workers

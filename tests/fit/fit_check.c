@@ -143,12 +143,15 @@ static double mean(const struct fit_rows *rows, const struct fit_times *t, enum 
 	return simulated ? s.simulated[FIT_MEAN] : s.measured[FIT_MEAN];
 }
 
-/* Output tokens over the time from the first arrival to the last token, as measured. */
+/* Output tokens over the time from the first arrival to the last token, as measured; of the rows
+ * that count, and they are all or belong to a loop without arrivals. */
 static double measured_throughput(const struct fit_rows *one)
 {
 	double tokens = 0, end = 0, decode = 0;
 
 	for (size_t i = 0; i < one->n; i++) {
+		if (!one->row[i].scored)
+			continue;
 		tokens += one->row[i].output_tokens;
 		end = fmax(end, (double)one->row[i].last_ns);
 		decode += (double)(one->row[i].last_ns - one->row[i].arrival_ns);
@@ -164,6 +167,8 @@ static double simulated_throughput(const struct fit_rows *one, const struct fit_
 	double tokens = 0, end = 0, busy = 0;
 
 	for (size_t i = 0; i < one->n; i++) {
+		if (!one->row[i].scored)
+			continue;
 		tokens += one->row[i].output_tokens;
 		end = fmax(end, (double)t[i].last_ns);
 		busy += (double)(t[i].last_ns - t[i].arrival_ns);

@@ -6,7 +6,9 @@
 
 #include "../support/program.h"
 
+#include <poll.h>
 #include <strings.h>
+#include <sys/pidfd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -359,6 +361,38 @@ static void test_texts(void **state)
 	}
 }
 
+/* A test that is killed (a time limit, kill -9) leaves no engine behind: one in its place starts an
+ * engine and is killed, and the engine ends. */
+static void test_goes_with_the_test(void **state)
+{
+	static const char *const args[] = {"--port", "0", NULL};
+	struct pollfd ended = {.events = POLLIN};
+	pid_t test, engine = 0;
+	int said[2];
+
+	(void)state;
+	assert_int_equal(pipe2(said, O_CLOEXEC), 0);
+	test = fork_bound();
+	assert_true(test >= 0);
+	if (test == 0) {
+		struct engine g;
+
+		start(&g, args);
+		if (write(said[1], &g.pid, sizeof(g.pid)) != sizeof(g.pid))
+			_exit(1);
+		pause();
+	}
+	close(said[1]);
+	assert_int_equal(read(said[0], &engine, sizeof(engine)), sizeof(engine));
+	close(said[0]);
+	ended.fd = pidfd_open(engine, 0);
+	assert_true(ended.fd >= 0);
+	kill(test, SIGKILL);
+	waitpid(test, NULL, 0);
+	assert_int_equal(poll(&ended, 1, -1), 1);
+	close(ended.fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -371,6 +405,7 @@ int main(void)
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_port_taken),
 		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_goes_with_the_test),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

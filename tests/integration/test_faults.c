@@ -125,6 +125,7 @@ static const struct row {
 	{"429=7s", 429, 0, "retry-after: 7\r\n", NULL, OPEN},
 	{"500", 500, 0, "\"code\":500", NULL, OPEN},
 	{"503", 503, 0, "\"code\":503", NULL, OPEN},
+	{"429:0", 200, 6, "data: [DONE]\n\n\r\n0\r\n\r\n", NULL, OPEN},
 	{"nonsense", 400, 0, "X-Fault", NULL, OPEN},
 	{"no_answer", 0, 0, NULL, NULL, FIN},
 	{"html", 200, 0, "content-type: text/html", "data:", OPEN},

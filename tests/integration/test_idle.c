@@ -133,7 +133,8 @@ static const struct xfer_handler handler = {
 /* n requests at once, all answered. */
 static void exchange(struct stage *g, int n)
 {
-	const struct xfer_spec get = {"GET", "/", "", NULL, 0, true};
+	const struct xfer_spec get = {
+		.method = "GET", .path = "/", .headers = "", .keep_alive = true};
 
 	g->ended = 0;
 	for (int i = 0; i < n; i++)

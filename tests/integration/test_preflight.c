@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "../support/child.h"
 #include "../support/scripted_server.h"
 #include "base/clock.h"
 #include "base/jsonx.h"
@@ -413,7 +414,7 @@ static void test_run(void **state)
 
 	(void)state;
 	scripted_bind(&s);
-	child = fork();
+	child = fork_bound();
 	assert_true(child >= 0);
 	if (child == 0)
 		serve_in_child(&s, transformers);

@@ -15,11 +15,11 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../support/child.h"
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -56,11 +56,9 @@ static pid_t start_server(const char *const *answers, const char *wanted, int *p
 	assert_int_equal(listen(listener, 1), 0);
 	getsockname(listener, (struct sockaddr *)&in, &len);
 	*port = ntohs(in.sin_port);
-	pid = fork();
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	pid = fork_bound();
+	if (pid == 0)
 		serve(listener, answers, wanted);
-	}
 	close(listener);
 	return pid;
 }

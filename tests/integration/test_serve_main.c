@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "../support/child.h"
 #include "../support/loopback.h"
 #include "../support/toy_engine.h"
 #include "base/clock.h"
@@ -64,7 +65,7 @@ static pid_t spawn(int out, int64_t step_ns, int64_t drain_ns, int port)
 	snprintf(number[0], sizeof(number[0]), "%lld", (long long)step_ns);
 	snprintf(number[1], sizeof(number[1]), "%lld", (long long)drain_ns);
 	snprintf(number[2], sizeof(number[2]), "%d", port);
-	pid = fork();
+	pid = fork_bound();
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		dup2(out, 1);

@@ -345,8 +345,12 @@ static void heard_init(struct heard *h, const struct stage *g)
 	h->type = g->type;
 }
 
-static const struct xfer_spec post = {
-	"POST", "/v1/completions?x=1", "X-Test: 1\r\n", "{\"a\":1}", 7, true};
+static const struct xfer_spec post = {.method = "POST",
+				      .path = "/v1/completions?x=1",
+				      .headers = "X-Test: 1\r\n",
+				      .body = "{\"a\":1}",
+				      .body_len = 7,
+				      .keep_alive = true};
 
 static void start(struct stage *g, struct heard *h, const struct xfer_spec *spec)
 {
@@ -457,7 +461,7 @@ static void test_request_on_the_wire(void **state)
 
 	(void)state;
 	for (size_t r = 0; r < ARRAY_LEN(rows); r++) {
-		struct xfer_spec get = {"GET", "/health", "", NULL, 0, false};
+		struct xfer_spec get = {.method = "GET", .path = "/health", .headers = ""};
 		struct stage g;
 		struct heard h;
 		const char *text;

@@ -1,7 +1,8 @@
 /*
  * A program of ours as a user starts it: its line on stdout, requests over raw sockets, how it
- * ends. alarm() ends a test that waits in vain. Whoever includes it defines PROGRAM, a path,
- * before; one test program at a time: everything is static.
+ * ends. alarm() ends a test that waits in vain, and the program goes with the test (child.h).
+ * Whoever includes it defines PROGRAM, a path, before; one test program at a time: everything is
+ * static.
  */
 #ifndef TESTS_PROGRAM_H
 #define TESTS_PROGRAM_H
@@ -25,6 +26,7 @@
 
 #include "base/buf.h"
 #include "base/die.h"
+#include "child.h"
 
 #define MAX_ARGS 24
 
@@ -45,7 +47,7 @@ static inline void spawn(struct engine *g, const char *const *args)
 	}
 	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
 	assert_int_equal(pipe2(err, O_CLOEXEC), 0);
-	g->pid = fork();
+	g->pid = fork_bound();
 	assert_true(g->pid >= 0);
 	if (g->pid == 0) {
 		dup2(out[1], 1);

@@ -89,10 +89,9 @@ static inline void on_request_end(struct request *q, void *arg)
 	g->ended++;
 }
 
-static inline void on_token(void *arg, int64_t t_ns)
+static inline void on_tokens(void *arg, int64_t n)
 {
-	(void)t_ns;
-	((struct stage *)arg)->tokens++;
+	((struct stage *)arg)->tokens += (int)n;
 }
 
 static inline void stage_open(struct stage *g)
@@ -113,7 +112,7 @@ static inline void stage_open(struct stage *g)
 		.keep_events = true,
 		.on_end = on_request_end,
 		.arg = g,
-		.on_token = on_token,
+		.on_tokens = on_tokens,
 	};
 	g->send_ns = monotonic_now_ns();
 }

@@ -124,6 +124,26 @@ static void test_cap(void **state)
 	buf_release(&b);
 }
 
+static void test_putint(void **state)
+{
+	static const int64_t v[] = {0, 7, -1, 10, -10, 1234567890123, INT64_MAX, INT64_MIN};
+	char want[32];
+	struct buf b;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		buf_init(&b, 20);
+		assert_true(buf_putint(&b, v[i]));
+		snprintf(want, sizeof(want), "%lld", (long long)v[i]);
+		assert_string_equal(buf_cstr(&b), want);
+		buf_release(&b);
+	}
+	buf_init(&b, 1);
+	assert_false(buf_putint(&b, -1));
+	assert_int_equal(buf_size(&b), 0);
+	buf_release(&b);
+}
+
 static void test_no_cap(void **state)
 {
 	struct buf b;
@@ -292,6 +312,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_against_a_model),
 		cmocka_unit_test(test_cap),
+		cmocka_unit_test(test_putint),
 		cmocka_unit_test(test_no_cap),
 		cmocka_unit_test(test_consumed_bytes_stay_until_the_next_append),
 		cmocka_unit_test(test_stream_in_constant_memory),

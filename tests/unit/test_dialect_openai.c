@@ -309,6 +309,74 @@ static void test_events(void **state)
 	}
 }
 
+/* Whatever was read before: each event says behind each other what it says by itself. */
+static void test_shapes(void **state)
+{
+	struct chunk_shape shape;
+	struct chunk_scan like, scan;
+	size_t words = 0;
+
+	(void)state;
+	chunk_shape_init(&shape);
+	for (size_t k = 0; k < 2 * ARRAY_LEN(events) * ARRAY_LEN(events); k++) {
+		size_t i = k % 2 ? k / 2 % ARRAY_LEN(events) : k / 2 / ARRAY_LEN(events);
+		const char *data = events[i].data;
+		bool usual = chunk_scan(data, strlen(data), &scan);
+
+		assert_int_equal(chunk_scan_like(&shape, data, strlen(data), &like), usual);
+		if (!usual)
+			continue;
+		assert_int_equal(like.has_text, scan.has_text);
+		assert_int_equal(like.has_reasoning, scan.has_reasoning);
+		assert_ptr_equal(like.word, scan.word);
+		assert_int_equal(like.word_len, scan.word_len);
+		words += scan.word != NULL;
+	}
+	assert_true(words > 0);
+	chunk_shape_release(&shape);
+}
+
+static const struct {
+	const char *what, *data;
+	bool usual, has_text;
+} behind_a_word[] = {
+	{"another word", "{\"choices\":[{\"text\":\"another\",\"n\":1}]}", true, true},
+	{"a long one", "{\"choices\":[{\"text\":\"somewhat longer\",\"n\":1}]}", true, true},
+	{"none", "{\"choices\":[{\"text\":\"\",\"n\":1}]}", true, false},
+	{"an escape", "{\"choices\":[{\"text\":\"a\\n\",\"n\":1}]}", true, true},
+	{"a broken escape", "{\"choices\":[{\"text\":\"a\\q\",\"n\":1}]}", false, false},
+	{"a control character", "{\"choices\":[{\"text\":\"a\tb\",\"n\":1}]}", false, false},
+	{"an end inside", "{\"choices\":[{\"text\":\"a\",\"n\":0},{\"x\":\"\",\"n\":1}]}", false,
+	 false},
+	{"a finish", "{\"choices\":[{\"text\":\"a\",\"finish_reason\":\"stop\",\"n\":1}]}", false,
+	 false},
+	{"cut", "{\"choices\":[{\"text\":\"another\",\"n\":1}]", false, false},
+	{"too short", "{\"choices\":[{\"text\":\"", false, false},
+};
+
+static void test_like_a_word(void **state)
+{
+	static const char word[] = "{\"choices\":[{\"text\":\"word\",\"n\":1}]}";
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(behind_a_word); i++) {
+		size_t len = strlen(behind_a_word[i].data);
+		char *exact = malloc(len);
+		struct chunk_shape shape;
+		struct chunk_scan scan;
+
+		memcpy(exact, behind_a_word[i].data, len);
+		chunk_shape_init(&shape);
+		assert_true(chunk_scan_like(&shape, word, strlen(word), &scan));
+		assert_true(scan.word_len == 4 && memcmp(scan.word, "word", 4) == 0);
+		if (chunk_scan_like(&shape, exact, len, &scan) != behind_a_word[i].usual ||
+		    (behind_a_word[i].usual && scan.has_text != behind_a_word[i].has_text))
+			fail_msg("%s", behind_a_word[i].what);
+		chunk_shape_release(&shape);
+		free(exact);
+	}
+}
+
 static void test_events_that_are_none(void **state)
 {
 	static const char *const bad[] = {"{",
@@ -487,15 +555,43 @@ static void top_value(struct buf *b, struct rng *r, const char *key)
 	}
 }
 
+/* The event again with bytes of chance for its word: read by its shape or by itself. */
+static void another_word(struct chunk_shape *shape, const char *data, size_t len,
+			 const struct chunk_scan *scan, struct rng *r)
+{
+	size_t before = (size_t)(scan->word - data), behind = len - before - scan->word_len;
+	size_t n = rng_below(r, 12);
+	char *exact = malloc(before + n + behind);
+	struct chunk_scan like, alone;
+	bool usual;
+
+	memcpy(exact, data, before);
+	for (size_t i = 0; i < n; i++)
+		exact[before + i] =
+			(char)(rng_below(r, 8) ? 'a' + rng_below(r, 26) : rng_below(r, 256));
+	memcpy(exact + before + n, data + before + scan->word_len, behind);
+	chunk_scan_like(shape, data, len, &like);
+	usual = chunk_scan(exact, before + n + behind, &alone);
+	assert_int_equal(chunk_scan_like(shape, exact, before + n + behind, &like), usual);
+	if (usual) {
+		assert_int_equal(like.has_text, alone.has_text);
+		assert_int_equal(like.has_reasoning, alone.has_reasoning);
+		assert_ptr_equal(like.word, alone.word);
+	}
+	free(exact);
+}
+
 static void test_both_readings_are_equal(void **state)
 {
 	static const char *const keys[] = {"choices", "choices", "choices", "usage",  "id",
 					   "created", "error",	 "detail",  "message"};
 	size_t recognised = 0, valid = 0;
+	struct chunk_shape shape;
 	struct buf json, text;
 	struct rng r;
 
 	(void)state;
+	chunk_shape_init(&shape);
 	buf_init(&json, 1u << 16);
 	buf_init(&text, 1u << 16);
 	for (uint64_t i = 0; i < 60000; i++) {
@@ -517,7 +613,11 @@ static void test_both_readings_are_equal(void **state)
 		ev.data = exact;
 		fast_rc = dialect_openai_chat.read_event(&ev, &fast, NULL, NULL);
 		slow_rc = dialect_openai_chat.read_event(&ev, &slow, &text, NULL);
-		recognised += chunk_scan(ev.data, ev.len, &scan);
+		if (chunk_scan(ev.data, ev.len, &scan)) {
+			recognised++;
+			if (scan.word)
+				another_word(&shape, ev.data, ev.len, &scan, &r);
+		}
 		valid += slow_rc == RC_OK;
 		assert_int_equal(fast_rc, slow_rc);
 		assert_memory_equal(&fast, &slow, sizeof(fast));
@@ -526,6 +626,7 @@ static void test_both_readings_are_equal(void **state)
 	/* The test means something only if both paths were taken often. */
 	assert_true(recognised > 3000);
 	assert_true(valid - recognised > 3000);
+	chunk_shape_release(&shape);
 	buf_release(&json);
 	buf_release(&text);
 }
@@ -545,6 +646,8 @@ int main(void)
 		cmocka_unit_test(test_build_with_more),
 		cmocka_unit_test(test_build_at_the_cap),
 		cmocka_unit_test(test_events),
+		cmocka_unit_test(test_shapes),
+		cmocka_unit_test(test_like_a_word),
 		cmocka_unit_test(test_events_that_are_none),
 		cmocka_unit_test(test_bodies),
 		cmocka_unit_test(test_long_error_is_cut_between_characters),

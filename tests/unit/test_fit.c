@@ -167,7 +167,17 @@ static const struct {
 	{"scheduler.max_num_seqs", 12},
 };
 
-#define COVERAGE 0.85
+/*
+ * Of 20 intervals of 95 %, fewer than 16 hold with a chance of 0.26 % (binomial), for one of the
+ * six numbers 1.5 %: so few say that the variance is wrong. Of all, the same numbers from the same
+ * run being no independent draws, 90 %.
+ */
+#define LEAST_OF_20 16
+#define COVERAGE    0.9
+
+/* The truth is one place of all that could be found: a search that ends well further from what was
+ * measured than the truth is has not found the least. */
+#define NO_FURTHER 1.05
 
 /* How often an interval holds takes many runs to see: where they are slow, only that a fit ends. */
 #ifdef NDEBUG
@@ -176,12 +186,32 @@ static const struct {
 #define FIT_SEEDS 1
 #endif
 
-/* Fits a run of that seed; adds up who was said to be identifiable, and who lay in his interval. */
-static void recover(uint64_t seed, int said[], int held[])
+/* The objective of the true numbers is no smaller than this one, but for a little. */
+static bool is_least(struct fit_result *r)
+{
+	struct fit_model *m = &r->model;
+	double kept[ARRAY_LEN(truth)], at_truth;
+
+	for (size_t i = 0; i < ARRAY_LEN(truth); i++) {
+		int k = fit_param_find(m, truth[i].key);
+
+		kept[i] = fit_param_get(m, k);
+		fit_param_set(m, k, truth[i].value);
+	}
+	at_truth = fit_model_objective(m);
+	for (size_t i = 0; i < ARRAY_LEN(truth); i++)
+		fit_param_set(m, fit_param_find(m, truth[i].key), kept[i]);
+	return r->objective <= NO_FURTHER * at_truth;
+}
+
+/* Fits a run of that seed; adds up who was said to be identifiable, and who lay in his interval.
+ * Says whether the search found the least. */
+static bool recover(uint64_t seed, int said[], int held[])
 {
 	struct profile engine, p;
 	struct fit_rows rows = {0};
 	struct fit_result r;
+	bool found;
 	const struct fit_options o = {
 		.given = (const char *const[]){"scheduler.num_gpu_blocks", NULL},
 		.seed = seed,
@@ -205,28 +235,36 @@ static void recover(uint64_t seed, int said[], int held[])
 		said[i]++;
 		held[i] += f->low <= truth[i].value && truth[i].value <= f->high;
 	}
+	found = is_least(&r);
 	fit_result_release(&r);
 	fit_rows_release(&rows);
 	profile_release(&p);
 	profile_release(&engine);
+	return found;
 }
 
 static void test_known_numbers_are_found(void **state)
 {
 	int said[ARRAY_LEN(truth)] = {0}, held[ARRAY_LEN(truth)] = {0}, all_said = 0, all_held = 0;
+	int found = 0;
 
 	(void)state;
 	for (uint64_t seed = 1; seed <= FIT_SEEDS; seed++)
-		recover(seed, said, held);
+		found += recover(seed, said, held);
 	for (size_t i = 0; i < ARRAY_LEN(truth); i++) {
 		print_message("%-30s identifiable %d of %d, inside %d\n", truth[i].key, said[i],
 			      FIT_SEEDS, held[i]);
 		all_said += said[i];
 		all_held += held[i];
+		if (FIT_SEEDS > 1)
+			assert_true(held[i] >= LEAST_OF_20 - (FIT_SEEDS - said[i]));
 	}
+	print_message("the least found %d of %d\n", found, FIT_SEEDS);
 	assert_true(all_said >= 3 * FIT_SEEDS);
-	if (FIT_SEEDS > 1)
+	if (FIT_SEEDS > 1) {
+		assert_true(found >= LEAST_OF_20);
 		assert_true(all_held >= COVERAGE * all_said);
+	}
 }
 
 int main(void)

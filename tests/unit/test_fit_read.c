@@ -188,6 +188,40 @@ static void test_closed(void **state)
 	fit_rows_release(&rows);
 }
 
+/* A row of means is so many requests of a loop that neither begins nor ends. */
+static void test_means(void **state)
+{
+	static const char table[] =
+		"concurrency,prompt_tokens,output_tokens,ttft_ms,itl_ms,output_tokens_per_s\n"
+		"1,10,5,100,20,27\n2,10,5,150,25,40\n";
+	static const char rows_of_one[] = "arrival,prompt_tokens,output_tokens,ttft,latency\n"
+					  "1,10,5,0.1,0.2\n2,10,5,0.1,0.2\n";
+	static const struct fit_source second = {.points = "2"};
+	struct fit_rows rows = {0};
+	struct fit_peak peak;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(read_text(&rows, table, "requests=3", &second, &e), RC_OK);
+	CHECK(rows.row && rows.run);
+	assert_int_equal(rows.n_runs, 1);
+	assert_int_equal(rows.run[0].concurrency, 2);
+	assert_int_equal(rows.n, 2 + 3 + 2);
+	for (size_t i = 0; i < rows.n; i++) {
+		assert_int_equal(rows.row[i].scored, i >= 2 && i < 5);
+		assert_int_equal(rows.row[i].first_ns, 150000000);
+		assert_int_equal(rows.row[i].last_ns, 250000000);
+	}
+	/* Of 2 clients, 100 of 250 ms: 0.8 of them decode; 0.8 * (10 + 5 / 2) tokens. */
+	peak = fit_rows_peak(&rows, NULL, true);
+	assert_int_equal(peak.requests, 1);
+	assert_int_equal(peak.tokens, 10);
+	fit_rows_release(&rows);
+	assert_int_equal(read_text(&rows, rows_of_one, "requests=3", NULL, &e), RC_INPUT);
+	assert_non_null(strstr(e.msg, "its rows are no means"));
+	fit_rows_release(&rows);
+}
+
 static void test_left_out(void **state)
 {
 	static const char head[] =
@@ -373,9 +407,13 @@ static void test_events(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_formats), cmocka_unit_test(test_runs),
-		cmocka_unit_test(test_closed),	cmocka_unit_test(test_left_out),
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_closed_loop_is_found),
+		cmocka_unit_test(test_formats),
+		cmocka_unit_test(test_runs),
+		cmocka_unit_test(test_closed),
+		cmocka_unit_test(test_means),
+		cmocka_unit_test(test_left_out),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_closed_loop_is_found),
 		cmocka_unit_test(test_events),
 	};
 

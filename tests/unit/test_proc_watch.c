@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "../support/child.h"
 #include "base/check.h"
 #include "loadgen/proc_watch.h"
 
@@ -58,7 +59,7 @@ static void test_child(void **state)
 {
 	struct seen seen = {.loop = evloop_new()};
 	struct proc_watch *w;
-	pid_t child = fork();
+	pid_t child = fork_bound();
 
 	(void)state;
 	if (child == 0) {

@@ -213,7 +213,7 @@ static void test_built_in_ones(void **state)
 		before = b->name;
 		profile_release(&p);
 	}
-	assert_int_equal(n, 34);
+	assert_int_equal(n, 35);
 	assert_int_equal(lima, 13);
 }
 

@@ -56,6 +56,35 @@ static void test_repeats(void **state)
 	synth_report_release(&r);
 }
 
+/* What brought several tokens in one event is said to have done so; what came whole is not. */
+static void test_tokens_an_event(void **state)
+{
+	static const struct {
+		int64_t tokens_each, unstreamed;
+		bool said;
+	} cases[] = {{1, 0, false}, {2, 0, true}, {2, 1, false}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct synth_report r;
+		struct buf out;
+
+		buf_init(&out, 1u << 20);
+		synth_demo(&r);
+		for (size_t k = 0; k < r.in.n_points; k++) {
+			if (r.points[k].target != 0)
+				continue;
+			r.points[k].output_tokens *= cases[i].tokens_each;
+			r.points[k].unstreamed = cases[i].unstreamed;
+		}
+		assert_true(report_text(&r.in, &out));
+		assert_int_equal(strstr(buf_cstr(&out), "(fake): 2.00 tokens an event") != NULL,
+				 cases[i].said);
+		buf_release(&out);
+		synth_report_release(&r);
+	}
+}
+
 static void test_open_loop(void **state)
 {
 	struct synth_report r;
@@ -187,10 +216,15 @@ static void test_knee(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_demo),	      cmocka_unit_test(test_repeats),
-		cmocka_unit_test(test_open_loop),     cmocka_unit_test(test_matrix),
-		cmocka_unit_test(test_nothing),	      cmocka_unit_test(test_table),
-		cmocka_unit_test(test_display_width), cmocka_unit_test(test_knee),
+		cmocka_unit_test(test_demo),
+		cmocka_unit_test(test_repeats),
+		cmocka_unit_test(test_open_loop),
+		cmocka_unit_test(test_matrix),
+		cmocka_unit_test(test_nothing),
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_display_width),
+		cmocka_unit_test(test_knee),
+		cmocka_unit_test(test_tokens_an_event),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -583,6 +583,35 @@ static void test_shipped_lengths(void **state)
 	scenario_free(s);
 }
 
+/* The numbers of a prompt's words, spelled, are its text. */
+static void test_words(void **state)
+{
+	struct scenario *s = scenario("prompts: {synthetic: {input_tokens: {dist: uniform, min: 1, "
+				      "max: 90}, shared_prefix: {tokens: 7, groups: 2}}}");
+	struct workload *spelled = workload(s), *counted = workload(s);
+	struct buf text;
+
+	(void)state;
+	buf_init(&text, 1 << 20);
+	workload_keep_words(counted);
+	for (int64_t k = 0; k < 50; k++) {
+		struct planned_request a = plan(spelled, 0, 0, k), b = plan(counted, 0, 0, k);
+
+		assert_null(a.word);
+		assert_int_equal(b.len, 0);
+		assert_int_equal(b.n_words, a.input_tokens);
+		assert_int_equal(b.input_tokens, a.input_tokens);
+		assert_int_equal(b.output_tokens, a.output_tokens);
+		buf_clear(&text);
+		assert_true(workload_spell(b.word, b.n_words, &text));
+		assert_string_equal(buf_cstr(&text), a.text);
+	}
+	buf_release(&text);
+	workload_free(spelled);
+	workload_free(counted);
+	scenario_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -593,6 +622,7 @@ int main(void)
 		cmocka_unit_test(test_from_trace),	cmocka_unit_test(test_reference),
 		cmocka_unit_test(test_file_mistakes),	cmocka_unit_test(test_shipped_set),
 		cmocka_unit_test(test_shipped_lengths), cmocka_unit_test(test_lora_modules),
+		cmocka_unit_test(test_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
