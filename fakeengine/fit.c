@@ -113,26 +113,29 @@ static bool is_better(double objective, double than)
 	return objective < TERM_GAIN * than && objective < than - TERM_GAIN_ABS;
 }
 
-/* What has been found becomes *best if a term was worth it. */
-static void keep_better(struct place *best, struct fit_model *m, double objective)
-{
-	if (is_better(objective, best->objective))
-		remember(best, m, objective);
-	go_back(best, m);
-}
-
 static bool may_move(const struct fit_model *m, const char *key)
 {
 	return m->param[fit_param_find(m, key)].verdict != FIT_GIVEN;
 }
 
+/* A pair costs a token's price at a context of so many: a big model's, a small one's. */
 static void try_attention(struct fit_model *m, struct place *best)
 {
+	static const double contexts[] = {20000, 1000};
+	struct place before = *best;
 	double token = fit_param_get(m, fit_param_find(m, PREFILL));
 
-	set_free(m, ATTENTION, true);
-	set(m, ATTENTION, fmax(token / 20000, 1));
-	keep_better(best, m, fit_polish(m, TRIAL_ROUNDS));
+	for (size_t i = 0; i < ARRAY_LEN(contexts); i++) {
+		struct place here = {0};
+
+		go_back(&before, m);
+		set_free(m, ATTENTION, true);
+		set(m, ATTENTION, fmax(token / contexts[i], 1));
+		remember(&here, m, fit_polish(m, TRIAL_ROUNDS));
+		if (here.objective < best->objective && is_better(here.objective, before.objective))
+			*best = here;
+	}
+	go_back(best, m);
 }
 
 /* The place of the knee is tried, and how much of a prompt token's price is beyond it. */
@@ -262,6 +265,7 @@ static void fit_terms(struct fit_result *r, const struct fit_options *o)
 {
 	struct fit_model *m = &r->model;
 	struct place best = {0};
+	int attention = fit_param_find(m, ATTENTION);
 
 	remember(&best, m, r->objective);
 	if (may_move(m, ATTENTION))
@@ -270,6 +274,10 @@ static void fit_terms(struct fit_result *r, const struct fit_options *o)
 	say(o, r, "with the attention term");
 	if (may_move(m, OVER_KNEE))
 		try_knee(m, &best);
+	/* What is over a knee's bend may have hidden that longer prompts cost more. */
+	if (may_move(m, ATTENTION) && !m->param[attention].is_free &&
+	    m->param[fit_param_find(m, OVER_KNEE)].is_free)
+		try_attention(m, &best);
 	r->objective = best.objective;
 	say(o, r, "with a knee");
 }

@@ -338,8 +338,11 @@ static double sum_of(const struct slope *s, const double *weight, const int32_t 
 {
 	double sum = 0;
 
-	for (size_t k = 0; k < s->n_errors; k++)
-		sum += times[k / FIT_N_METRICS] * weight[k / FIT_N_METRICS] * fabs(s->error[k]);
+	for (size_t k = 0; k < s->n_errors; k++) {
+		size_t row = k / FIT_N_METRICS;
+
+		sum += times[row] * weight[row] * fabs(s->error[k]);
+	}
 	return sum;
 }
 
@@ -385,17 +388,13 @@ static void take_verdict(struct fit_model *m, int param, double objective, doubl
 /* At the least, and where the other searches ended; the model is left at the first. */
 static void take_slopes(struct fit_model *m, struct slope *s)
 {
-	double best[FIT_MAX_PARAMS];
-
 	take_slope(m, EXACT_SHARE, &s[0]);
-	for (int i = 0; i < s[0].n; i++)
-		best[i] = s[0].x[i];
 	for (int k = 0; k < m->n_rivals; k++) {
 		for (int i = 0; i < s[0].n; i++)
 			fit_param_set(m, s[0].id[i], m->rival[k][s[0].id[i]]);
 		take_slope(m, EXACT_SHARE, &s[1 + k]);
 	}
-	set_all(m, s[0].id, s[0].n, best);
+	set_all(m, s[0].id, s[0].n, s[0].x);
 }
 
 void fit_intervals(struct fit_model *m, uint64_t seed, double least)

@@ -150,6 +150,15 @@ static void keep_document(struct fit_table *t, cJSON *v)
 	add_document(t, v);
 }
 
+static bool is_blank(const char *p, size_t n)
+{
+	while (n > 0 && (*p == ' ' || *p == '\t' || *p == '\r')) {
+		p++;
+		n--;
+	}
+	return n == 0;
+}
+
 /* One document, or if the text is none, a document a line. */
 static enum rc parse_json(struct fit_table *t, const char *name, const char *text, size_t len,
 			  struct err *e)
@@ -166,7 +175,7 @@ static enum rc parse_json(struct fit_table *t, const char *name, const char *tex
 		const char *stop = memchr(at, '\n', (size_t)(end - at));
 		size_t n = (size_t)((stop ? stop : end) - at);
 
-		if (strspn(at, " \t\r") < n) {
+		if (!is_blank(at, n)) {
 			if (json_parse(&v, at, n, e))
 				return err_prefix(e, "%s:%zu: ", name, line);
 			keep_document(t, v);

@@ -116,7 +116,7 @@ static enum rc find_slo(const char *const *operands, size_t n, struct slo *slo, 
 		if (is_folder(dir))
 			rc = scenario_load_archived(&s, path, e);
 		else if (!is_table(dir))
-			rc = err_set(e, RC_INPUT, "%s: no such folder", dir);
+			rc = err_set(e, RC_INPUT, "%s: no such folder, nor a table.csv", dir);
 		if (s)
 			*slo = s->slo;
 		scenario_free(s);

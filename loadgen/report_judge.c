@@ -119,11 +119,15 @@ static void say_enough(struct body *b, const struct curves *c)
 			say_smallest(b, c, a, first, level);
 }
 
+/* Of a run that was ended early nobody knows: a level that is missing, or was cut off, meets no
+ * SLO.
+ */
 static bool has_standings(const struct report_input *in)
 {
 	const struct scenario *s = in->scenario;
+	bool complete = in->ended && strcmp(in->ended, "complete") == 0;
 
-	return in->n_points && slo_asked(&s->slo) && !s->find && !s->n_sweep;
+	return complete && in->n_points && slo_asked(&s->slo) && !s->find && !s->n_sweep;
 }
 
 /* Where there is a price, say_costs() says it with that. */

@@ -215,6 +215,55 @@ pid_t spawn_program(int core, char *const argv[], int *out_fd)
 	return pid;
 }
 
+pid_t start_loadgen(const struct loadgen_job *j)
+{
+	char *program = xasprintf("%s/loadgen", j->bin_dir);
+	char *url = xasprintf("http://127.0.0.1:%d", j->port);
+	char *requests = xasprintf("%ld", j->requests), *streams = xasprintf("%d", j->streams);
+	char *tokens = xasprintf("%d", j->tokens);
+	char *argv[] = {program,
+			(char *)"run",
+			(char *)"--base-url",
+			url,
+			(char *)"--model",
+			(char *)"m",
+			(char *)"--num-prompts",
+			requests,
+			(char *)"--max-concurrency",
+			streams,
+			(char *)"--random-input-len",
+			(char *)"8",
+			(char *)"--output-len",
+			tokens,
+			(char *)"--no-preflight",
+			(char *)"--no-plots",
+			(char *)"--progress",
+			(char *)"none",
+			(char *)"--set",
+			(char *)"output.scrape=0",
+			(char *)"--out",
+			(char *)j->out_dir,
+			(char *)(j->whole_answers ? "--no-stream" : NULL),
+			NULL};
+	pid_t pid = spawn_program(CLIENT_CORE, argv, NULL);
+
+	free(program);
+	free(url);
+	free(requests);
+	free(streams);
+	free(tokens);
+	return pid;
+}
+
+void remove_folder(const char *path)
+{
+	char *command = xasprintf("rm -rf '%s'", path);
+
+	if (system(command))
+		die("%s failed", command);
+	free(command);
+}
+
 struct usage wait_usage(pid_t pid, const char *what)
 {
 	struct rusage u;

@@ -8,6 +8,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -39,6 +40,18 @@ pid_t spawn(int core, int (*fn)(void *arg), void *arg);
 
 /* Runs a program in a child on `core`, its stdout in a pipe (or NULL: thrown away). */
 pid_t spawn_program(int core, char *const argv[], int *out_fd);
+
+/* loadgen on CLIENT_CORE at http://127.0.0.1:port, all `streams` at once, without what is not load:
+ * no preflight, no figures, no scraping. A prompt is eight words. */
+struct loadgen_job {
+	const char *bin_dir, *out_dir;
+	int port, streams, tokens; /* tokens a request */
+	long requests;
+	bool whole_answers; /* not streamed */
+};
+pid_t start_loadgen(const struct loadgen_job *j);
+
+void remove_folder(const char *path); /* with all that is in it */
 
 /* Waits for a child and dies unless its exit code is 0. CPU seconds are user + system. */
 struct usage {

@@ -144,49 +144,12 @@ static int curl_client(void *arg)
 	return 0;
 }
 
-static pid_t start_loadgen(const struct load *l, const char *bin_dir, const char *out_dir)
-{
-	char *program = xasprintf("%s/loadgen", bin_dir);
-	char *url = xasprintf("http://127.0.0.1:%d", l->port);
-	char *n = xasprintf("%d", l->streams), *tokens = xasprintf("%d", l->tokens);
-	char *argv[] = {program,
-			(char *)"run",
-			(char *)"--base-url",
-			url,
-			(char *)"--model",
-			(char *)"m",
-			(char *)"--num-prompts",
-			n,
-			(char *)"--max-concurrency",
-			n,
-			(char *)"--random-input-len",
-			(char *)"8",
-			(char *)"--output-len",
-			tokens,
-			(char *)"--no-preflight",
-			(char *)"--no-plots",
-			(char *)"--progress",
-			(char *)"none",
-			(char *)"--set",
-			(char *)"output.scrape=0",
-			(char *)"--out",
-			(char *)out_dir,
-			NULL};
-	pid_t pid = spawn_program(CLIENT_CORE, argv, NULL);
-
-	free(program);
-	free(url);
-	free(n);
-	free(tokens);
-	return pid;
-}
-
 static struct result measure(const char *name, const struct load *what, int (*client)(void *),
 			     const char *bin_dir, double *peak_bytes)
 {
 	struct load l = *what;
 	struct result r = {"load", name, l.streams, (double)l.streams * l.tokens, 0, 0};
-	char dir[] = "/tmp/bench_load.XXXXXX", *out, *cleanup;
+	char dir[] = "/tmp/bench_load.XXXXXX", *out;
 	double start = now_s();
 	struct usage used;
 	pid_t server, pid;
@@ -197,17 +160,20 @@ static struct result measure(const char *name, const struct load *what, int (*cl
 	l.listener = listen_any(&l.port);
 	server = spawn(SERVER_CORE, paced_server, &l);
 	close(l.listener);
-	pid = client ? spawn(CLIENT_CORE, client, &l) : start_loadgen(&l, bin_dir, out);
+	pid = client ? spawn(CLIENT_CORE, client, &l)
+		     : start_loadgen(&(struct loadgen_job){.bin_dir = bin_dir,
+							   .out_dir = out,
+							   .port = l.port,
+							   .streams = l.streams,
+							   .tokens = l.tokens,
+							   .requests = l.streams});
 	used = wait_usage(pid, name);
 	r.cpu_s = used.cpu_s;
 	r.seconds = now_s() - start;
 	if (peak_bytes)
 		*peak_bytes = used.peak_bytes;
 	wait_cpu_s(server, "the paced server");
-	cleanup = xasprintf("rm -rf '%s'", dir);
-	if (system(cleanup))
-		die("%s failed", cleanup);
-	free(cleanup);
+	remove_folder(dir);
 	free(out);
 	return r;
 }

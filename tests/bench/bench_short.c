@@ -190,40 +190,10 @@ static double requests_of_wrk(int out)
 	return n;
 }
 
-static pid_t start_loadgen(const char *bin_dir, const char *dir, int port, long requests)
-{
-	char *argv[] = {xasprintf("%s/loadgen", bin_dir),
-			(char *)"run",
-			(char *)"--base-url",
-			xasprintf("http://127.0.0.1:%d", port),
-			(char *)"--model",
-			(char *)"m",
-			(char *)"--num-prompts",
-			xasprintf("%ld", requests),
-			(char *)"--max-concurrency",
-			xasprintf("%d", STREAMS),
-			(char *)"--random-input-len",
-			(char *)"8",
-			(char *)"--output-len",
-			(char *)"1",
-			(char *)"--no-stream",
-			(char *)"--no-preflight",
-			(char *)"--no-plots",
-			(char *)"--progress",
-			(char *)"none",
-			(char *)"--set",
-			(char *)"output.scrape=0",
-			(char *)"--out",
-			xasprintf("%s/run", dir),
-			NULL};
-
-	return spawn_program(CLIENT_CORE, argv, NULL);
-}
-
 /* Of the one point in points.csv. */
-static double own_cpu_s(const char *dir)
+static double own_cpu_s(const char *run_dir)
 {
-	char *path = xasprintf("%s/run/points.csv", dir);
+	char *path = xasprintf("%s/points.csv", run_dir);
 	int share, duration;
 	struct csv_table *t;
 	double cores, seconds;
@@ -240,11 +210,26 @@ static double own_cpu_s(const char *dir)
 	return cores * seconds;
 }
 
+static void judge(const struct result *own, const struct result *peer, const char *what,
+		  double least)
+{
+	double own_us = cpu_us_per_token(own), peer_us = cpu_us_per_token(peer);
+
+	print_result(peer, own_us / peer_us);
+	print_goal(&(struct goal){.what = what,
+				  .unit = "us",
+				  .streams = STREAMS,
+				  .own = own_us,
+				  .peer = peer_us,
+				  .ratio = peer_us / own_us,
+				  .least = least});
+}
+
 int main(int argc, char **argv)
 {
 	struct result own = {"short", "loadgen", STREAMS, 0, 0, 0}, wrk = own, curl = own;
 	long requests = argc > 2 ? atol(argv[2]) : 100000;
-	char dir[] = "/tmp/bench_short.XXXXXX", *cleanup;
+	char dir[] = "/tmp/bench_short.XXXXXX", *run_dir;
 	struct curl_case c = {0, requests};
 	int listener, out = -1;
 	double start_s;
@@ -256,14 +241,22 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (!mkdtemp(dir))
 		die("mkdtemp: %s", strerror(errno));
+	run_dir = xasprintf("%s/run", dir);
 	listener = listen_any(&c.port);
 	server = spawn(SERVER_CORE, answering_server, &listener);
 	print_head();
 
 	start_s = now_s();
-	wait_cpu_s(start_loadgen(argv[1], dir, c.port, requests), "loadgen");
+	wait_cpu_s(start_loadgen(&(struct loadgen_job){.bin_dir = argv[1],
+						       .out_dir = run_dir,
+						       .port = c.port,
+						       .streams = STREAMS,
+						       .tokens = 1,
+						       .requests = requests,
+						       .whole_answers = true}),
+		   "loadgen");
 	own.seconds = now_s() - start_s;
-	own.cpu_s = own_cpu_s(dir);
+	own.cpu_s = own_cpu_s(run_dir);
 	own.tokens = (double)requests;
 
 	curl.name = "libcurl_multi";
@@ -272,14 +265,7 @@ int main(int argc, char **argv)
 	curl.seconds = now_s() - start_s;
 	curl.tokens = (double)requests;
 	print_result(&own, 1);
-	print_result(&curl, cpu_us_per_token(&own) / cpu_us_per_token(&curl));
-	print_goal(&(struct goal){.what = "load: CPU a short request; libcurl's over own",
-				  .unit = "us",
-				  .streams = STREAMS,
-				  .own = cpu_us_per_token(&own),
-				  .peer = cpu_us_per_token(&curl),
-				  .ratio = cpu_us_per_token(&curl) / cpu_us_per_token(&own),
-				  .least = 3});
+	judge(&own, &curl, "load: CPU a short request; libcurl's over own", 3);
 
 	if (access("/usr/bin/wrk", X_OK) == 0) {
 		wrk.name = "wrk";
@@ -287,21 +273,12 @@ int main(int argc, char **argv)
 		wrk.cpu_s = wait_cpu_s(start_wrk(dir, c.port, 3, &out), "wrk");
 		wrk.seconds = now_s() - start_s;
 		wrk.tokens = requests_of_wrk(out);
-		print_result(&wrk, cpu_us_per_token(&own) / cpu_us_per_token(&wrk));
-		print_goal(&(struct goal){.what = "load: CPU a short request; wrk's over own",
-					  .unit = "us",
-					  .streams = STREAMS,
-					  .own = cpu_us_per_token(&own),
-					  .peer = cpu_us_per_token(&wrk),
-					  .ratio = cpu_us_per_token(&wrk) / cpu_us_per_token(&own),
-					  .least = 0.9});
+		judge(&own, &wrk, "load: CPU a short request; wrk's over own", 0.9);
 	} else {
 		fprintf(stderr, "bench_short: wrk is not there: apt-get install wrk\n");
 	}
 	kill(server, SIGKILL);
-	cleanup = xasprintf("rm -rf '%s'", dir);
-	if (system(cleanup))
-		die("%s failed", cleanup);
-	free(cleanup);
+	remove_folder(dir);
+	free(run_dir);
 	return 0;
 }

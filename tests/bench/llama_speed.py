@@ -62,6 +62,9 @@ def verdict(value, goal):
 
 
 def main():
+    if len(sys.argv) < 3 or sys.argv[1] in ("-h", "--help"):
+        print(__doc__.strip(), file=sys.stderr)
+        return 0 if len(sys.argv) == 2 and sys.argv[1].startswith("-") else 2
     engine, models = sys.argv[1], sys.argv[2:]
     try:
         import llama_cpp  # noqa: F401

@@ -67,6 +67,19 @@ await_lines() {
 	[ -e "$1" ] && [ "$(wc -l <"$1")" -ge "$2" ] || fail "$1 did not get $2 lines: $(cat err)"
 }
 
+# known_profile FILE: an engine whose numbers a fit has to find again.
+known_profile() {
+	cat >"$1" <<-'YAML'
+		name: known
+		engine: e
+		description: d
+		source: s
+		model: {name: m}
+		scheduler: {policy: vllm-v1, max_num_seqs: 8}
+		cost: {affine: {step: 4ms, per_prefill_token: 20us, per_decode_seq: 100us}, ingest: 10ms}
+	YAML
+}
+
 # The process whose command line begins with the given words.
 find_process() {
 	local dir

@@ -6,15 +6,7 @@ fit() {
 	"$BIN_DIR/fakeengine" fit "$@"
 }
 
-cat >known.yaml <<'YAML'
-name: known
-engine: e
-description: d
-source: s
-model: {name: m}
-scheduler: {policy: vllm-v1, max_num_seqs: 8}
-cost: {affine: {step: 4ms, per_prefill_token: 20us, per_decode_seq: 100us}, ingest: 10ms}
-YAML
+known_profile known.yaml
 cat >load.yaml <<YAML
 name: load
 seed: 2

@@ -14,15 +14,7 @@ expect 2 "nobody there" probe --base-url http://127.0.0.1:1 -o x.yaml
 [ ! -e x.yaml ] || fail "a profile of nobody"
 [ "$(ls results 2>/dev/null | wc -l)" -le 1 ] || fail "several results folders"
 
-cat >known.yaml <<'YAML'
-name: known
-engine: e
-description: d
-source: s
-model: {name: m}
-scheduler: {policy: vllm-v1, max_num_seqs: 8}
-cost: {affine: {step: 4ms, per_prefill_token: 20us, per_decode_seq: 100us}, ingest: 10ms}
-YAML
+known_profile known.yaml
 "$BIN_DIR/fakeengine" --profile "$tmp/known.yaml" --uds "$tmp/sock" >ready 2>log &
 await_lines ready 1 $!
 

@@ -38,7 +38,7 @@ struct limits {
 
 struct line {
 	struct opt_list fit, score, sets, columns;
-	const char *fit_runs, *score_runs, *open_runs, *policy;
+	const char *fit_runs, *score_runs, *open_runs, *ttft_runs, *policy;
 	int64_t first, seed, front_end_ns;
 	bool intervals, help;
 	struct limits limit;
@@ -302,8 +302,13 @@ static enum rc run(struct line *c, struct err *e)
 		rc = read_files(&others, c, &c->score, c->score_runs, e);
 	if (rc == RC_OK)
 		play_closed_loops(&others, c);
-	for (int k = 0; rc == RC_OK && k < others.n_runs; k++)
-		score_run(&p, &others, k, &c->limit);
+	for (int k = 0; rc == RC_OK && k < others.n_runs; k++) {
+		struct limits limit = c->limit;
+
+		if (c->ttft_runs && !is_listed(c->ttft_runs, others.run[k].name))
+			limit.ttft = 0;
+		score_run(&p, &others, k, &limit);
+	}
 	fit_result_release(&result);
 	fit_rows_release(&rows);
 	fit_rows_release(&others);
@@ -338,6 +343,8 @@ int main(int argc, char **argv)
 		{OPT_NUM, "mean", .out = &c.limit.mean, .arg = "P", .help = "means of all rows"},
 		{OPT_NUM, "tail", .out = &c.limit.tail, .arg = "P", .help = "p99 of all rows"},
 		{OPT_NUM, "ttft", .out = &c.limit.ttft, .arg = "P", .help = "mean, each run"},
+		{OPT_STRING, "ttft-runs", .out = &c.ttft_runs, .arg = "A,B",
+		 .help = "only these are held to it"},
 		{OPT_NUM, "tpot", .out = &c.limit.tpot, .arg = "P", .help = "likewise"},
 		{OPT_NUM, "throughput", .out = &c.limit.throughput, .arg = "P", .help = "likewise"},
 		{OPT_NUM, "factor-ttft", .out = &c.limit.ttft_f, .arg = "P",

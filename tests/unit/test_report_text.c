@@ -56,6 +56,26 @@ static void test_repeats(void **state)
 	synth_report_release(&r);
 }
 
+/* Who meets the SLO is said of a whole run only: a level that was cut off meets none. */
+static void test_standings(void **state)
+{
+	static const char *const ended[] = {"complete", "interrupted"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(ended); i++) {
+		struct synth_report r;
+		struct buf out;
+
+		buf_init(&out, 1u << 20);
+		synth_demo(&r);
+		r.in.ended = ended[i];
+		assert_true(report_text(&r.in, &out));
+		assert_int_equal(strstr(buf_cstr(&out), "meets the SLO") != NULL, i == 0);
+		buf_release(&out);
+		synth_report_release(&r);
+	}
+}
+
 /* What brought several tokens in one event is said to have done so; what came whole is not. */
 static void test_tokens_an_event(void **state)
 {
@@ -216,15 +236,11 @@ static void test_knee(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_demo),
-		cmocka_unit_test(test_repeats),
-		cmocka_unit_test(test_open_loop),
-		cmocka_unit_test(test_matrix),
-		cmocka_unit_test(test_nothing),
-		cmocka_unit_test(test_table),
-		cmocka_unit_test(test_display_width),
-		cmocka_unit_test(test_knee),
-		cmocka_unit_test(test_tokens_an_event),
+		cmocka_unit_test(test_demo),	      cmocka_unit_test(test_repeats),
+		cmocka_unit_test(test_open_loop),     cmocka_unit_test(test_matrix),
+		cmocka_unit_test(test_nothing),	      cmocka_unit_test(test_table),
+		cmocka_unit_test(test_display_width), cmocka_unit_test(test_knee),
+		cmocka_unit_test(test_standings),     cmocka_unit_test(test_tokens_an_event),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
