@@ -50,6 +50,12 @@ static void faults_read(const char *list)
 static void at_end()
 {
 	report_write(drv.modules);
+	for (auto &f : drv.functions)
+		delete f.second;
+	for (module *m : drv.modules)
+		delete m;
+	drv.functions.clear();
+	drv.modules.clear();
 }
 
 EXPORTED CUresult cuInit(unsigned)

@@ -5,11 +5,15 @@
  *
  *   PTXSIM_DEVICES  number of pretended devices (1)
  *   PTXSIM_MEMORY   bytes of each (8 GiB)
- *   PTXSIM_ON_FAULT abort (default): a kernel's mistake ends the program; error: it is a code, as
- * from a driver PTXSIM_ASYNC    late: work is done when somebody waits for it, not before
- *   PTXSIM_FAULTS   comma between: alloc:N the N-th allocation finds no memory, launch:N the N-th
- * launch fails, lost:N after N launches the device is gone, version:V what cuDriverGetVersion
- * tells, missing:NAME cuGetProcAddress does not know NAME
+ *   PTXSIM_ON_FAULT abort (default): a kernel's mistake ends the program
+ *                   error: it is a code, as from a driver
+ *   PTXSIM_ASYNC    late: work is done when somebody waits for it, not before
+ *   PTXSIM_FAULTS   comma between:
+ *                   alloc:N the N-th allocation finds no memory
+ *                   launch:N the N-th launch fails
+ *                   lost:N after N launches the device is gone
+ *                   version:V what cuDriverGetVersion tells
+ *                   missing:NAME cuGetProcAddress does not know NAME
  */
 #ifndef PTXSIM_DRIVER_H
 #define PTXSIM_DRIVER_H

@@ -2,9 +2,11 @@
  * A launch: its blocks one after the other (a cooperative launch: side by side), the options of the
  * environment, the counters of all kernels on their way to a file.
  *
- *   PTXSIM_CHECK     race, init (comma between): looks for races; treats reading what nobody wrote
- * as a mistake PTXSIM_CP_ASYNC  late (default), early, random: when within its limits a cp.async is
- * made PTXSIM_SEED      above 0: blocks in another order, warps advance by turns of random length
+ *   PTXSIM_CHECK     comma between:
+ *                    race: looks for races
+ *                    init: treats reading what nobody wrote as a mistake
+ *   PTXSIM_CP_ASYNC  late (default), early, random: when within its limits a cp.async is made
+ *   PTXSIM_SEED      above 0: blocks in another order, warps advance by turns of random length
  *   PTXSIM_REPORT    a file for the counters, written when the program ends
  *   PTXSIM_MAX_STEPS warp instructions after which a launch counts as endless
  */

@@ -126,6 +126,8 @@ static inline uint64_t address(const warp &w, const operand &o, int lane)
 }
 static inline uint32_t pred_of(const warp &w, const operand &o)
 {
+	if (o.kind == operand::REG) /* a number: mov.pred %p1, -1 */
+		return get(w, o, 0) ? ~0u : 0;
 	return o.negated ? ~w.pred[o.at] : w.pred[o.at];
 }
 static inline void pred_put(const warp &w, const operand &o, uint32_t lanes, uint32_t v)

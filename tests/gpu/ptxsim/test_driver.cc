@@ -189,9 +189,11 @@ static void faults_on_demand(void **)
 	driver_begin({"PTXSIM_FAULTS=alloc:3,version:11040"});
 	assert_int_equal(cuDriverGetVersion(&version), CUDA_SUCCESS);
 	assert_int_equal(version, 11040);
-	for (int k = 1; k <= 4; k++)
+	for (int k = 1; k <= 4; k++) {
 		assert_int_equal(cuMemAlloc_v2(&p, 16),
 				 k == 3 ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS);
+		assert_int_equal(cuMemFree_v2(p), CUDA_SUCCESS);
+	}
 
 	driver_begin({"PTXSIM_FAULTS=launch:2"});
 	{
