@@ -21,8 +21,9 @@
  *
  * Limits (RC_LIMIT otherwise): head_dim a multiple of 8 up to 256, d_model up to 12288.
  *
- * A row's results do not depend on the other rows; they do depend on which kernel computes a
- * product, so with GPU_FROM_M a row may differ in the last bits as m passes 8.
+ * A row's results do not depend on the other rows; they do depend on which kernel computes it: with
+ * GPU_FROM_M a row may differ in the last bits as m passes 8, and attention differs between a
+ * prompt's rows and a decoded one.
  */
 #ifndef CUDA_LAUNCH_H
 #define CUDA_LAUNCH_H
@@ -74,7 +75,9 @@
 	X(place_qkv, attention)                                                                    \
 	X(attend_decode, attention)                                                                \
 	X(combine_splits, attention)                                                               \
-	X(attend_prefill, attention)                                                               \
+	X(attend_prefill_64, prefill)                                                              \
+	X(attend_prefill_128, prefill)                                                             \
+	X(attend_prefill_256, prefill)                                                             \
 	X(adjust_logits, sample)                                                                   \
 	X(pick_tokens, sample)                                                                     \
 	X(token_logprobs, sample)

@@ -225,6 +225,27 @@ static void test_decode(void **state)
 	check_decode(&windowed, longest, 1);
 }
 
+/* However the prompts were cut, a row is the same to the last bit: here each is a chunk alone. */
+static void check_cut(const struct batch *b, const struct pool *p)
+{
+	size_t bytes = (size_t)b->m * (size_t)b->a.out_stride * sizeof(uint16_t);
+	int32_t *first = host((size_t)b->m * sizeof(*first));
+	int32_t *rows = host((size_t)b->m * sizeof(*rows)), n = 0;
+	struct gpu_attention alone = b->a;
+
+	for (int32_t r = 0; r < b->m; r++) {
+		if (!b->attended[r])
+			continue;
+		first[n] = r;
+		rows[n++] = 1;
+	}
+	alone.out = device(bytes);
+	OK(gpu_attend_prefill(&bench_queue, &alone, &p->kv,
+			      device_copy(first, (size_t)n * sizeof(*first)),
+			      device_copy(rows, (size_t)n * sizeof(*rows)), n, NULL));
+	assert_memory_equal(alone.out, b->a.out, bytes);
+}
+
 /* A prompt of `end` tokens whose last `fresh` are in the batch, behind the rows of another one. */
 static void check_prefill(const struct attention_case *c, int32_t end, int32_t fresh)
 {
@@ -254,6 +275,7 @@ static void check_prefill(const struct attention_case *c, int32_t end, int32_t f
 			      device_copy(first, (size_t)n * sizeof(*first)),
 			      device_copy(rows, (size_t)n * sizeof(*rows)), n, NULL));
 	check_batch(&b, c, &p);
+	check_cut(&b, &p);
 	bench_release();
 }
 
@@ -262,6 +284,7 @@ static void prefill(void)
 	static const struct attention_case cases[] = {
 		{9, 3, 64, 0, false},  {4, 4, 80, 0, true},    {4, 1, 256, 7, false},
 		{71, 1, 64, 0, false}, {6, 2, 128, 20, false}, {2, 2, 8, 0, false},
+		{3, 3, 24, 9, true},   {2, 1, 136, 0, false},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -278,6 +301,7 @@ static void test_prefill(void **state)
 	(void)state;
 	bench_orders(prefill);
 	check_prefill(&c, 300, 100);
+	check_prefill(&c, 4095, 2);
 }
 
 static void test_limits(void **state)
