@@ -303,7 +303,9 @@ enum rc gpu_attend_decode(struct gpu_queue *q, const struct gpu_attention *a,
 			  float *partial, struct err *e)
 {
 	int32_t shared = a->n_heads / kv->n_kv_heads;
-	const struct gpu_arg attend[] = {ARG(partial),
+	const struct gpu_arg attend[] = {ARG(a->out),
+					 ARG(a->out_stride),
+					 ARG(partial),
 					 ARG(a->q),
 					 ARG(a->q_stride),
 					 ARG(kv->pages),
@@ -326,13 +328,13 @@ enum rc gpu_attend_decode(struct gpu_queue *q, const struct gpu_attention *a,
 
 	if (rc)
 		return rc;
-	CHECK(a->n_heads % kv->n_kv_heads == 0);
+	CHECK(a->n_heads % kv->n_kv_heads == 0 && a->out_stride % 2 == 0);
 	rc = issue(q, GPU_attend_decode,
 		   (struct shape){(uint32_t)kv->n_kv_heads * blocks_of(shared, GPU_DECODE_ROWS),
 				  (uint32_t)n, (uint32_t)n_splits, GPU_WARPS * 32,
 				  decode_shared(kv->head_dim)},
 		   attend, N_ARGS(attend), e);
-	if (rc)
+	if (rc || n_splits == 1)
 		return rc;
 	return issue(q, GPU_combine_splits,
 		     (struct shape){(uint32_t)a->n_heads, (uint32_t)n, 1, THREADS_ROWS, 0}, combine,

@@ -227,8 +227,8 @@ struct gpu_attention {
 };
 
 /* Rows rows[0 .. n) of the batch, one query of a sequence each; -1 is nobody's. n_splits: of
- * GPU_SPLIT_TOKENS tokens, enough for the longest sequence; more cost a launch of empty blocks.
- * partial: gpu_partial_bytes(). */
+ * GPU_SPLIT_TOKENS tokens, enough for the longest sequence; more cost a launch of empty blocks, and
+ * change nothing. partial: gpu_partial_bytes(). */
 enum rc gpu_attend_decode(struct gpu_queue *q, const struct gpu_attention *a,
 			  const struct gpu_kv *kv, const int32_t *rows, int32_t n, int32_t n_splits,
 			  float *partial, struct err *e);

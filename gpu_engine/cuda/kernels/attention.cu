@@ -262,23 +262,56 @@ GPU_FN void attend(const struct attention &a, struct row_sum *rows, uint16_t *sh
 	}
 }
 
+/* As combine_splits writes it. */
+GPU_FN void write_result(const struct row_sum &r, uint16_t *out, int32_t head_dim)
+{
+	UNROLL
+	for (int32_t s = 0; s < GPU_MAX_HEAD_DIM / 64; s++) {
+		int32_t d = s * 64 + (int32_t)threadIdx.x % WARP * 2;
+
+		if (d < head_dim)
+			*(uint32_t *)(out + d) = pack_halves(__fdividef(r.value[s][0], r.weights),
+							     __fdividef(r.value[s][1], r.weights));
+	}
+}
+
+GPU_FN void write_partial(const struct row_sum &r, float *out, int32_t head_dim)
+{
+	int32_t lane = (int32_t)threadIdx.x % WARP;
+
+	UNROLL
+	for (int32_t s = 0; s < GPU_MAX_HEAD_DIM / 64; s++) {
+		int32_t d = s * 64 + lane * 2;
+
+		if (d < head_dim) {
+			out[d] = r.value[s][0];
+			out[d + 1] = r.value[s][1];
+		}
+	}
+	if (lane == 0) {
+		out[head_dim] = r.maximum;
+		out[head_dim + 1] = r.weights;
+	}
+}
+
 /*
  * One query each of many sequences: block (kv head and part of its heads, i, split) takes row
- * rows[i] of the batch (-1: nobody's) and the tokens of one split. Leaves, for [i][head][split],
- * the head_dim sums of values, their maximum and their sum of weights.
+ * rows[i] of the batch (-1: nobody's) and the tokens of one split. A single split leaves the
+ * result; one of several, for [i][head][split], the head_dim sums of values, their maximum and
+ * their sum of weights.
  */
 KERNEL(WIDE, attend_decode,
-       (float *__restrict__ partial, const uint16_t *__restrict__ q, int32_t q_stride,
-	const uint16_t *__restrict__ pages, const int32_t *__restrict__ rows,
-	const int32_t *__restrict__ positions, const int32_t *__restrict__ row_sequence,
-	const int32_t *__restrict__ block_table, int32_t table_stride, int32_t page_tokens,
-	int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, float scale, int32_t window,
-	const float *__restrict__ alibi_slope))
+       (uint16_t *__restrict__ out, int32_t out_stride, float *__restrict__ partial,
+	const uint16_t *__restrict__ q, int32_t q_stride, const uint16_t *__restrict__ pages,
+	const int32_t *__restrict__ rows, const int32_t *__restrict__ positions,
+	const int32_t *__restrict__ row_sequence, const int32_t *__restrict__ block_table,
+	int32_t table_stride, int32_t page_tokens, int32_t n_heads, int32_t n_kv_heads,
+	int32_t head_dim, float scale, int32_t window, const float *__restrict__ alibi_slope))
 {
 	DYN_SHARED(uint16_t, shared_memory);
 	int32_t shared = n_heads / n_kv_heads, kv_head = (int32_t)blockIdx.x % n_kv_heads;
 	int32_t part = (int32_t)blockIdx.x / n_kv_heads, split = (int32_t)blockIdx.z;
-	int32_t row = rows[blockIdx.y], lane = (int32_t)threadIdx.x % WARP;
+	int32_t row = rows[blockIdx.y];
 	int32_t slot = (int32_t)threadIdx.x / WARP * DECODE_ROWS;
 	int32_t position, begin, end, first_head = part * GPU_DECODE_ROWS;
 	struct row_sum sums[DECODE_ROWS];
@@ -310,27 +343,22 @@ KERNEL(WIDE, attend_decode,
 	for (int32_t j = 0; j < DECODE_ROWS; j++) {
 		int32_t head = first_head + slot + j;
 
-		if (head < shared) {
-			size_t at = ((size_t)blockIdx.y * (size_t)n_heads +
-				     (size_t)(kv_head * shared + head)) *
-					    gridDim.z +
-				    (size_t)split;
-			float *out = partial + at * (size_t)(head_dim + 2);
-
-			UNROLL
-			for (int32_t s = 0; s < GPU_MAX_HEAD_DIM / 64; s++) {
-				int32_t d = s * 64 + lane * 2;
-
-				if (d < head_dim) {
-					out[d] = sums[j].value[s][0];
-					out[d + 1] = sums[j].value[s][1];
-				}
-			}
-			if (lane == 0) {
-				out[head_dim] = sums[j].maximum;
-				out[head_dim + 1] = sums[j].weights;
-			}
-		}
+		if (head >= shared)
+			break;
+		head += kv_head * shared;
+		if (gridDim.z == 1)
+			write_result(sums[j],
+				     out + (size_t)row * (size_t)out_stride +
+					     (size_t)(head * head_dim),
+				     head_dim);
+		else
+			write_partial(
+				sums[j],
+				partial + (((size_t)blockIdx.y * (size_t)n_heads + (size_t)head) *
+						   gridDim.z +
+					   (size_t)split) *
+						  (size_t)(head_dim + 2),
+				head_dim);
 	}
 }
 

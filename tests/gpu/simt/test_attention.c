@@ -166,6 +166,19 @@ static void check_batch(const struct batch *b, const struct attention_case *c, c
 	}
 }
 
+/* Without a second kernel the rows are the same to the last bit. */
+static void check_single_split(const struct batch *b, const struct pool *p, const int32_t *rows,
+			       int32_t n)
+{
+	size_t bytes = (size_t)b->m * (size_t)b->a.out_stride * sizeof(uint16_t);
+	struct gpu_attention single = b->a;
+
+	single.out = device(bytes);
+	OK(gpu_attend_decode(&bench_queue, &single, &p->kv,
+			     device_copy(rows, (size_t)n * sizeof(*rows)), n, 1, NULL, NULL));
+	assert_memory_equal(single.out, b->a.out, bytes);
+}
+
 /* Two sequences of each context, rows in between that are not decoded, and one that is nobody's. */
 static void check_decode(const struct attention_case *c, const int32_t *contexts, int32_t n)
 {
@@ -194,13 +207,15 @@ static void check_decode(const struct attention_case *c, const int32_t *contexts
 			     device(gpu_partial_bytes(n + 1, c->n_heads, splits, c->head_dim)),
 			     NULL));
 	check_batch(&b, c, &p);
+	if (longest <= GPU_SPLIT_TOKENS)
+		check_single_split(&b, &p, rows, n);
 	bench_release();
 }
 
 static void decode(void)
 {
 	static const int32_t contexts[] = {1, 15, 16, 17, 33, 256, 257, 600};
-	static const int32_t few[] = {1, 31, 300};
+	static const int32_t few[] = {1, 31, 300}, full[] = {5, 256};
 	static const struct attention_case cases[] = {
 		{9, 3, 64, 0, false},  {4, 1, 256, 40, false}, {8, 8, 16, 0, true},
 		{12, 4, 80, 5, false}, {20, 2, 128, 0, false},
@@ -211,6 +226,8 @@ static void decode(void)
 	for (size_t i = 1; i < sizeof(cases) / sizeof(*cases); i++)
 		check_decode(&cases[i], few, 3);
 	check_decode(&many_heads, few, 2);
+	check_decode(&cases[1], full, 2);
+	check_decode(&cases[2], full, 2);
 }
 
 static void test_decode(void **state)
