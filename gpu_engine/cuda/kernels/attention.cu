@@ -183,9 +183,7 @@ GPU_FN void attend(const struct attention &a, struct row_sum *rows, uint16_t *sh
 {
 	int32_t warp = (int32_t)threadIdx.x / WARP, lane = (int32_t)threadIdx.x % WARP;
 	int32_t shared = a.n_heads / a.n_kv_heads, key_pitch = a.head_dim + 8;
-	int32_t value_pitch =
-		(a.head_dim + 63) / 64 * 64; /* so that no lane needs to be kept out */
-	uint16_t *q = shared_memory;	     /* [GPU_DECODE_ROWS][head_dim] */
+	uint16_t *q = shared_memory; /* [GPU_DECODE_ROWS][head_dim] */
 	uint16_t *keys = q + GPU_DECODE_ROWS * a.head_dim;
 	uint16_t *values = keys + TILE * key_pitch;
 
@@ -209,7 +207,7 @@ GPU_FN void attend(const struct attention &a, struct row_sum *rows, uint16_t *sh
 		float weight[DECODE_ROWS];
 
 		fill_tile(a, keys, key_pitch, 0, first);
-		fill_tile(a, values, value_pitch, 1, first);
+		fill_tile(a, values, a.head_dim, 1, first);
 		copy_commit();
 		copy_wait<0>();
 		__syncthreads();
@@ -245,8 +243,10 @@ GPU_FN void attend(const struct attention &a, struct row_sum *rows, uint16_t *sh
 			UNROLL
 			for (int32_t s = 0; s < GPU_MAX_HEAD_DIM / 64; s++) {
 				if (s * 64 < a.head_dim) {
-					uint32_t v = *(const uint32_t *)(values + t * value_pitch +
-									 s * 64 + lane * 2);
+					/* A lane beyond the last pair sums that again. */
+					int32_t d = min(s * 64 + lane * 2, a.head_dim - 2);
+					uint32_t v =
+						*(const uint32_t *)(values + t * a.head_dim + d);
 
 					UNROLL
 					for (int32_t j = 0; j < DECODE_ROWS; j++) {
