@@ -43,8 +43,8 @@ static const struct cuda_limits limits = {
 	.block_size = PAGE,
 };
 
-/* Two that will be a token short of the end of a split and two, and a few of ordinary lengths. */
-static const int32_t prompt_tokens[N] = {5, 16, 2, 250, 31, 12, 508, 40, 9};
+/* Two that end a little short of a split and two, and a few of ordinary lengths. */
+static const int32_t prompt_tokens[N] = {5, 16, 2, 253, 31, 12, 510, 40, 9};
 
 static struct genreq *request(int i, int32_t n_vocab)
 {
@@ -154,15 +154,16 @@ static void step(struct bench *b, const char *who)
 	step_plan_release(&plan);
 }
 
-/* All prompts, each up to its last token. Of the long ones the middle is left out: its keys and
- * values are the zeros that were there, for both. */
-static void prefill(struct bench *b)
+/* Their prompts. Of the long ones the middle is left out: its keys and values are the zeros that
+ * were there, for both. */
+static void prefill(struct bench *b, const char *who)
 {
-	for (int i = 0; i < N; i++) {
-		char who[] = {(char)('0' + i), '\0'};
+	for (; *who; who++) {
+		const char one[] = {*who, '\0'};
+		int i = *who - '0';
 
 		while (genreq_output_tokens(b->r[i]) == 0) {
-			step(b, who);
+			step(b, one);
 			if (b->computed[i] < prompt_tokens[i])
 				b->computed[i] = prompt_tokens[i] - 3;
 		}
@@ -209,28 +210,24 @@ static void expect_counts(const struct bench *b, const struct graph_counts *want
 static void join_and_leave(const struct tiny_params *p)
 {
 	static const char *const batches[] = {
-		"0",	     "0",	  "0",	       "01",	   "01",       "1",
-		"013",	     "013",	  "0134",      "01347",	   "01347",    "013478",
-		"0123478",   "0123478",	  "01234578",  "01234578", "01234568", "01234578",
-		"012345678", "012345678", "012345678", "12345678", "12345678", "1345678",
-		"136",	     "136",	  "36",	       "36",	   "3",	       "3",
-		"6",	     "6",	  "6",	       "25",	   "25",       "7184",
-		"718",	     "0",	  "48",
+		"0",	 "0",	     "01",	 "01",	      "0134",	   "013",      "01347",
+		"01347", "01234578", "01234568", "012345678", "012345678", "12345678", "36",
+		"6",	 "6",	     "6",	 "25",	      "25",	   "0",	       "1478",
 	};
 	struct shape_count s = {0};
 	struct bench b;
 
 	bench_open(&b, p);
-	prefill(&b);
+	prefill(&b, "012345678");
 	b.r[2]->sampling->n_logprobs = 3;
 	b.r[5]->sampling->n_logprobs = 0;
 	for (size_t i = 0; i < ARRAY_LEN(batches); i++) {
 		expect_step(&s, &b, batches[i]);
 		step(&b, batches[i]);
 	}
-	assert_true(b.r[3]->n_tokens > 257 && b.r[6]->n_tokens > 513);
+	assert_true(b.r[3]->n_tokens > 257 && b.r[6]->n_tokens > 514);
 	expect_counts(&b, &s.want);
-	assert_true(s.want.recorded > 8 && s.want.launched > 18);
+	assert_true(s.want.recorded >= 5 && s.want.launched >= 8);
 	bench_close(&b);
 }
 
@@ -263,7 +260,7 @@ static void test_what_has_no_graph(void **state)
 	(void)state;
 	bench_open(&b,
 		   &(struct tiny_params){.dtype = DTYPE_F16, .n_layers = 1, .max_len = MAX_LEN});
-	prefill(&b);
+	prefill(&b, "014");
 	s = b.r[1]->sampling;
 	step(&b, "0");
 	step(&b, "0");
@@ -415,7 +412,7 @@ static void test_goes_on_without(void **state)
 
 		with_faults(rows[i].old ? OLD_LIBRARY : NULL, rows[i].faults);
 		bench_open(&b, &(struct tiny_params){.n_layers = 1, .max_len = MAX_LEN});
-		prefill(&b);
+		prefill(&b, "01");
 		for (int k = 0; k < 3; k++)
 			step(&b, "0");
 		for (int k = 0; k < 3; k++)
