@@ -19,6 +19,7 @@ struct device_wish {
 	const struct model_file *file;
 	int32_t threads;	      /* 0 = the device's default */
 	const char *isa;	      /* of the processor; NULL = the best there is */
+	const char *graphs;	      /* of the card: "on" or "off"; NULL = on */
 	int32_t max_len;	      /* prompt + output tokens of a request */
 	int32_t max_seqs, max_tokens; /* of a step */
 	int32_t block_size;

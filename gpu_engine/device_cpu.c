@@ -39,6 +39,8 @@ static enum rc cpu_plan(struct device_plan *p, const struct device_wish *w, stru
 	enum rc rc;
 
 	p->config = c;
+	if (w->graphs)
+		return err_set(e, RC_INPUT, "--device cpu: --graphs is about the card");
 	rc = kernels_choose(&kernels, w->isa, e);
 	if (rc)
 		return rc;

@@ -2,15 +2,23 @@
  * Owns the sizing of the card's executor: whether there is a card, and how much of its memory the
  * weights and the KV pages take. Runs at start. Must not know how a step is computed.
  */
+#include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/die.h"
+#include "base/log.h"
 #include "cuda/executor_cuda.h"
 #include "device.h"
 
 /* Of the memory that is left beside the weights, so much is for KV pages unless told otherwise: the
  * rest is the driver's, for what grows. */
 #define KV_SHARE 0.9
+
+struct cuda_device {
+	struct cuda_config config; /* the first: a plan's config is its device's */
+	struct graph_counts graphs;
+};
 
 static enum rc check_flags(const struct device_wish *w, struct err *e)
 {
@@ -23,7 +31,8 @@ static enum rc check_flags(const struct device_wish *w, struct err *e)
 
 static enum rc cuda_plan(struct device_plan *p, const struct device_wish *w, struct err *e)
 {
-	struct cuda_config *c = xcalloc(1, sizeof(*c));
+	struct cuda_device *d = xcalloc(1, sizeof(*d));
+	struct cuda_config *c = &d->config;
 	enum rc rc;
 
 	p->config = c;
@@ -37,6 +46,7 @@ static enum rc cuda_plan(struct device_plan *p, const struct device_wish *w, str
 			   .block_size = w->block_size},
 		.end_ids = w->end_ids,
 		.n_end_ids = w->n_end_ids,
+		.graphs = w->graphs && strcmp(w->graphs, "off") == 0 ? NULL : &d->graphs,
 	};
 	if ((rc = check_flags(w, e)) || (rc = cuda_forward_can(&w->model->config, e)) ||
 	    (rc = cuda_open(&c->cuda, e)) || (rc = cuda_free_bytes(c->cuda, &p->free_bytes, e)))
@@ -53,11 +63,16 @@ static enum rc cuda_plan(struct device_plan *p, const struct device_wish *w, str
 
 static void cuda_release(struct device_plan *p)
 {
-	const struct cuda_config *c = p->config;
+	struct cuda_device *d = (struct cuda_device *)p->config;
 
-	if (c)
-		cuda_close(c->cuda);
-	free((void *)c);
+	if (!d)
+		return;
+	if (d->graphs.steps > 0)
+		log_info("%" PRId64 " of %" PRId64
+			 " steps were one launch of a CUDA graph, %" PRId64 " were recorded",
+			 d->graphs.launched, d->graphs.steps, d->graphs.recorded);
+	cuda_close(d->config.cuda);
+	free(d);
 }
 
 static double cuda_read_bytes_per_s(const struct device_plan *p)

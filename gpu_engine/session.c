@@ -36,6 +36,8 @@ void session_specs(struct opt_spec *out, struct session_options *o)
 		 .help = "of the processor (as many as it has cores)"},
 		{OPT_STRING, "isa", .out = &o->isa, .arg = "NAME",
 		 .help = "avx512, avx2 or scalar (the best that is there)"},
+		{OPT_STRING, "graphs", .out = &o->graphs, .arg = "on|off",
+		 .help = "of the card: a step that only decodes is one CUDA graph (on)"},
 		{OPT_INT, "ctx-size", .out = &o->ctx_size, .arg = "TOKENS", .min = 2,
 		 .max = 1 << 24, .help = "prompt and answer together (the model's, at most 8192)"},
 		{OPT_INT, "max-num-batched-tokens", .out = &o->max_tokens, .arg = "N", .min = 1,
@@ -89,12 +91,15 @@ static enum rc make_wish(struct session *s, const struct session_options *o, str
 		return err_set(e, RC_INPUT,
 			       "--ctx-size %lld: this model was made for %d tokens at most",
 			       (long long)ctx, c->max_len);
+	if (o->graphs && strcmp(o->graphs, "on") != 0 && strcmp(o->graphs, "off") != 0)
+		return err_set(e, RC_INPUT, "--graphs %s: want on or off", o->graphs);
 	s->wish = (struct device_wish){
 		.loop = s->loop,
 		.model = s->model,
 		.file = s->file,
 		.threads = (int32_t)o->threads,
 		.isa = o->isa,
+		.graphs = o->graphs,
 		.max_len = (int32_t)ctx,
 		.max_seqs = (int32_t)o->max_seqs,
 		.max_tokens = (int32_t)o->max_tokens,

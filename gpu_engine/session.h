@@ -16,11 +16,11 @@
 
 /* What the flags say; those that every command with a model has are session_specs(). */
 struct session_options {
-	const char *model, *device, *isa, *chat_template, *pre, *kv_cache;
+	const char *model, *device, *isa, *graphs, *chat_template, *pre, *kv_cache;
 	int64_t ctx_size, max_seqs, max_tokens, threads, seed;
 };
 
-#define SESSION_SPECS 8 /* rows that session_specs() writes */
+#define SESSION_SPECS 9 /* rows that session_specs() writes */
 
 extern const struct session_options session_defaults;
 void session_specs(struct opt_spec *out, struct session_options *o);

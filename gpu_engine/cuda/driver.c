@@ -27,6 +27,7 @@
 struct cuda {
 	struct gpu_queue queue; /* the first: a queue's pointer is its cuda's */
 	struct cuda_api api;
+	const char *lacks; /* a function of graphs; or NULL */
 	int device, version;
 	bool retained;
 	char name[96];
@@ -61,14 +62,16 @@ static enum rc check(const struct cuda *c, int code, const char *what, struct er
 
 /* ---- the library ---- */
 
-#define FUNCTION_ROW(name, ...) {#name, offsetof(struct cuda_api, name)},
+#define FUNCTION_ROW(name, ...)	      {#name, offsetof(struct cuda_api, name), true},
+#define GRAPH_FUNCTION_ROW(name, ...) {#name, offsetof(struct cuda_api, name), false},
 static const struct {
 	const char *name;
 	size_t at;
-} functions[] = {CUDA_FUNCTIONS(FUNCTION_ROW)};
+	bool needed;
+} functions[] = {CUDA_FUNCTIONS(FUNCTION_ROW) CUDA_GRAPH_FUNCTIONS(GRAPH_FUNCTION_ROW)};
 
 /* Stays open to the end: drivers have threads of their own, which would return into nothing. */
-static enum rc open_library(struct cuda_api *api, struct err *e)
+static enum rc open_library(struct cuda *c, struct err *e)
 {
 	const char *path = getenv(LIBRARY_ENV);
 	void *library;
@@ -81,11 +84,13 @@ static enum rc open_library(struct cuda_api *api, struct err *e)
 	for (size_t i = 0; i < ARRAY_LEN(functions); i++) {
 		void *f = dlsym(library, functions[i].name);
 
-		if (!f)
+		if (!f && functions[i].needed)
 			return err_set(e, RC_IO,
 				       "the CUDA driver %s is too old: it has no function %s", path,
 				       functions[i].name);
-		memcpy((char *)api + functions[i].at, &f, sizeof(f));
+		if (!f && !c->lacks)
+			c->lacks = functions[i].name;
+		memcpy((char *)&c->api + functions[i].at, &f, sizeof(f));
 	}
 	return RC_OK;
 }
@@ -300,6 +305,58 @@ enum rc cuda_wait(struct cuda *c, struct err *e)
 	return e->rc ? e->rc : check(c, code, "the card's work", e);
 }
 
+/* ---- graphs ---- */
+
+struct cuda_graph {
+	struct CUgraphExec_st *exec;
+};
+
+enum rc cuda_capture_begin(struct cuda *c, struct err *e)
+{
+	if (e->rc)
+		return e->rc;
+	if (c->lacks)
+		return err_set(e, RC_IO,
+			       "the CUDA driver is too old for graphs: it has no function %s",
+			       c->lacks);
+	return CALL(c, e, cuStreamBeginCapture_v2, c->stream, CU_CAPTURE_THREAD_LOCAL);
+}
+
+enum rc cuda_capture_end(struct cuda *c, struct cuda_graph **out, struct err *e)
+{
+	struct CUgraph_st *recorded = NULL;
+	struct CUgraphExec_st *exec = NULL;
+	int code = c->api.cuStreamEndCapture(c->stream, &recorded);
+
+	*out = NULL;
+	if (e->rc == RC_OK)
+		check(c, code, "cuStreamEndCapture", e);
+	if (e->rc == RC_OK)
+		CALL(c, e, cuGraphInstantiateWithFlags, &exec, recorded, 0);
+	if (recorded)
+		c->api.cuGraphDestroy(recorded);
+	if (e->rc)
+		return e->rc;
+	*out = xcalloc(1, sizeof(**out));
+	(*out)->exec = exec;
+	return RC_OK;
+}
+
+enum rc cuda_graph_launch(struct cuda *c, const struct cuda_graph *g, struct err *e)
+{
+	return e->rc ? e->rc : CALL(c, e, cuGraphLaunch, g->exec, c->stream);
+}
+
+void cuda_graph_free(struct cuda *c, struct cuda_graph *g)
+{
+	if (!g)
+		return;
+	c->api.cuGraphExecDestroy(g->exec);
+	free(g);
+}
+
+/* ---- the roof ---- */
+
 /* A copy reads and writes each byte. */
 static double copy_bytes_per_s(struct cuda *c, void *from, void *to, size_t bytes, struct err *e)
 {
@@ -345,7 +402,7 @@ enum rc cuda_open(struct cuda **out, struct err *e)
 		rc = err_set(e, RC_IO,
 			     "this program has no CUDA kernels: it was built without nvcc");
 	else
-		rc = open_library(&c->api, e);
+		rc = open_library(c, e);
 	if (rc) {
 		free(c);
 		return rc;

@@ -56,6 +56,22 @@ enum rc cuda_clear(struct cuda *c, void *at, size_t bytes, struct err *e);
  * way must not meet memory that is gone. */
 enum rc cuda_wait(struct cuda *c, struct err *e);
 
+/* ---- graphs: what was put to the stream once, again in one launch ---- */
+
+struct cuda_graph;
+
+/* From here on the stream records instead of doing, and until cuda_capture_end() this thread may
+ * neither wait nor take memory. Addresses, sizes and arguments are recorded as they are. RC_IO as
+ * well: a driver that has no graphs. */
+enum rc cuda_capture_begin(struct cuda *c, struct err *e);
+
+/* To be called after a begin that went well, whatever is in e since then: the stream does things
+ * again behind it. *out is NULL if there is an error. */
+enum rc cuda_capture_end(struct cuda *c, struct cuda_graph **out, struct err *e);
+
+enum rc cuda_graph_launch(struct cuda *c, const struct cuda_graph *g, struct err *e);
+void cuda_graph_free(struct cuda *c, struct cuda_graph *g); /* not in use any more; NULL legal */
+
 /* What the card's memory gives at best, measured now; 0 if it can not be. */
 double cuda_bytes_per_s(struct cuda *c);
 

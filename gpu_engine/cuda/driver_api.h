@@ -1,7 +1,7 @@
 /*
  * What this folder calls of the CUDA driver, declared here so that nothing of CUDA is needed to
  * build: the names, types and codes are those of the driver's binary interface, which is stable.
- * The oldest driver that has them all is that of CUDA 11.
+ * The oldest driver that has them is that of CUDA 11; with graphs, that of CUDA 11.4.
  */
 #ifndef CUDA_DRIVER_API_H
 #define CUDA_DRIVER_API_H
@@ -13,6 +13,8 @@ struct CUctx_st;
 struct CUmod_st;
 struct CUfunc_st;
 struct CUstream_st;
+struct CUgraph_st;
+struct CUgraphExec_st;
 
 /* A result is 0 or one of many codes; these are looked at. */
 enum { CU_OK = 0, CU_OUT_OF_MEMORY = 2, CU_NO_DEVICE = 100, CU_NO_BINARY_FOR_GPU = 209 };
@@ -20,6 +22,7 @@ enum { CU_OK = 0, CU_OUT_OF_MEMORY = 2, CU_NO_DEVICE = 100, CU_NO_BINARY_FOR_GPU
 enum { CU_CAPABILITY_MAJOR = 75, CU_CAPABILITY_MINOR = 76 };	   /* of a device */
 enum { CU_JIT_ERROR_LOG = 5, CU_JIT_ERROR_LOG_BYTES = 6 };	   /* of loading a module */
 enum { CU_STREAM_NON_BLOCKING = 1, CU_CONTEXT_BLOCKING_SYNC = 4 }; /* flags */
+enum { CU_CAPTURE_THREAD_LOCAL = 1 }; /* what other threads ask of the driver spoils no capture */
 
 /* X(name, parameters): all return an int. Addresses of the device are unsigned long long. */
 #define CUDA_FUNCTIONS(X)                                                                          \
@@ -59,9 +62,20 @@ enum { CU_STREAM_NON_BLOCKING = 1, CU_CONTEXT_BLOCKING_SYNC = 4 }; /* flags */
 	  unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z,                   \
 	  unsigned shared_bytes, struct CUstream_st *stream, void **arguments, void **extra)
 
+/* Those that a driver may lack. */
+#define CUDA_GRAPH_FUNCTIONS(X)                                                                    \
+	X(cuStreamBeginCapture_v2, struct CUstream_st *stream, int mode)                           \
+	X(cuStreamEndCapture, struct CUstream_st *stream, struct CUgraph_st **graph)               \
+	X(cuGraphInstantiateWithFlags, struct CUgraphExec_st **exec, struct CUgraph_st *graph,     \
+	  unsigned long long flags)                                                                \
+	X(cuGraphLaunch, struct CUgraphExec_st *exec, struct CUstream_st *stream)                  \
+	X(cuGraphExecDestroy, struct CUgraphExec_st *exec)                                         \
+	X(cuGraphDestroy, struct CUgraph_st *graph)
+
 #define CUDA_FUNCTION(name, ...) int (*name)(__VA_ARGS__);
 struct cuda_api {
 	CUDA_FUNCTIONS(CUDA_FUNCTION)
+	CUDA_GRAPH_FUNCTIONS(CUDA_FUNCTION) /* NULL if it lacks them */
 };
 #undef CUDA_FUNCTION
 

@@ -49,7 +49,7 @@ static enum rc cuda_executor_open(struct executor **out, const struct executor_o
 		rc = cuda_weights_load(&x->weights, c->model, c->file, c->cuda, e);
 	if (rc == RC_OK)
 		rc = cuda_forward_new(&x->forward, c->cuda, c->model, x->weights, &c->limits,
-				      c->end_ids, c->n_end_ids, e);
+				      c->end_ids, c->n_end_ids, c->graphs, e);
 	if (rc) {
 		cuda_executor_close(x);
 		return rc;

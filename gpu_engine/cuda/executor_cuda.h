@@ -26,6 +26,7 @@ struct cuda_config {
 	struct cuda_limits limits;
 	const int32_t *end_ids; /* not sampled before min_tokens */
 	int32_t n_end_ids;
+	struct graph_counts *graphs; /* what they did; NULL = no graphs */
 };
 
 extern const struct executor_type executor_cuda;

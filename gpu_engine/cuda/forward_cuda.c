@@ -56,6 +56,7 @@ struct cuda_forward {
 
 	struct batch batch;
 	struct step_data data;
+	struct step_graphs graphs;
 	struct activations_cuda a;
 	void *scratch;
 	uint16_t *pages;
@@ -142,19 +143,22 @@ static void lay_out(struct activations_cuda *s, struct arena *a, const struct mo
 	s->alibi_slope = FLOATS(a, c->position == POSITION_ALIBI ? c->n_heads : 0);
 }
 
-static int32_t blocks_a_sequence(const struct cuda_limits *l)
+static struct step_limits step_limits(const struct cuda_limits *l)
 {
-	return (l->max_len + l->block_size - 1) / l->block_size;
+	return (struct step_limits){.max_rows = l->max_tokens,
+				    .max_sequences = least(l->max_seqs, l->max_tokens),
+				    .max_len = l->max_len,
+				    .page_tokens = l->block_size};
 }
 
 int64_t cuda_forward_bytes(const struct model *m, const struct cuda_limits *l)
 {
+	const struct step_limits data = step_limits(l);
 	struct activations_cuda scrap;
 	struct arena a = {0};
 
 	lay_out(&scrap, &a, m, l);
-	return (int64_t)a.at + step_data_bytes(l->max_tokens, least(l->max_seqs, l->max_tokens),
-					       blocks_a_sequence(l));
+	return (int64_t)a.at + step_data_bytes(&data);
 }
 
 enum rc cuda_forward_can(const struct model_config *c, struct err *e)
@@ -205,13 +209,13 @@ static struct gpu_inputs inputs(const struct gpu_inputs *all, unsigned forms)
 
 static unsigned forms_of(const struct cuda_forward *f, const struct gpu_matrix *w)
 {
-	return gpu_product_forms(w, GPU_FROM_M, f->batch.n_rows);
+	return gpu_product_forms(w, GPU_FROM_M, f->data.n.n_rows);
 }
 
 static void product(struct cuda_forward *f, const struct gpu_matrix *w, const struct gpu_inputs *x,
 		    float *y)
 {
-	gpu_multiply(f->queue, w, x, f->batch.n_rows, GPU_FROM_M, y, &f->err);
+	gpu_multiply(f->queue, w, x, f->data.n.n_rows, GPU_FROM_M, y, &f->err);
 }
 
 /* x += post(y + bias), if there is a y; out = norm(x), if there is a norm. */
@@ -230,7 +234,7 @@ static void add_and_norm(struct cuda_forward *f, const float *y, const float *bi
 		n.post = post->on_card;
 	if (norm)
 		n.norm = norm->on_card;
-	gpu_norm(f->queue, &n, f->batch.n_rows, out, &f->err);
+	gpu_norm(f->queue, &n, f->data.n.n_rows, out, &f->err);
 }
 
 static void embed(struct cuda_forward *f)
@@ -242,7 +246,7 @@ static void embed(struct cuda_forward *f)
 				      .learned = f->w->learned,
 				      .position_offset = f->c->position_offset};
 
-	gpu_embed(f->queue, &how, f->batch.n_rows, f->a.x, &f->err);
+	gpu_embed(f->queue, &how, f->data.n.n_rows, f->a.x, &f->err);
 }
 
 /* What the layer before left in y is added; then the inputs of a layer's first products: of
@@ -300,7 +304,7 @@ static void place(struct cuda_forward *f, int32_t layer, const struct gpu_kv *kv
 		p.n_rot = c->n_rot;
 		p.rope_table = f->a.rope[model_windowed(c, layer)];
 	}
-	gpu_place(f->queue, &p, kv, f->batch.n_rows, f->a.q, width_of(c), &f->err);
+	gpu_place(f->queue, &p, kv, f->data.n.n_rows, f->a.q, width_of(c), &f->err);
 }
 
 static void attend(struct cuda_forward *f, int32_t layer, const struct gpu_kv *kv)
@@ -319,7 +323,7 @@ static void attend(struct cuda_forward *f, int32_t layer, const struct gpu_kv *k
 
 	if (d->n.n_decodes > 0)
 		gpu_attend_decode(f->queue, &a, kv, d->card.decode_rows, d->n.n_decodes,
-				  gpu_splits(d->longest), f->a.partial, &f->err);
+				  d->n_splits, f->a.partial, &f->err);
 	if (d->n.n_chunks > 0)
 		gpu_attend_prefill(f->queue, &a, kv, d->card.chunk_first, d->card.chunk_rows,
 				   d->n.n_chunks, &f->err);
@@ -345,14 +349,14 @@ static void run_layer(struct cuda_forward *f, int32_t layer)
 	place(f, layer, &kv);
 	attend(f, layer, &kv);
 	if (forms_of(f, &l->out) & GPU_BYTES)
-		gpu_quantise(f->queue, &f->a.mixed, f->batch.n_rows, &f->err);
+		gpu_quantise(f->queue, &f->a.mixed, f->data.n.n_rows, &f->err);
 	product(f, &l->out, &f->a.mixed, f->a.y);
 	if (f->c->parallel)
 		add_and_norm(f, f->a.y, l->out_bias, &l->attn_post_norm, NULL, NULL);
 	else
 		add_and_norm(f, f->a.y, l->out_bias, &l->attn_post_norm, &l->ffn_norm, &out);
 	product(f, &l->gate_up, second, f->a.up);
-	gpu_activate(f->queue, &act, f->batch.n_rows, &inner, &f->err);
+	gpu_activate(f->queue, &act, f->data.n.n_rows, &inner, &f->err);
 	product(f, &l->down, &f->a.inner, f->a.y);
 }
 
@@ -381,7 +385,7 @@ static void run_head(struct cuda_forward *f, int32_t from, int32_t n)
  * the logits, so where somebody still wants them it is done on a copy. */
 static void choose(struct cuda_forward *f, int32_t from, int32_t n)
 {
-	const struct step_arrays *host = &f->data.host, *card = &f->data.card;
+	const struct step_arrays *card = &f->data.card;
 	const struct gpu_adjust adjust = {.history = card->history,
 					  .bias = card->bias,
 					  .forbidden = card->forbidden,
@@ -389,14 +393,10 @@ static void choose(struct cuda_forward *f, int32_t from, int32_t n)
 					  .out = f->a.adjusted};
 	struct gpu_logits logits = {f->a.logits, f->c->n_vocab, n, card->sampling + from};
 	struct gpu_logits own = logits;
-	bool known = from < f->data.n.n_known, adjusts = false, told = false;
+	bool known = from < f->data.n.n_known, told = f->data.told;
 	const int32_t *token = known ? card->known + from : f->a.results.token + from;
 
-	for (int32_t i = from; i < from + n; i++) {
-		adjusts |= step_data_adjusts(&host->sampling[i]);
-		told |= host->sampling[i].n_logprobs >= 0;
-	}
-	if (!known && (adjusts || told)) {
+	if (!known && (told || step_data_adjusts(&f->data))) {
 		gpu_adjust(f->queue, &logits, &adjust, &f->err);
 		own.logits = f->a.adjusted;
 	}
@@ -424,12 +424,9 @@ static void run_heads(struct cuda_forward *f)
 static void fetch_results(struct cuda_forward *f)
 {
 	size_t n = (size_t)f->data.n.n_logits, each = 1 + GPU_MAX_LOGPROBS;
-	bool told = false;
 
-	for (size_t i = 0; i < n; i++)
-		told |= f->data.host.sampling[i].n_logprobs >= 0;
 	cuda_download(f->cuda, f->results.token, f->a.results.token, n * sizeof(int32_t), &f->err);
-	if (told)
+	if (f->data.told)
 		cuda_download(f->cuda, f->results.logprob, f->a.results.logprob,
 			      n * each * sizeof(struct gpu_logprob), &f->err);
 }
@@ -442,7 +439,7 @@ static void hand_out(const struct cuda_forward *f, const struct step_plan *plan,
 		       "the card's logprobs are the engine's");
 	const struct step_data *d = &f->data;
 
-	for (int32_t i = 0; i < d->n.n_logits; i++) {
+	for (int32_t i = 0; i < f->batch.n_logits; i++) { /* rows of nobody are the last */
 		int32_t row = d->host.logits_rows[i], item = f->batch.item[row];
 		const struct gpu_logprob *told =
 			f->results.logprob + (size_t)i * (1 + GPU_MAX_LOGPROBS);
@@ -459,6 +456,21 @@ static void hand_out(const struct cuda_forward *f, const struct step_plan *plan,
 	}
 }
 
+/* All that a step does on the card, copies included: what a graph records. */
+static void put_step(void *arg)
+{
+	struct cuda_forward *f = arg;
+
+	step_data_upload(&f->data, &f->err);
+	embed(f);
+	for (int32_t i = 0; i < f->c->n_layers; i++) {
+		enter_layer(f, i);
+		run_layer(f, i);
+	}
+	run_heads(f);
+	fetch_results(f);
+}
+
 const char *cuda_forward_step(struct cuda_forward *f, const struct step_plan *plan,
 			      struct step_output *out)
 {
@@ -470,17 +482,10 @@ const char *cuda_forward_step(struct cuda_forward *f, const struct step_plan *pl
 		return "a step has more sequences than the executor was opened for";
 	f->err.rc = RC_OK;
 	cuda_attach(f->cuda, &f->err);
-	step_data_fill(&f->data, &f->batch, f->limits.block_size, f->end_ids, f->n_end_ids,
-		       &f->err);
+	step_data_fill(&f->data, &f->batch, f->end_ids, f->n_end_ids, f->graphs.on, &f->err);
 	if (f->err.rc)
 		return f->err.msg;
-	embed(f);
-	for (int32_t i = 0; i < f->c->n_layers; i++) {
-		enter_layer(f, i);
-		run_layer(f, i);
-	}
-	run_heads(f);
-	fetch_results(f);
+	step_graphs_run(&f->graphs, &f->data, put_step, f, &f->err);
 	if (cuda_wait(f->cuda, &f->err))
 		return f->err.msg;
 	hand_out(f, plan, out);
@@ -536,6 +541,7 @@ static void take_memory(struct cuda_forward *f, const struct model *m)
 	const struct cuda_limits *l = &f->limits;
 	size_t page_bytes = (size_t)model_kv_token_bytes(f->c) * (size_t)l->block_size;
 	size_t kv_bytes = page_bytes * (size_t)l->num_blocks;
+	const struct step_limits data = step_limits(l);
 	struct arena a = {0}, results = {0};
 	void *pages;
 
@@ -555,13 +561,13 @@ static void take_memory(struct cuda_forward *f, const struct model *m)
 	results = (struct arena){.memory = f->results_memory};
 	take_results(&f->results, &results, l->max_tokens);
 
-	step_data_init(&f->data, f->cuda, l->max_tokens, least(l->max_seqs, l->max_tokens),
-		       blocks_a_sequence(l), &f->err);
+	step_data_init(&f->data, f->cuda, &data, &f->err);
 }
 
 enum rc cuda_forward_new(struct cuda_forward **out, struct cuda *c, const struct model *m,
 			 const struct cuda_weights *w, const struct cuda_limits *l,
-			 const int32_t *end_ids, int32_t n_end_ids, struct err *e)
+			 const int32_t *end_ids, int32_t n_end_ids, struct graph_counts *graphs,
+			 struct err *e)
 {
 	struct cuda_forward *f = xcalloc(1, sizeof(*f));
 
@@ -581,6 +587,7 @@ enum rc cuda_forward_new(struct cuda_forward **out, struct cuda *c, const struct
 		.chunk_rows = gpu_chunk_rows(f->c->n_heads, f->c->n_kv_heads),
 	};
 	batch_init(&f->batch, l->max_tokens);
+	step_graphs_init(&f->graphs, c, graphs);
 	take_memory(f, m);
 	make_tables(f, m);
 	if (cuda_wait(c, &f->err)) {
@@ -596,6 +603,7 @@ void cuda_forward_free(struct cuda_forward *f)
 {
 	if (!f)
 		return;
+	step_graphs_release(&f->graphs);
 	step_data_release(&f->data);
 	cuda_free_host(f->cuda, f->results_memory);
 	cuda_free(f->cuda, f->pages);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "driver.h"
+#include "graphs.h"
 #include "serve/executor.h"
 #include "step/engine_thread.h"
 #include "weights_cuda.h"
@@ -28,10 +29,12 @@ enum rc cuda_forward_can(const struct model_config *c, struct err *e);
 /* Bytes of the card's memory beside weights and KV pages. */
 int64_t cuda_forward_bytes(const struct model *m, const struct cuda_limits *l);
 
-/* cuda, weights and model outlive it. end_ids are not chosen before a request's min_tokens. */
+/* cuda, weights and model outlive it. end_ids are not chosen before a request's min_tokens. graphs:
+ * where it is counted what they did; NULL = there are to be none. */
 enum rc cuda_forward_new(struct cuda_forward **out, struct cuda *c, const struct model *m,
 			 const struct cuda_weights *w, const struct cuda_limits *l,
-			 const int32_t *end_ids, int32_t n_end_ids, struct err *e);
+			 const int32_t *end_ids, int32_t n_end_ids, struct graph_counts *graphs,
+			 struct err *e);
 void cuda_forward_free(struct cuda_forward *f);
 
 /* Computes the plan, on the thread that is attached to the card, and waits for it: tokens and

@@ -38,21 +38,31 @@ static size_t bytes_of(const struct step_counts *n)
 	return a.at;
 }
 
-/* Every row a chunk of its own, every row's logits wanted, nobody's history. */
-static struct step_counts usual(int32_t max_rows, int32_t max_sequences, int32_t max_blocks)
+static int32_t least(int32_t a, int32_t b)
 {
-	return (struct step_counts){.n_rows = max_rows,
-				    .n_sequences = max_sequences,
-				    .table_stride = max_blocks,
-				    .n_decodes = max_sequences,
-				    .n_chunks = max_rows,
-				    .n_logits = max_rows,
-				    .n_known = max_rows};
+	return a < b ? a : b;
 }
 
-int64_t step_data_bytes(int32_t max_rows, int32_t max_sequences, int32_t max_blocks)
+static int32_t blocks_for(const struct step_limits *l, int32_t tokens)
 {
-	struct step_counts n = usual(max_rows, max_sequences, max_blocks);
+	return (tokens + l->page_tokens - 1) / l->page_tokens;
+}
+
+/* Every row a chunk of its own, every row's logits wanted, nobody's history. */
+static struct step_counts usual(const struct step_limits *l)
+{
+	return (struct step_counts){.n_rows = l->max_rows,
+				    .n_sequences = l->max_sequences,
+				    .table_stride = blocks_for(l, l->max_len),
+				    .n_decodes = l->max_sequences,
+				    .n_chunks = l->max_rows,
+				    .n_logits = l->max_rows,
+				    .n_known = l->max_rows};
+}
+
+int64_t step_data_bytes(const struct step_limits *l)
+{
+	struct step_counts n = usual(l);
 
 	return (int64_t)bytes_of(&n);
 }
@@ -63,6 +73,7 @@ static void release_memory(struct step_data *d)
 	cuda_free(d->cuda, d->card_memory);
 	d->host_memory = d->card_memory = NULL;
 	d->bytes = 0;
+	d->moves++;
 }
 
 /* Grows to `bytes`; nothing of it is in use. */
@@ -79,11 +90,10 @@ static void make_room(struct step_data *d, size_t bytes, struct err *e)
 		d->bytes = bytes;
 }
 
-void step_data_init(struct step_data *d, struct cuda *c, int32_t max_rows, int32_t max_sequences,
-		    int32_t max_blocks, struct err *e)
+void step_data_init(struct step_data *d, struct cuda *c, const struct step_limits *l, struct err *e)
 {
-	*d = (struct step_data){.cuda = c};
-	make_room(d, (size_t)step_data_bytes(max_rows, max_sequences, max_blocks), e);
+	*d = (struct step_data){.cuda = c, .limits = *l};
+	make_room(d, (size_t)step_data_bytes(l), e);
 }
 
 void step_data_release(struct step_data *d)
@@ -121,21 +131,28 @@ static void count_choice(struct step_counts *n, const struct genreq *r, int32_t 
 		n->n_forbidden += n_end_ids + (how ? how->n_stop_ids : 0);
 }
 
-static int32_t blocks_of(const struct step_item *it, int32_t page_tokens)
+static int32_t tokens_of(const struct step_item *it)
 {
-	return (it->computed + it->n_tokens + page_tokens - 1) / page_tokens;
+	return it->computed + it->n_tokens;
 }
 
-static void count(struct step_counts *n, const struct batch *b, int32_t page_tokens,
-		  int32_t n_end_ids)
+static void count(struct step_data *d, const struct batch *b, int32_t n_end_ids)
 {
+	struct step_counts *n = &d->n;
+	int32_t longest = 0, longest_decode = 0;
+
 	*n = (struct step_counts){
 		.n_rows = b->n_rows, .n_sequences = b->plan->n_items, .n_logits = b->n_logits};
+	d->told = false;
 	for (int32_t i = 0; i < b->plan->n_items; i++) {
-		int32_t blocks = blocks_of(&b->plan->item[i], page_tokens);
+		int32_t tokens = tokens_of(&b->plan->item[i]);
 
-		n->table_stride = blocks > n->table_stride ? blocks : n->table_stride;
+		longest = tokens > longest ? tokens : longest;
+		if (b->plan->item[i].n_tokens == 1 && tokens > longest_decode)
+			longest_decode = tokens;
 	}
+	n->table_stride = blocks_for(&d->limits, longest);
+	d->n_splits = gpu_splits(longest_decode);
 	for (int32_t i = 0; i < b->n_chunks; i++) {
 		bool decode = b->plan->item[b->chunk[i].item].n_tokens == 1;
 
@@ -143,16 +160,56 @@ static void count(struct step_counts *n, const struct batch *b, int32_t page_tok
 		n->n_chunks += !decode;
 	}
 	for (int32_t i = 0; i < b->n_logits; i++) {
-		if (is_known(b, b->logits_row[i]))
+		const struct genreq *r = b->plan->item[b->item[b->logits_row[i]]].req;
+
+		if (is_known(b, b->logits_row[i])) {
 			n->n_known++;
-		else
-			count_choice(n, b->plan->item[b->item[b->logits_row[i]]].req, n_end_ids);
+			d->told = true;
+		} else {
+			count_choice(n, r, n_end_ids);
+			d->told |= r->sampling && r->sampling->n_logprobs >= 0;
+		}
 	}
+}
+
+/* ---- padding ---- */
+
+static bool can_pad(const struct step_data *d)
+{
+	const struct step_counts *n = &d->n;
+
+	return n->n_decodes == n->n_rows && n->n_logits == n->n_rows && n->n_known == 0 &&
+	       !step_data_adjusts(d);
+}
+
+static int32_t power_of_two(int32_t from)
+{
+	int32_t n = 1;
+
+	while (n < from)
+		n *= 2;
+	return n;
+}
+
+static int32_t row_bucket(int32_t rows)
+{
+	return rows <= 8 ? power_of_two(rows) : (rows + 7) / 8 * 8;
+}
+
+static void pad_counts(struct step_data *d)
+{
+	const struct step_limits *l = &d->limits;
+	struct step_counts *n = &d->n;
+
+	n->n_rows = least(row_bucket(n->n_rows), least(l->max_rows, l->max_sequences));
+	n->n_sequences = n->n_decodes = n->n_logits = n->n_rows;
+	d->n_splits = least(power_of_two(d->n_splits), gpu_splits(l->max_len));
+	n->table_stride = blocks_for(l, least(d->n_splits * GPU_SPLIT_TOKENS, l->max_len));
 }
 
 /* ---- filling ---- */
 
-static void fill_rows(struct step_data *d, const struct batch *b, int32_t page_tokens)
+static void fill_rows(struct step_data *d, const struct batch *b)
 {
 	struct step_arrays *h = &d->host;
 	int32_t decodes = 0, chunks = 0;
@@ -165,16 +222,13 @@ static void fill_rows(struct step_data *d, const struct batch *b, int32_t page_t
 		const struct step_item *it = &b->plan->item[i];
 
 		memcpy(h->block_table + (size_t)i * (size_t)d->n.table_stride, it->req->slot.block,
-		       (size_t)blocks_of(it, page_tokens) * sizeof(int32_t));
+		       (size_t)blocks_for(&d->limits, tokens_of(it)) * sizeof(int32_t));
 	}
-	d->longest = 0;
 	for (int32_t i = 0; i < b->n_chunks; i++) {
 		const struct query_chunk *chunk = &b->chunk[i];
-		int32_t tokens = b->position[chunk->row] + 1;
 
 		if (b->plan->item[chunk->item].n_tokens == 1) {
 			h->decode_rows[decodes++] = chunk->row;
-			d->longest = tokens > d->longest ? tokens : d->longest;
 		} else {
 			h->chunk_first[chunks] = chunk->row;
 			h->chunk_rows[chunks++] = chunk->n_rows;
@@ -280,12 +334,28 @@ static void fill_choices(struct step_data *d, const struct batch *b, const int32
 	}
 }
 
-void step_data_fill(struct step_data *d, const struct batch *b, int32_t page_tokens,
-		    const int32_t *end_ids, int32_t n_end_ids, struct err *e)
+/* Rows of nobody, behind `from` rows of a padded step. */
+static void fill_padding(struct step_data *d, int32_t from)
+{
+	struct step_arrays *h = &d->host;
+
+	for (int32_t i = from; i < d->n.n_rows; i++) {
+		h->tokens[i] = h->row_sequence[i] = h->decode_rows[i] = -1;
+		h->positions[i] = 0;
+		h->logits_rows[i] = i;
+		h->sampling[i] = neutral();
+	}
+}
+
+void step_data_fill(struct step_data *d, const struct batch *b, const int32_t *end_ids,
+		    int32_t n_end_ids, bool pad, struct err *e)
 {
 	struct arena host, card;
 
-	count(&d->n, b, page_tokens, n_end_ids);
+	count(d, b, n_end_ids);
+	d->padded = pad && can_pad(d);
+	if (d->padded)
+		pad_counts(d);
 	if (d->n.n_history > INT32_MAX || d->n.n_bias > INT32_MAX || d->n.n_forbidden > INT32_MAX) {
 		err_set(e, RC_LIMIT, "a step's sampling has lists of more than %d entries",
 			INT32_MAX);
@@ -298,12 +368,19 @@ void step_data_fill(struct step_data *d, const struct batch *b, int32_t page_tok
 	card = (struct arena){.memory = d->card_memory};
 	lay_out(&d->host, &host, &d->n);
 	lay_out(&d->card, &card, &d->n);
-	fill_rows(d, b, page_tokens);
+	d->used = host.at;
+	fill_rows(d, b);
 	fill_choices(d, b, end_ids, n_end_ids);
-	cuda_upload(d->cuda, d->card_memory, d->host_memory, host.at, e);
+	if (d->padded)
+		fill_padding(d, b->n_rows);
 }
 
-bool step_data_adjusts(const struct gpu_sampling *s)
+void step_data_upload(struct step_data *d, struct err *e)
 {
-	return s->n_tokens > 0 || s->n_bias > 0 || s->n_forbidden > 0;
+	cuda_upload(d->cuda, d->card_memory, d->host_memory, d->used, e);
+}
+
+bool step_data_adjusts(const struct step_data *d)
+{
+	return d->n.n_history > 0 || d->n.n_bias > 0 || d->n.n_forbidden > 0;
 }

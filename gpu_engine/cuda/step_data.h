@@ -35,28 +35,50 @@ struct step_arrays {
 	int32_t *forbidden;
 };
 
+/* What room is taken for, and how far padding goes. */
+struct step_limits {
+	int32_t max_rows, max_sequences;
+	int32_t max_len, page_tokens; /* of a sequence */
+};
+
 struct step_data {
 	struct step_counts n;
 	struct step_arrays host, card;
-	int32_t longest; /* tokens of the longest of decode_rows' sequences */
+	int32_t n_splits; /* of decode attention: enough for the longest of decode_rows' sequences
+			   */
+	bool told;	  /* somebody wants to know of probabilities */
+	bool padded;
 
+	struct step_limits limits;
 	struct cuda *cuda;
 	void *host_memory, *card_memory;
-	size_t bytes; /* of each */
+	size_t bytes, used; /* of each */
+	int32_t moves;	    /* how often they were at another place */
 };
 
-/* Room for what steps of max_rows usually take; it grows. Errors are latched in e (driver.h). */
-void step_data_init(struct step_data *d, struct cuda *c, int32_t max_rows, int32_t max_sequences,
-		    int32_t max_blocks, struct err *e);
+/* Room for what steps usually take; it grows. Errors are latched in e (driver.h). */
+void step_data_init(struct step_data *d, struct cuda *c, const struct step_limits *l,
+		    struct err *e);
 void step_data_release(struct step_data *d);
-int64_t step_data_bytes(int32_t max_rows, int32_t max_sequences, int32_t max_blocks);
+int64_t step_data_bytes(const struct step_limits *l);
 
-/* Fills the arrays from a batch and puts the copy on the stream. Not before the step that used them
- * last is done. end_ids are forbidden before a request's min_tokens. */
-void step_data_fill(struct step_data *d, const struct batch *b, int32_t page_tokens,
-		    const int32_t *end_ids, int32_t n_end_ids, struct err *e);
+/*
+ * Fills the host's arrays from a batch. Not before the step that used them last is done. end_ids
+ * are forbidden before a request's min_tokens.
+ *
+ * pad: a step of nothing but next tokens, all chosen without lists, is rounded up to a bucket:
+ * 1, 2, 4, 8, 16, 24, 32, ... rows, the last ones nobody's, and splits for the longest sequence
+ * rounded up to a power of two. Padded steps of equal n_rows, n_splits and `told` have all counts
+ * and addresses alike, until the memory moves. Buckets do not go over a bound at which another
+ * kernel is taken (launch.h), so padding changes no bit of a result.
+ */
+void step_data_fill(struct step_data *d, const struct batch *b, const int32_t *end_ids,
+		    int32_t n_end_ids, bool pad, struct err *e);
 
-/* Whether the logits are changed before a token is chosen from them. */
-bool step_data_adjusts(const struct gpu_sampling *s);
+/* Puts the copy on the stream. */
+void step_data_upload(struct step_data *d, struct err *e);
+
+/* Whether logits are changed before a token is chosen from them. */
+bool step_data_adjusts(const struct step_data *d);
 
 #endif

@@ -62,6 +62,7 @@ static struct genreq *question(const struct model *m, int i)
 struct cuda_engine {
 	struct cpu_engine e; /* its loop and engine; the rest is not used */
 	struct cuda_config config;
+	struct graph_counts graphs;
 };
 
 static enum rc cuda_engine_open(struct cuda_engine *g, const struct tiny_model *t,
@@ -81,6 +82,7 @@ static enum rc cuda_engine_open(struct cuda_engine *g, const struct tiny_model *
 			   .max_tokens = max_tokens,
 			   .num_blocks = BLOCKS,
 			   .block_size = 16},
+		.graphs = &g->graphs,
 	};
 	rc = cuda_open(&g->config.cuda, e);
 	sched_defaults(c.policy, c.knobs);

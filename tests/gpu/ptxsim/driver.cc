@@ -36,6 +36,12 @@ static void faults_read(const char *list)
 			drv.fail_launch = n;
 		else if (what == "lost")
 			drv.lost_after = n;
+		else if (what == "capture")
+			drv.fail_capture = n;
+		else if (what == "instantiate")
+			drv.fail_instantiate = n;
+		else if (what == "graph")
+			drv.fail_graph = n;
 		else if (what == "version")
 			drv.version = (int)n;
 		else if (what == "missing")
@@ -69,7 +75,8 @@ EXPORTED CUresult cuInit(unsigned)
 	drv.faults_abort = !env_is("PTXSIM_ON_FAULT", "error");
 	drv.late = env_is("PTXSIM_ASYNC", "late");
 	drv.fail_alloc = drv.fail_launch = drv.lost_after = 0;
-	drv.allocs = drv.launches = 0;
+	drv.fail_capture = drv.fail_instantiate = drv.fail_graph = 0;
+	drv.allocs = drv.launches = drv.captures = drv.instantiations = drv.graph_launches = 0;
 	drv.version = 13000;
 	drv.broken = CUDA_SUCCESS;
 	drv.missing.clear();
@@ -123,6 +130,24 @@ static stream *stream_of(CUstream s)
 	return (size_t)s <= 2 ? &drv.default_stream : drv.streams.count(s) ? s : nullptr;
 }
 
+/* What must not be done while it is captured; there will be no graph. */
+static CUresult spoil(graph *g, CUresult why)
+{
+	if (g->spoilt)
+		return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+	g->spoilt = true;
+	return why;
+}
+
+/* The legacy stream would wait for what is not being done. */
+static CUresult spoil_of_legacy()
+{
+	for (stream *st : drv.streams)
+		if (st->capture && st->blocking)
+			return spoil(st->capture, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
+	return CUDA_SUCCESS;
+}
+
 CUresult submit(CUstream s, work w)
 {
 	CUresult rc = usable();
@@ -131,6 +156,10 @@ CUresult submit(CUstream s, work w)
 		return rc;
 	if (!st)
 		return CUDA_ERROR_INVALID_HANDLE;
+	if (st == &drv.default_stream && (rc = spoil_of_legacy()))
+		return rc;
+	if (st->capture && st->capture->spoilt)
+		return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
 	if (st->capture)
 		st->capture->nodes.push_back(std::move(w));
 	else if (drv.late)
@@ -148,8 +177,20 @@ static CUresult wait_for_all(CUstream s, bool of_stream)
 		return rc;
 	for (stream *st : drv.streams)
 		if (st->capture && (!of_stream || st == s))
-			return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+			return spoil(st->capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
 	return settle();
+}
+
+/* For what may wait behind the caller's back: whether a capture that is going on forbids it. */
+static CUresult safe()
+{
+	for (stream *st : drv.streams) {
+		graph *g = st->capture;
+		if (g && (g->mode == CAPTURE_GLOBAL || (g->mode == CAPTURE_THREAD_LOCAL &&
+							g->thread == std::this_thread::get_id())))
+			return spoil(g, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+	}
+	return CUDA_SUCCESS;
 }
 
 EXPORTED CUresult cuDriverGetVersion(int *version)
@@ -311,7 +352,7 @@ EXPORTED CUresult cuCtxSynchronize()
 
 static CUresult allocate(uint64_t bytes, bool pinned, uint64_t *at)
 {
-	CUresult rc = usable();
+	CUresult rc = usable() ? usable() : safe();
 	if (rc)
 		return rc;
 	if (!bytes)
@@ -334,6 +375,8 @@ static CUresult release(uint64_t at, bool pinned)
 	auto o = drv.owners.find(at);
 	if (o == drv.owners.end() || (o->second.first < 0) != pinned)
 		return CUDA_ERROR_INVALID_VALUE;
+	if (CUresult rc = safe())
+		return rc;
 	settle();
 	if (!pinned)
 		drv.devices[(size_t)o->second.first].allocated -= o->second.second;
@@ -402,7 +445,13 @@ static CUresult copy_work(CUstream s, uint64_t to, uint64_t from, size_t bytes, 
 	if ((to_device && !memory_inside(to, bytes)) ||
 	    (from_device && !memory_inside(from, bytes)))
 		return CUDA_ERROR_INVALID_VALUE;
-	return submit(s, [=] {
+	bool to_pinned = !to_device && memory_inside(to, bytes);
+	bool from_pinned = !from_device && memory_inside(from, bytes);
+	return submit(s, [=]() -> CUresult {
+		/* a graph's may be gone when it is launched */
+		if (((to_device || to_pinned) && !memory_inside(to, bytes)) ||
+		    ((from_device || from_pinned) && !memory_inside(from, bytes)))
+			return drv.broken = CUDA_ERROR_ILLEGAL_ADDRESS;
 		memmove((void *)to, (const void *)from, bytes);
 		memory_host_wrote(to, bytes);
 		return CUDA_SUCCESS;
@@ -413,7 +462,9 @@ static CUresult fill_work(CUstream s, uint64_t at, unsigned value, size_t count,
 {
 	if (!memory_inside(at, count * width) || at % width)
 		return CUDA_ERROR_INVALID_VALUE;
-	return submit(s, [=] {
+	return submit(s, [=]() -> CUresult {
+		if (!memory_inside(at, count * width))
+			return drv.broken = CUDA_ERROR_ILLEGAL_ADDRESS;
 		for (size_t n = 0; n < count; n++)
 			memcpy((char *)at + n * width, &value, width);
 		memory_host_wrote(at, count * width);
@@ -489,13 +540,13 @@ EXPORTED CUresult cuMemsetD32_v2(CUdeviceptr at, unsigned v, size_t count)
 
 /* Streams and events */
 
-EXPORTED CUresult cuStreamCreate(CUstream *s, unsigned)
+EXPORTED CUresult cuStreamCreate(CUstream *s, unsigned flags)
 {
 	held h(drv.lock);
 	CUresult rc = usable();
 	if (rc)
 		return rc;
-	*s = new stream();
+	*s = new stream{!(flags & STREAM_NON_BLOCKING), nullptr};
 	drv.streams.insert(*s);
 	return CUDA_SUCCESS;
 }
@@ -559,6 +610,14 @@ EXPORTED CUresult cuEventRecord(CUevent e, CUstream s)
 		return CUDA_SUCCESS;
 	});
 }
+/* The one that it is part of, if that is still going on. */
+static graph *capture_of(CUevent e)
+{
+	for (stream *st : drv.streams)
+		if (st->capture && st->capture == e->capture)
+			return st->capture;
+	return nullptr;
+}
 /* All work is in one order, so waiting is free; waiting for an event of a capture joins that
  * capture. */
 EXPORTED CUresult cuStreamWaitEvent(CUstream s, CUevent e, unsigned)
@@ -567,14 +626,16 @@ EXPORTED CUresult cuStreamWaitEvent(CUstream s, CUevent e, unsigned)
 	stream *st = stream_of(s);
 	if (!st)
 		return CUDA_ERROR_INVALID_HANDLE;
-	if (e->capture)
-		st->capture = e->capture;
+	if (graph *g = capture_of(e))
+		st->capture = g;
 	return usable();
 }
 EXPORTED CUresult cuEventSynchronize(CUevent e)
 {
 	held h(drv.lock);
-	return e->capture ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : usable() ? usable() : settle();
+	if (graph *g = capture_of(e))
+		return spoil(g, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+	return usable() ? usable() : settle();
 }
 EXPORTED CUresult cuEventQuery(CUevent e)
 {
@@ -592,26 +653,38 @@ EXPORTED CUresult cuEventElapsedTime(float *ms, CUevent from, CUevent to)
 
 /* Graphs: the work of a capture, done again in its order */
 
-EXPORTED CUresult cuStreamBeginCapture_v2(CUstream s, int)
+EXPORTED CUresult cuStreamBeginCapture_v2(CUstream s, int mode)
 {
 	held h(drv.lock);
 	if (usable())
 		return usable();
+	if (mode < CAPTURE_GLOBAL || mode > CAPTURE_RELAXED)
+		return CUDA_ERROR_INVALID_VALUE;
 	if (!drv.streams.count(s) || s->capture)
 		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-	s->capture = new graph();
+	s->capture = new graph{{}, s, std::this_thread::get_id(), mode, false};
 	return CUDA_SUCCESS;
 }
 EXPORTED CUresult cuStreamEndCapture(CUstream s, CUgraph *g)
 {
 	held h(drv.lock);
-	if (!drv.streams.count(s) || !s->capture)
-		return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
-	*g = s->capture;
+	graph *captured = drv.streams.count(s) ? s->capture : nullptr;
+	*g = nullptr;
+	if (!captured)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (captured->origin != s)
+		return spoil(captured, CUDA_ERROR_STREAM_CAPTURE_UNMATCHED);
+	if (captured->mode != CAPTURE_RELAXED && captured->thread != std::this_thread::get_id())
+		return CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
 	for (stream *other : drv.streams)
-		if (other->capture == *g)
+		if (other->capture == captured)
 			other->capture = nullptr;
-	return usable();
+	if (captured->spoilt || ++drv.captures == drv.fail_capture || drv.broken) {
+		delete captured;
+		return drv.broken ? drv.broken : CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+	}
+	*g = captured;
+	return CUDA_SUCCESS;
 }
 EXPORTED CUresult cuStreamIsCapturing(CUstream s, int *status)
 {
@@ -625,6 +698,10 @@ EXPORTED CUresult cuGraphInstantiateWithFlags(CUgraphExec *e, CUgraph g, unsigne
 	held h(drv.lock);
 	if (usable())
 		return usable();
+	if (!g)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (++drv.instantiations == drv.fail_instantiate)
+		return CUDA_ERROR_OUT_OF_MEMORY;
 	*e = new graph(*g);
 	return CUDA_SUCCESS;
 }
@@ -642,6 +719,10 @@ EXPORTED CUresult cuGraphUpload(CUgraphExec, CUstream)
 EXPORTED CUresult cuGraphLaunch(CUgraphExec e, CUstream s)
 {
 	held h(drv.lock);
+	if (usable())
+		return usable();
+	if (++drv.graph_launches == drv.fail_graph)
+		return CUDA_ERROR_OUT_OF_MEMORY;
 	for (auto &w : e->nodes) {
 		CUresult rc = submit(s, w);
 		if (rc)
@@ -695,6 +776,12 @@ static const struct {
 	 "operation not permitted when stream is capturing"},
 	{CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
 	 "operation failed due to a previous error during capture"},
+	{CUDA_ERROR_STREAM_CAPTURE_UNMATCHED, "CUDA_ERROR_STREAM_CAPTURE_UNMATCHED",
+	 "the capture was not begun in this stream"},
+	{CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, "CUDA_ERROR_STREAM_CAPTURE_IMPLICIT",
+	 "operation would make the legacy stream depend on a capturing blocking stream"},
+	{CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD, "CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD",
+	 "attempt to end the capture of another thread"},
 };
 
 EXPORTED CUresult cuGetErrorName(CUresult code, const char **name)

@@ -12,6 +12,8 @@
  *                   alloc:N the N-th allocation finds no memory
  *                   launch:N the N-th launch fails
  *                   lost:N after N launches the device is gone
+ *                   capture:N the N-th capture is spoilt
+ *                   instantiate:N the N-th graph finds no memory, graph:N the N-th launch of one
  *                   version:V what cuDriverGetVersion tells
  *                   missing:NAME cuGetProcAddress does not know NAME
  */
@@ -21,6 +23,7 @@
 #include <functional>
 #include <mutex>
 #include <set>
+#include <thread>
 #include "cuda_api.h"
 #include "machine.h"
 
@@ -37,9 +40,14 @@ struct function {
 
 struct graph {
 	std::vector<work> nodes;
+	stream *origin; /* where its capture began, and by whom */
+	std::thread::id thread;
+	int mode;
+	bool spoilt; /* something was done that must not be while capturing: there is no graph */
 };
 
 struct stream {
+	bool blocking;	/* waits for the legacy stream, and that for it */
 	graph *capture; /* what is recorded now */
 };
 
@@ -55,9 +63,10 @@ struct driver_state {
 	uint64_t memory_bytes;
 	bool faults_abort, late;
 	uint64_t fail_alloc, fail_launch, lost_after;
+	uint64_t fail_capture, fail_instantiate, fail_graph;
 	int version;
 	std::set<std::string> missing;
-	uint64_t allocs, launches;
+	uint64_t allocs, launches, captures, instantiations, graph_launches;
 	CUresult broken; /* every call answers this from now on */
 	std::string last_fault;
 	std::vector<work> pending;

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <thread>
 #include "client.h"
 extern "C" {
 #include <cmocka.h>
@@ -150,7 +151,6 @@ static void graphs_repeat(void **)
 		assert_int_equal(cuEventCreate(&join, 0), CUDA_SUCCESS);
 		assert_int_equal(cuStreamBeginCapture_v2(a, 0), CUDA_SUCCESS);
 		assert_int_equal(cuMemcpyHtoDAsync_v2(x, in, 16, a), CUDA_SUCCESS);
-		assert_int_equal(cuStreamSynchronize(a), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
 		assert_int_equal(cuEventRecord(fork, a), CUDA_SUCCESS);
 		assert_int_equal(cuStreamWaitEvent(b, fork, 0), CUDA_SUCCESS);
 		t.stream = b;
@@ -180,6 +180,158 @@ static void graphs_repeat(void **)
 		cuStreamDestroy_v2(a), cuStreamDestroy_v2(b);
 		cuMemFreeHost(in);
 	}
+}
+
+/* What must not be done while something is captured is refused, and there is no graph then; behind
+ * it the stream is as before. */
+static void captures_are_spoilt(void **)
+{
+	static CUstream s;
+	static CUdeviceptr p, q;
+	static CUevent e;
+	char byte;
+	static const struct {
+		const char *what;
+		int mode;
+		CUresult (*call)();
+		CUresult says, end;
+	} rows[] = {
+		{"nothing", CAPTURE_GLOBAL, [] { return CUresult(CUDA_SUCCESS); }, CUDA_SUCCESS,
+		 CUDA_SUCCESS},
+		{"waiting", CAPTURE_RELAXED, [] { return cuStreamSynchronize(s); },
+		 CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED},
+		{"waiting for all", CAPTURE_RELAXED, [] { return cuCtxSynchronize(); },
+		 CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED},
+		{"waiting for an event of it", CAPTURE_RELAXED,
+		 [] { return cuEventRecord(e, s) ? -1 : cuEventSynchronize(e); },
+		 CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED},
+		{"taking memory", CAPTURE_THREAD_LOCAL, [] { return cuMemAlloc_v2(&q, 16); },
+		 CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED},
+		{"taking memory, relaxed", CAPTURE_RELAXED,
+		 [] { return cuMemAlloc_v2(&q, 16) ? -1 : cuMemFree_v2(q); }, CUDA_SUCCESS,
+		 CUDA_SUCCESS},
+		{"the legacy stream", CAPTURE_RELAXED,
+		 [] { return cuMemsetD8Async(p, 0, 16, nullptr); },
+		 CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED},
+		{"beginning again", CAPTURE_GLOBAL,
+		 [] { return cuStreamBeginCapture_v2(s, CAPTURE_GLOBAL); },
+		 CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, CUDA_SUCCESS},
+	};
+	driver_begin({});
+	assert_int_equal(cuEventCreate(&e, 0), CUDA_SUCCESS);
+	assert_int_equal(cuMemAlloc_v2(&p, 16), CUDA_SUCCESS);
+	for (auto &row : rows) {
+		CUgraph g;
+		assert_int_equal(cuStreamCreate(&s, 0), CUDA_SUCCESS);
+		assert_int_equal(cuStreamBeginCapture_v2(s, row.mode), CUDA_SUCCESS);
+		CUresult says = row.call();
+		if (says != row.says)
+			fail_msg("%s: %d", row.what, says);
+		assert_int_equal(cuMemcpyDtoHAsync_v2(&byte, p, 1, s), row.end);
+		assert_int_equal(cuStreamEndCapture(s, &g), row.end);
+		assert_true(!g == (row.end != CUDA_SUCCESS));
+		if (g)
+			cuGraphDestroy(g);
+		assert_int_equal(cuMemsetD8Async(p, 0, 16, s), CUDA_SUCCESS);
+		assert_int_equal(cuStreamSynchronize(s), CUDA_SUCCESS);
+		cuStreamDestroy_v2(s);
+	}
+	cuEventDestroy_v2(e);
+	cuMemFree_v2(p);
+}
+
+/* Whose capture it is; who else is forbidden what. */
+static void captures_have_threads(void **)
+{
+	CUstream s, other;
+	CUdeviceptr p;
+	CUgraph g;
+	driver_begin({});
+	CUcontext c;
+	assert_int_equal(cuDevicePrimaryCtxRetain(&c, 0), CUDA_SUCCESS);
+	assert_int_equal(cuStreamCreate(&s, STREAM_NON_BLOCKING), CUDA_SUCCESS);
+	assert_int_equal(cuStreamCreate(&other, STREAM_NON_BLOCKING), CUDA_SUCCESS);
+	assert_int_equal(cuStreamBeginCapture_v2(s, CAPTURE_THREAD_LOCAL), CUDA_SUCCESS);
+	CUresult ended = -1, taken = -1;
+	std::thread([&] {
+		cuCtxSetCurrent(c);
+		ended = cuStreamEndCapture(s, &g);
+		taken = cuMemAlloc_v2(&p, 16) ? 1 : cuMemFree_v2(p);
+	}).join();
+	assert_int_equal(ended, CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD);
+	assert_int_equal(taken, CUDA_SUCCESS);
+	assert_int_equal(cuStreamEndCapture(other, &g), CUDA_ERROR_INVALID_VALUE);
+	assert_int_equal(cuStreamEndCapture(s, &g), CUDA_SUCCESS);
+	cuGraphDestroy(g);
+
+	assert_int_equal(cuStreamBeginCapture_v2(s, CAPTURE_GLOBAL), CUDA_SUCCESS);
+	std::thread([&] {
+		cuCtxSetCurrent(c);
+		taken = cuMemAlloc_v2(&p, 16);
+	}).join();
+	assert_int_equal(taken, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+	assert_int_equal(cuStreamEndCapture(s, &g), CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+	cuStreamDestroy_v2(s);
+	cuStreamDestroy_v2(other);
+}
+
+/* A graph keeps addresses and arguments as they were; memory that is gone is noticed. */
+static void graphs_do_not_follow(void **)
+{
+	driver_begin({});
+	bench t(PTX("warps"));
+	CUdeviceptr x = t.upload(four), out = t.room(4), gone;
+	CUstream s;
+	CUgraph g, h;
+	CUgraphExec e, f;
+	float sum = 0;
+	int n = 4;
+	assert_int_equal(cuMemAlloc_v2(&gone, 16), CUDA_SUCCESS);
+	assert_int_equal(cuStreamCreate(&s, STREAM_NON_BLOCKING), CUDA_SUCCESS);
+	t.stream = s;
+	assert_int_equal(cuStreamBeginCapture_v2(s, CAPTURE_GLOBAL), CUDA_SUCCESS);
+	assert_int_equal(t.run("k_block_sum", 1, 32, out, x, n), CUDA_SUCCESS);
+	assert_int_equal(cuMemcpyDtoHAsync_v2(&sum, out, 4, s), CUDA_SUCCESS);
+	n = 0, x = 0;
+	assert_int_equal(cuStreamEndCapture(s, &g), CUDA_SUCCESS);
+	assert_int_equal(cuGraphInstantiateWithFlags(&e, g, 0), CUDA_SUCCESS);
+	assert_int_equal(cuGraphLaunch(e, s), CUDA_SUCCESS);
+	assert_int_equal(cuStreamSynchronize(s), CUDA_SUCCESS);
+	assert_true(sum == 10);
+
+	assert_int_equal(cuStreamBeginCapture_v2(s, CAPTURE_GLOBAL), CUDA_SUCCESS);
+	assert_int_equal(cuMemsetD8Async(gone, 0, 16, s), CUDA_SUCCESS);
+	assert_int_equal(cuStreamEndCapture(s, &h), CUDA_SUCCESS);
+	assert_int_equal(cuGraphInstantiateWithFlags(&f, h, 0), CUDA_SUCCESS);
+	assert_int_equal(cuGraphLaunch(f, s), CUDA_SUCCESS);
+	assert_int_equal(cuMemFree_v2(gone), CUDA_SUCCESS);
+	assert_int_equal(cuGraphLaunch(f, s), CUDA_ERROR_ILLEGAL_ADDRESS);
+	assert_int_equal(cuGraphLaunch(e, s), CUDA_ERROR_ILLEGAL_ADDRESS);
+	cuGraphDestroy(g), cuGraphDestroy(h);
+	cuGraphExecDestroy(e), cuGraphExecDestroy(f);
+	cuStreamDestroy_v2(s);
+}
+
+/* A capture that is spoilt, no memory for a graph, and for its launch: none of it lasts. */
+static void graphs_fail_on_demand(void **)
+{
+	driver_begin({"PTXSIM_FAULTS=capture:1,instantiate:2,graph:2"});
+	CUstream s;
+	CUgraph g;
+	CUgraphExec e, none;
+	assert_int_equal(cuStreamCreate(&s, STREAM_NON_BLOCKING), CUDA_SUCCESS);
+	assert_int_equal(cuStreamBeginCapture_v2(s, CAPTURE_GLOBAL), CUDA_SUCCESS);
+	assert_int_equal(cuStreamEndCapture(s, &g), CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+	assert_null(g);
+	assert_int_equal(cuGraphInstantiateWithFlags(&e, g, 0), CUDA_ERROR_INVALID_VALUE);
+	assert_int_equal(cuStreamBeginCapture_v2(s, CAPTURE_GLOBAL), CUDA_SUCCESS);
+	assert_int_equal(cuStreamEndCapture(s, &g), CUDA_SUCCESS);
+	assert_int_equal(cuGraphInstantiateWithFlags(&e, g, 0), CUDA_SUCCESS);
+	assert_int_equal(cuGraphInstantiateWithFlags(&none, g, 0), CUDA_ERROR_OUT_OF_MEMORY);
+	assert_int_equal(cuGraphLaunch(e, s), CUDA_SUCCESS);
+	assert_int_equal(cuGraphLaunch(e, s), CUDA_ERROR_OUT_OF_MEMORY);
+	assert_int_equal(cuGraphLaunch(e, s), CUDA_SUCCESS);
+	cuGraphDestroy(g), cuGraphExecDestroy(e), cuStreamDestroy_v2(s);
 }
 
 static void faults_on_demand(void **)
@@ -278,6 +430,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test(devices_are_apart),
 		cmocka_unit_test(launches_are_checked),
 		cmocka_unit_test(graphs_repeat),
+		cmocka_unit_test(captures_are_spoilt),
+		cmocka_unit_test(captures_have_threads),
+		cmocka_unit_test(graphs_do_not_follow),
+		cmocka_unit_test(graphs_fail_on_demand),
 		cmocka_unit_test(faults_on_demand),
 		cmocka_unit_test(old_drivers_lack_functions),
 		cmocka_unit_test(counters_are_left),
