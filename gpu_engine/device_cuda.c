@@ -6,6 +6,7 @@
 
 #include "base/die.h"
 #include "cuda/executor_cuda.h"
+#include "cuda/roof_cuda.h"
 #include "device.h"
 
 /* Of the memory that is left beside the weights, so much is for KV pages unless told otherwise: the
@@ -64,7 +65,7 @@ static double cuda_read_bytes_per_s(const struct device_plan *p)
 {
 	const struct cuda_config *c = p->config;
 
-	return cuda_bytes_per_s(c->cuda);
+	return cuda_roof_bytes_per_s(c->cuda);
 }
 
 const struct device device_cuda = {
