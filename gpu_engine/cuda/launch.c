@@ -10,6 +10,8 @@
 #define SHARED_STATIC 1024 /* of the kernels that take dynamic memory, at most */
 #define SHARED_MAX    (48 * 1024 - SHARED_STATIC)
 
+_Static_assert(GPU_MAX_D_MODEL * sizeof(float) <= SHARED_MAX, "gpu_norm holds a row");
+
 #define THREADS_NORM   256
 #define THREADS_ROWS   128
 #define THREADS_TOKENS 512
@@ -285,8 +287,7 @@ enum rc gpu_place(struct gpu_queue *q, const struct gpu_place *p, const struct g
 /* Queries, a tile of keys and one of values. */
 static size_t attention_shared(int32_t rows, int32_t head_dim)
 {
-	size_t strips = ((size_t)head_dim + 63) / 64;
-	size_t keys_and_values = (size_t)head_dim + 8 + strips * 64;
+	size_t keys_and_values = 2 * (size_t)head_dim + 8;
 
 	return ((size_t)rows * (size_t)head_dim + GPU_TILE_TOKENS * keys_and_values) *
 	       sizeof(uint16_t);

@@ -19,7 +19,8 @@
  *     row_sequence, positions    int32 [row]; -1 = a row of nobody (padding of a graph): its
  *                                results are not written, or arbitrary
  *
- * Limits (RC_LIMIT otherwise): head_dim a multiple of 8 up to 256, d_model up to 12288.
+ * Limits (RC_LIMIT otherwise): head_dim a multiple of 8 up to 256, d_model up to
+ * GPU_MAX_D_MODEL.
  *
  * A row's results do not depend on the other rows; they do depend on which kernel computes a
  * product, so with GPU_FROM_M a row may differ in the last bits as m passes 8.
@@ -97,7 +98,8 @@ struct gpu_arg {
 	size_t bytes;
 };
 
-#define GPU_MAX_ARGS 32
+#define GPU_MAX_ARGS	32
+#define GPU_MAX_D_MODEL 12032 /* a row of floats in shared memory, without opting in */
 
 struct gpu_launch {
 	enum gpu_kernel kernel;

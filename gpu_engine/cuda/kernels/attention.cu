@@ -185,9 +185,7 @@ GPU_FN void attend(const struct attention &a, struct row_sum *rows, uint16_t *sh
 {
 	int32_t warp = (int32_t)threadIdx.x / WARP, lane = (int32_t)threadIdx.x % WARP;
 	int32_t shared = a.n_heads / a.n_kv_heads, key_pitch = a.head_dim + 8;
-	int32_t value_pitch =
-		(a.head_dim + 63) / 64 * 64; /* so that no lane needs to be kept out */
-	uint16_t *q = shared_memory;	     /* [GPU_WARPS * per_warp][head_dim] */
+	uint16_t *q = shared_memory; /* [GPU_WARPS * per_warp][head_dim] */
 	uint16_t *keys = q + GPU_WARPS * per_warp * a.head_dim;
 	uint16_t *values = keys + TILE * key_pitch;
 
@@ -211,7 +209,7 @@ GPU_FN void attend(const struct attention &a, struct row_sum *rows, uint16_t *sh
 		float weight[per_warp];
 
 		fill_tile(a, keys, key_pitch, kv_head, 0, first, end);
-		fill_tile(a, values, value_pitch, kv_head, 1, first, end);
+		fill_tile(a, values, a.head_dim, kv_head, 1, first, end);
 		copy_commit();
 		copy_wait<0>();
 		__syncthreads();
@@ -252,8 +250,10 @@ GPU_FN void attend(const struct attention &a, struct row_sum *rows, uint16_t *sh
 			UNROLL
 			for (int32_t s = 0; s < GPU_MAX_HEAD_DIM / 64; s++) {
 				if (s * 64 < a.head_dim) {
-					uint32_t v = *(const uint32_t *)(values + t * value_pitch +
-									 s * 64 + lane * 2);
+					/* A lane beyond the last pair sums that again. */
+					int32_t d = min(s * 64 + lane * 2, a.head_dim - 2);
+					uint32_t v =
+						*(const uint32_t *)(values + t * a.head_dim + d);
 
 					UNROLL
 					for (int32_t j = 0; j < per_warp; j++) {

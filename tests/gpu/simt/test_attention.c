@@ -203,7 +203,7 @@ static void decode(void)
 	static const int32_t few[] = {1, 31, 300};
 	static const struct attention_case cases[] = {
 		{9, 3, 64, 0, false},  {4, 1, 256, 40, false}, {8, 8, 16, 0, true},
-		{12, 4, 80, 5, false}, {20, 2, 128, 0, false},
+		{12, 4, 80, 5, false}, {20, 2, 128, 0, false}, {9, 3, 16, 0, false},
 	};
 	static const struct attention_case many_heads = {71, 1, 64, 0, false};
 
@@ -262,6 +262,7 @@ static void prefill(void)
 	static const struct attention_case cases[] = {
 		{9, 3, 64, 0, false},  {4, 4, 80, 0, true},    {4, 1, 256, 7, false},
 		{71, 1, 64, 0, false}, {6, 2, 128, 20, false}, {2, 2, 8, 0, false},
+		{9, 3, 16, 0, false},  {71, 1, 8, 0, false},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
