@@ -16,19 +16,37 @@
 #define TRANSFERS_A_CLOCK 2 /* of every kind of memory that cards have */
 
 /* Products of halves with sums in float, dense, by the vendor's papers: operations a clock and
- * multiprocessor, a multiplication and an addition each counted. */
+ * multiprocessor, a multiplication and an addition each counted. GeForce has half of it where its
+ * siblings have all. */
 static const struct {
 	int32_t sm;
-	double flops_a_clock;
-} tensor_cores[] = {{80, 2048}, {86, 512},   {87, 1024},  {89, 512},
-		    {90, 4096}, {100, 8192}, {103, 8192}, {120, 512}};
+	double flops_a_clock, geforce;
+} tensor_cores[] = {{80, 2048, 1},  {86, 1024, 0.5}, {89, 1024, 0.5}, {90, 4096, 1},
+		    {100, 8192, 1}, {103, 8192, 1},  {120, 1024, 0.5}};
 
 static double peak_flops(const struct cuda_facts *f)
 {
+	bool geforce = strstr(f->name, "GeForce") != NULL;
+
 	for (size_t i = 0; i < ARRAY_LEN(tensor_cores); i++)
 		if (tensor_cores[i].sm == f->sm)
-			return tensor_cores[i].flops_a_clock * f->multiprocessors * f->clock_hz;
+			return tensor_cores[i].flops_a_clock *
+			       (geforce ? tensor_cores[i].geforce : 1) * f->multiprocessors *
+			       f->clock_hz;
 	return 0;
+}
+
+/* "580.65.06", where the kernel's module tells it. */
+static void add_driver(cJSON *o)
+{
+	FILE *f = fopen("/proc/driver/nvidia/version", "re");
+	char line[256] = "", version[32];
+	const char *at = f && fgets(line, sizeof(line), f) ? strstr(line, "Module") : NULL;
+
+	if (at && (at += strcspn(at, "0123456789"), sscanf(at, "%31[0-9.]", version) == 1))
+		cJSON_AddStringToObject(o, "driver", version);
+	if (f)
+		fclose(f);
 }
 
 static void describe(cJSON *o, struct cuda *card, const struct cuda_facts *f)
@@ -42,6 +60,7 @@ static void describe(cJSON *o, struct cuda *card, const struct cuda_facts *f)
 	cJSON_AddStringToObject(o, "name", f->name);
 	snprintf(text, sizeof(text), "sm_%d", f->sm);
 	cJSON_AddStringToObject(o, "generation", text);
+	add_driver(o);
 	snprintf(text, sizeof(text), "%d.%d", f->driver / 1000, f->driver % 1000 / 10);
 	cJSON_AddStringToObject(o, "driver_is_for_cuda", text);
 	cJSON_AddStringToObject(o, "bus_id", f->bus_id);

@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/jsonx.h"
+#include "check.h"
 #include "cuda/launch.h"
 
 static char report_path[] = "/tmp/test_gpu_check.XXXXXX";
@@ -192,12 +193,36 @@ static void test_wrong_input(void **state)
 	cJSON_Delete(report);
 }
 
+/* What no emulated card comes to: shares of limits, and goals. */
+static void test_goals(void **state)
+{
+	const struct check c = {.peak_bytes_per_s = 4e12, .read_bytes_per_s = 3e12};
+	const struct check emulated = {.emulated = true};
+	cJSON *o = object_new();
+
+	(void)state;
+	add_goal(&emulated, o, "nothing", 0.1, 0.9);
+	assert_null(cJSON_GetObjectItem(o, "goals"));
+	add_goal(&c, o, "decode", 0.9, 0.88);
+	add_goal(&c, o, "prefill", 0.4321, 0.55);
+	assert_int_equal(cJSON_GetArraySize(at(o, "goals")), 2);
+	assert_true(cJSON_IsTrue(at(cJSON_GetArrayItem(at(o, "goals"), 0), "met")));
+	assert_true(cJSON_IsFalse(at(cJSON_GetArrayItem(at(o, "goals"), 1), "met")));
+	assert_int_equal(cJSON_GetArraySize(at(o, "slow")), 1);
+	expect_line(o, "slow", "prefill: 43.2 % of the card's limit, the goal is 55 %");
+	assert_int_equal(cJSON_GetArraySize(at(o, "wrong")), 0);
+	add_bytes_per_s(&c, o, 1.5e12);
+	assert_true(at(o, "share_of_peak")->valuedouble == 0.375);
+	assert_true(at(o, "share_of_read")->valuedouble == 0.5);
+	cJSON_Delete(o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_is_well), cmocka_unit_test(test_failing_launches),
 		cmocka_unit_test(test_no_end),	    cmocka_unit_test(test_no_driver),
-		cmocka_unit_test(test_wrong_input),
+		cmocka_unit_test(test_wrong_input), cmocka_unit_test(test_goals),
 	};
 	int fd = mkstemp(report_path), failed;
 
