@@ -217,13 +217,14 @@ static void measure_shape(const struct check *c, cJSON *phase, size_t format)
 	if (shape_model_init(&shape, &z, dtype, &e) != RC_OK)
 		add_wrong(phase, "%s", e.msg);
 	else
-		measure_model(
-			&(struct job){.c = c,
-				      .phase = phase,
-				      .m = &(struct bare_model){z.name, &shape.model, &shape.file},
-				      .format = dtype_info(dtype)->name,
-				      .goal = formats[format].goal,
-				      .n = c->emulated ? &few : &usual});
+		measure_model(&(struct job){.c = c,
+					    .phase = phase,
+					    .m = &(struct bare_model){.name = z.name,
+								      .model = &shape.model,
+								      .file = &shape.file},
+					    .format = dtype_info(dtype)->name,
+					    .goal = formats[format].goal,
+					    .n = c->emulated ? &few : &usual});
 	shape_model_release(&shape);
 }
 
@@ -237,12 +238,13 @@ static void measure_given(const struct check *c, cJSON *phase)
 	if (session_open_file(&s, &o, &e) != RC_OK)
 		add_wrong(phase, "%s", e.msg);
 	else
-		measure_model(&(struct job){
-			.c = c,
-			.phase = phase,
-			.m = &(struct bare_model){s.model->config.name, s.model, s.file},
-			.format = "as the file has it",
-			.n = c->emulated ? &few : &usual});
+		measure_model(&(struct job){.c = c,
+					    .phase = phase,
+					    .m = &(struct bare_model){.name = s.model->config.name,
+								      .model = s.model,
+								      .file = s.file},
+					    .format = "as the file has it",
+					    .n = c->emulated ? &few : &usual});
 	session_close(&s);
 }
 

@@ -24,14 +24,14 @@ static void add_line(cJSON *o, const char *list, const char *line)
 
 void add_wrong(cJSON *o, const char *fmt, ...)
 {
-	char line[512];
-	va_list args;
+	struct err e;
+	va_list ap;
 
-	va_start(args, fmt);
-	vsnprintf(line, sizeof(line), fmt, args);
-	va_end(args);
-	log_info("wrong: %s", line);
-	add_line(o, "wrong", line);
+	va_start(ap, fmt);
+	err_vset(&e, RC_INPUT, fmt, ap);
+	va_end(ap);
+	log_info("wrong: %s", e.msg);
+	add_line(o, "wrong", e.msg);
 }
 
 void add_goal(const struct check *c, cJSON *o, const char *what, double share, double goal)

@@ -10,6 +10,7 @@ struct bare_model {
 	const char *name;
 	const struct model *model;
 	const struct model_file *file;
+	double same_nats; /* how near the logprobs of two devices must be */
 };
 
 struct bare_sizes {
