@@ -7,105 +7,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "asking.h"
 #include "base/check.h"
 #include "base/die.h"
 #include "base/log.h"
-#include "base/rng.h"
 #include "base/units.h"
 #include "commands.h"
+#include "speed.h"
 
 #define HELP_MAX_BYTES (1 << 16)
 #define MAX_BATCHES    16
-#define START_TOKENS   16 /* of a prompt whose answer is what counts */
 
 struct bench {
 	struct session *s;
-	struct asking asking;
-	struct rng rng;
+	struct speed speed;
 	double roof_bytes_per_s;
 	int32_t prompt, output;
 	bool csv;
 };
-
-struct measured {
-	double tokens_per_s;
-	double step_s; /* decode: of one step */
-};
-
-static struct genreq *random_request(struct bench *b, int32_t n_prompt, int32_t n_output)
-{
-	int32_t n_vocab = b->s->model->config.n_vocab;
-	int32_t *tokens = xcalloc((size_t)n_prompt, sizeof(*tokens));
-	struct genreq *r;
-
-	for (int32_t i = 0; i < n_prompt; i++)
-		tokens[i] = (int32_t)rng_below(&b->rng, (uint64_t)n_vocab);
-	r = genreq_new(0, "bench", tokens, n_prompt, n_output);
-	r->ignore_eos = true;
-	free(tokens);
-	return r;
-}
-
-/* `batch` requests at once, to their ends; the caller frees them. */
-static enum rc run_batch(struct bench *b, struct genreq **r, int32_t batch, int32_t n_prompt,
-			 int32_t n_output, struct err *e)
-{
-	enum rc rc = RC_OK;
-
-	for (int32_t i = 0; i < batch && rc == RC_OK; i++) {
-		r[i] = random_request(b, n_prompt, n_output);
-		rc = asking_submit(&b->asking, r[i], e);
-	}
-	asking_wait(&b->asking);
-	for (int32_t i = 0; i < batch && rc == RC_OK; i++)
-		if (r[i]->finish == FINISH_ERROR)
-			rc = err_set(e, RC_IO, "the engine failed");
-	return rc;
-}
-
-/* Between the first step that all share and the last of them. */
-static enum rc measure_decode(struct bench *b, int32_t batch, struct measured *out, struct err *e)
-{
-	struct genreq **r = xcalloc((size_t)batch, sizeof(struct genreq *));
-	enum rc rc = run_batch(b, r, batch, START_TOKENS, b->output, e);
-	int64_t start_ns = 0, end_ns = INT64_MAX, tokens = 0;
-
-	for (int32_t i = 0; i < batch && rc == RC_OK; i++) {
-		if (r[i]->first_token_ns > start_ns)
-			start_ns = r[i]->first_token_ns;
-		if (r[i]->last_token_ns < end_ns)
-			end_ns = r[i]->last_token_ns;
-	}
-	for (int32_t i = 0; i < batch && rc == RC_OK; i++) {
-		/* its tokens in the common span, by its own even pace */
-		double span = ns_to_s(r[i]->last_token_ns - r[i]->first_token_ns);
-
-		tokens += (int64_t)((double)(b->output - 1) * ns_to_s(end_ns - start_ns) / span +
-				    0.5);
-	}
-	if (rc == RC_OK) {
-		out->tokens_per_s = (double)tokens / ns_to_s(end_ns - start_ns);
-		out->step_s = (double)batch / out->tokens_per_s;
-	}
-	for (int32_t i = 0; i < batch; i++)
-		genreq_free(r[i]);
-	free(r);
-	return rc;
-}
-
-static enum rc measure_prefill(struct bench *b, struct measured *out, struct err *e)
-{
-	struct genreq *r = NULL;
-	enum rc rc = run_batch(b, &r, 1, b->prompt, 1, e);
-
-	if (rc == RC_OK) {
-		out->step_s = ns_to_s(r->first_token_ns - r->first_scheduled_ns);
-		out->tokens_per_s = (double)b->prompt / out->step_s;
-	}
-	genreq_free(r);
-	return rc;
-}
 
 static void put_row(const struct bench *b, const char *what, int32_t batch,
 		    const struct measured *m, bool decode)
@@ -130,10 +48,10 @@ static void put_row(const struct bench *b, const char *what, int32_t batch,
 static enum rc measure(struct bench *b, const int32_t *batch, int n_batches, struct err *e)
 {
 	struct measured m;
-	enum rc rc = measure_prefill(b, &m, e); /* the first one warms up */
+	enum rc rc = speed_prefill(&b->speed, b->prompt, &m, e); /* the first one warms up */
 
 	if (rc == RC_OK)
-		rc = measure_prefill(b, &m, e);
+		rc = speed_prefill(&b->speed, b->prompt, &m, e);
 	if (rc)
 		return rc;
 	if (b->csv)
@@ -142,7 +60,7 @@ static enum rc measure(struct bench *b, const int32_t *batch, int n_batches, str
 		puts("what        batch      tok/s      step ms     GB/s    of roof");
 	put_row(b, "prefill", 1, &m, false);
 	for (int i = 0; i < n_batches && rc == RC_OK; i++) {
-		rc = measure_decode(b, batch[i], &m, e);
+		rc = speed_decode(&b->speed, batch[i], b->output, &m, e);
 		if (rc == RC_OK)
 			put_row(b, "decode", batch[i], &m, true);
 	}
@@ -177,22 +95,22 @@ static enum rc bench(struct session *s, const char *batches, int64_t prompt, int
 	int n = 0;
 	enum rc rc = read_batches(batches, batch, &n, s->wish.max_seqs, e);
 
-	if (rc == RC_OK && (prompt >= s->wish.max_len || output + START_TOKENS > s->wish.max_len))
+	if (rc == RC_OK &&
+	    (prompt >= s->wish.max_len || output + SPEED_START_TOKENS > s->wish.max_len))
 		rc = err_set(e, RC_INPUT,
 			     "--prompt-tokens and --tokens: the context holds %d tokens",
 			     s->wish.max_len);
 	if (rc)
 		return rc;
-	rng_init(&b.rng, s->wish.seed, "bench", 0);
 	b.roof_bytes_per_s = s->plan.device->read_bytes_per_s(&s->plan);
-	rc = asking_open(&b.asking, s, e);
+	rc = speed_open(&b.speed, s, e);
 	if (rc == RC_OK) {
 		log_info("%s on %s; memory gives %s/s, weights are %s", s->model->config.name,
 			 s->plan.where, format_bytes(roof, sizeof(roof), b.roof_bytes_per_s),
 			 format_bytes(weights, sizeof(weights), (double)s->plan.weight_bytes));
 		rc = measure(&b, batch, n, e);
 	}
-	asking_close(&b.asking);
+	speed_close(&b.speed);
 	return rc;
 }
 

@@ -118,6 +118,28 @@ static void announce(const struct session *s)
 		 format_duration(took, sizeof(took), s->load_ns));
 }
 
+static void put_metrics(struct buf *b, void *arg)
+{
+	const struct session *s = arg;
+
+	s->plan.device->put_metrics(&s->plan, b);
+}
+
+/* Where a machine tells what it does, that stands in /metrics. */
+static void watch_machine(struct session *s, struct serve_config *c)
+{
+	struct err e;
+
+	if (!s->plan.device->watch)
+		return;
+	if (s->plan.device->watch(&s->plan, &e) != RC_OK) {
+		log_info("%s", e.msg);
+		return;
+	}
+	c->more_metrics = put_metrics;
+	c->more_metrics_arg = s;
+}
+
 static int serve(struct session *s, const struct serve_options *o, struct truth_log *truth)
 {
 	const char *const models[] = {o->name ? o->name : s->model->config.name, NULL};
@@ -139,6 +161,7 @@ static int serve(struct session *s, const struct serve_options *o, struct truth_
 	announce(s);
 	c.engine.max_queue = (int32_t)o->max_queue;
 	c.engine.truth = truth;
+	watch_machine(s, &c);
 	return serve_main(&c);
 }
 

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/evloop.h"
 #include "model/model.h"
@@ -47,6 +48,12 @@ struct device {
 	 * holds is released by release() as well. */
 	enum rc (*plan)(struct device_plan *out, const struct device_wish *w, struct err *e);
 	void (*release)(struct device_plan *p);
+
+	/* What the machine itself does, for /metrics: watched from watch() on (RC_IO: it can not
+	 * be, which is no obstacle), told without blocking, until release(). Both NULL: nothing is
+	 * told. */
+	enum rc (*watch)(struct device_plan *p, struct err *e);
+	void (*put_metrics)(const struct device_plan *p, struct buf *b);
 
 	/* What its memory gives at best, measured now: the roof of decoding. */
 	double (*read_bytes_per_s)(const struct device_plan *p);

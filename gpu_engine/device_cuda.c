@@ -1,24 +1,39 @@
 /*
  * Owns the sizing of the card's executor: whether there is a card, and how much of its memory the
- * weights and the KV pages take. Runs at start. Must not know how a step is computed.
+ * weights and the KV pages take; and the watch over what the card does. Runs at start, but for
+ * put_metrics(). Must not know how a step is computed.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/die.h"
 #include "base/log.h"
+#include "base/nvml.h"
 #include "cuda/executor_cuda.h"
+#include "cuda/roof_cuda.h"
 #include "device.h"
+#include "serve/prom.h"
 
 /* Of the memory that is left beside the weights, so much is for KV pages unless told otherwise: the
  * rest is the driver's, for what grows. */
 #define KV_SHARE 0.9
 
-struct cuda_device {
-	struct cuda_config config; /* the first: a plan's config is its device's */
+#define NVML_ENV	  "ENGINE_LIBNVML"
+#define WATCH_INTERVAL_NS NS_PER_S
+
+struct machine {
+	struct cuda_config config; /* the first: a plan's config is its machine's */
 	struct graph_counts graphs;
+	struct nvml_watch *watch;
 };
+
+static struct machine *machine_of(const struct device_plan *p)
+{
+	return (struct machine *)(uintptr_t)p->config;
+}
 
 static enum rc check_flags(const struct device_wish *w, struct err *e)
 {
@@ -31,8 +46,8 @@ static enum rc check_flags(const struct device_wish *w, struct err *e)
 
 static enum rc cuda_plan(struct device_plan *p, const struct device_wish *w, struct err *e)
 {
-	struct cuda_device *d = xcalloc(1, sizeof(*d));
-	struct cuda_config *c = &d->config;
+	struct machine *machine = xcalloc(1, sizeof(*machine));
+	struct cuda_config *c = &machine->config;
 	enum rc rc;
 
 	p->config = c;
@@ -46,7 +61,7 @@ static enum rc cuda_plan(struct device_plan *p, const struct device_wish *w, str
 			   .block_size = w->block_size},
 		.end_ids = w->end_ids,
 		.n_end_ids = w->n_end_ids,
-		.graphs = w->graphs && strcmp(w->graphs, "off") == 0 ? NULL : &d->graphs,
+		.graphs = w->graphs && strcmp(w->graphs, "off") == 0 ? NULL : &machine->graphs,
 	};
 	if ((rc = check_flags(w, e)) || (rc = cuda_forward_can(&w->model->config, e)) ||
 	    (rc = cuda_open(&c->cuda, e)) || (rc = cuda_free_bytes(c->cuda, &p->free_bytes, e)))
@@ -63,23 +78,57 @@ static enum rc cuda_plan(struct device_plan *p, const struct device_wish *w, str
 
 static void cuda_release(struct device_plan *p)
 {
-	struct cuda_device *d = (struct cuda_device *)p->config;
+	struct machine *machine = machine_of(p);
 
-	if (!d)
+	if (!machine)
 		return;
-	if (d->graphs.steps > 0)
+	if (machine->graphs.steps > 0)
 		log_info("%" PRId64 " of %" PRId64
 			 " steps were one launch of a CUDA graph, %" PRId64 " were recorded",
-			 d->graphs.launched, d->graphs.steps, d->graphs.recorded);
-	cuda_close(d->config.cuda);
-	free(d);
+			 machine->graphs.launched, machine->graphs.steps, machine->graphs.recorded);
+	nvml_watch_free(machine->watch);
+	cuda_close(machine->config.cuda);
+	free(machine);
+}
+
+/* NVML counts cards its own way, so ours is found by its place on the bus. */
+static enum rc cuda_watch(struct device_plan *p, struct err *e)
+{
+	struct machine *machine = machine_of(p);
+	struct cuda_facts facts;
+	enum rc rc = cuda_facts(machine->config.cuda, &facts, e);
+
+	return rc ? rc
+		  : nvml_watch_new(&machine->watch, getenv(NVML_ENV), facts.bus_id,
+				   WATCH_INTERVAL_NS, e);
+}
+
+static void put_gauge(struct buf *b, const char *name, const char *help, double value)
+{
+	if (isnan(value))
+		return;
+	prom_family(b, name, "gauge", help);
+	prom_sample(b, name, "", value);
+}
+
+static void cuda_put_metrics(const struct device_plan *p, struct buf *b)
+{
+	struct nvml_sample sample;
+
+	nvml_watch_newest(machine_of(p)->watch, &sample);
+	put_gauge(b, "gpu_engine_card_memory_bytes", "Memory of the card in use, by whomever.",
+		  sample.card[0].memory_bytes);
+	put_gauge(b, "gpu_engine_card_utilisation",
+		  "Share of the time in which the card computed something.",
+		  sample.card[0].utilisation);
+	put_gauge(b, "gpu_engine_card_power_watts", "What the card draws.", sample.card[0].power_w);
 }
 
 static double cuda_read_bytes_per_s(const struct device_plan *p)
 {
 	const struct cuda_config *c = p->config;
 
-	return cuda_bytes_per_s(c->cuda);
+	return cuda_roof_bytes_per_s(c->cuda);
 }
 
 const struct device device_cuda = {
@@ -88,5 +137,7 @@ const struct device device_cuda = {
 	.executor = &executor_cuda,
 	.plan = cuda_plan,
 	.release = cuda_release,
+	.watch = cuda_watch,
+	.put_metrics = cuda_put_metrics,
 	.read_bytes_per_s = cuda_read_bytes_per_s,
 };

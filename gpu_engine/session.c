@@ -118,15 +118,19 @@ static void set_knob(struct engine_config *c, const char *name, double value)
 	c->knobs[sched_knob(c->policy, name)] = value;
 }
 
-static void make_engine(struct session *s, bool prefix_caching)
+enum rc session_plan(struct session *s, const char *device, int32_t eos_token, bool prefix_caching,
+		     struct err *e)
 {
 	struct engine_config *c = &s->engine;
+	enum rc rc = device_plan(&s->plan, device, &s->wish, e);
 
+	if (rc)
+		return rc;
 	*c = (struct engine_config){
 		.policy = &sched_vllm_v1,
 		.executor = s->plan.device->executor,
 		.executor_config = s->plan.config,
-		.eos_token = tokenizer_codec(s->tokenizer)->eos_token,
+		.eos_token = eos_token,
 	};
 	sched_defaults(c->policy, c->knobs);
 	set_knob(c, "max_num_seqs", s->wish.max_seqs);
@@ -135,6 +139,7 @@ static void make_engine(struct session *s, bool prefix_caching)
 	set_knob(c, "num_gpu_blocks", s->plan.num_blocks);
 	set_knob(c, "block_size", s->wish.block_size);
 	set_knob(c, "enable_prefix_caching", prefix_caching);
+	return RC_OK;
 }
 
 enum rc session_open(struct session *s, const struct session_options *o, bool prefix_caching,
@@ -149,9 +154,8 @@ enum rc session_open(struct session *s, const struct session_options *o, bool pr
 	if (rc == RC_OK)
 		rc = make_wish(s, o, e);
 	if (rc == RC_OK)
-		rc = device_plan(&s->plan, o->device, &s->wish, e);
-	if (rc == RC_OK)
-		make_engine(s, prefix_caching);
+		rc = session_plan(s, o->device, tokenizer_codec(s->tokenizer)->eos_token,
+				  prefix_caching, e);
 	s->load_ns = monotonic_now_ns() - start_ns;
 	return rc;
 }

@@ -62,6 +62,11 @@ enum rc session_open_file(struct session *s, const struct session_options *o, st
 /* All of it. prefix_caching: the policy's knob. */
 enum rc session_open(struct session *s, const struct session_options *o, bool prefix_caching,
 		     struct err *e);
+
+/* Its last part, for whoever has made loop, model, file and wish otherwise: device and policy.
+ * eos_token: -1 = none. */
+enum rc session_plan(struct session *s, const char *device, int32_t eos_token, bool prefix_caching,
+		     struct err *e);
 void session_close(struct session *s);
 
 #endif

@@ -1,11 +1,7 @@
 /*
- * What an engine's cards do while it is under load: memory in use, utilisation, power, for each
- * NVIDIA card of this machine, by the driver's own library (NVML), which is looked for when the
- * watch begins and needed by nobody. Names, per card from 0: gpu0_memory_bytes, gpu0_utilisation
+ * What an engine's cards do while it is under load, for each NVIDIA card of this machine
+ * (base/nvml.h), as values of the run. Names, per card from 0: gpu0_memory_bytes, gpu0_utilisation
  * (a share of 1), gpu0_power_w; what a card does not tell is left out.
- *
- * The driver takes milliseconds to answer, and the load's loop must not wait for it: a thread asks,
- * the loop passes on what it has got.
  */
 #ifndef LOADGEN_GPU_WATCH_H
 #define LOADGEN_GPU_WATCH_H

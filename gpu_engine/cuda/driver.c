@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/die.h"
 #include "base/units.h"
 #include "driver_api.h"
@@ -21,8 +20,6 @@
 #define LIBRARY_ENV   "ENGINE_LIBCUDA"
 #define OLDEST_SM     80 /* what the PTX was made for */
 #define JIT_LOG_BYTES 4096
-#define ROOF_BYTES    (256ULL << 20)
-#define ROOF_ROUNDS   4
 
 struct cuda {
 	struct gpu_queue queue; /* the first: a queue's pointer is its cuda's */
@@ -34,6 +31,7 @@ struct cuda {
 	int32_t sm;
 	struct CUctx_st *context;
 	struct CUstream_st *stream;
+	struct CUevent_st *event[2]; /* cuda_time_start(), cuda_time_stop() */
 	struct CUmod_st **module;
 	struct CUfunc_st *kernel[GPU_KERNEL_COUNT];
 };
@@ -121,7 +119,10 @@ static enum rc open_card(struct cuda *c, struct err *e)
 	c->retained = rc == RC_OK;
 	if (rc || (rc = cuda_attach(c, e)))
 		return rc;
-	return CALL(c, e, cuStreamCreate, &c->stream, CU_STREAM_NON_BLOCKING);
+	rc = CALL(c, e, cuStreamCreate, &c->stream, CU_STREAM_NON_BLOCKING);
+	for (size_t i = 0; i < ARRAY_LEN(c->event) && !rc; i++)
+		rc = CALL(c, e, cuEventCreate, &c->event[i], 0);
+	return rc;
 }
 
 enum rc cuda_attach(struct cuda *c, struct err *e)
@@ -133,6 +134,33 @@ void cuda_describe(const struct cuda *c, char *out, size_t size)
 {
 	snprintf(out, size, "%s (sm_%d), driver %d.%d", c->name, c->sm, c->version / 1000,
 		 c->version % 1000 / 10);
+}
+
+static double told(const struct cuda *c, int attribute)
+{
+	int value = 0;
+
+	return c->api.cuDeviceGetAttribute(&value, attribute, c->device) == CU_OK ? value : 0;
+}
+
+enum rc cuda_facts(const struct cuda *c, struct cuda_facts *out, struct err *e)
+{
+	size_t bytes = 0;
+	enum rc rc = CALL(c, e, cuDeviceTotalMem_v2, &bytes, c->device);
+
+	*out = (struct cuda_facts){.sm = c->sm,
+				   .driver = c->version,
+				   .multiprocessors = (int32_t)told(c, CU_MULTIPROCESSORS),
+				   .memory_bits = (int32_t)told(c, CU_MEMORY_BITS),
+				   .memory_bytes = (int64_t)bytes,
+				   .l2_bytes = (int64_t)told(c, CU_L2_BYTES),
+				   .clock_hz = told(c, CU_CLOCK) * 1e3,
+				   .memory_clock_hz = told(c, CU_MEMORY_CLOCK) * 1e3};
+	snprintf(out->name, sizeof(out->name), "%s", c->name);
+	if (rc == RC_OK)
+		rc = CALL(c, e, cuDeviceGetPCIBusId, out->bus_id, (int)sizeof(out->bus_id),
+			  c->device);
+	return rc;
 }
 
 enum rc cuda_free_bytes(const struct cuda *c, int64_t *out, struct err *e)
@@ -253,6 +281,21 @@ enum rc cuda_alloc(struct cuda *c, void **out, size_t bytes, const char *what, s
 	return e->rc;
 }
 
+enum rc cuda_alloc_shared(struct cuda *c, void **out, size_t bytes, const char *what, struct err *e)
+{
+	unsigned long long at = 0;
+	int code;
+
+	*out = NULL;
+	if (e->rc)
+		return e->rc;
+	CHECK(bytes > 0);
+	code = c->api.cuMemAllocManaged(&at, bytes, CU_ATTACH_GLOBAL);
+	if (allocated(c, code, bytes, what, e) == RC_OK)
+		*out = (void *)(uintptr_t)at;
+	return e->rc;
+}
+
 /* What a free says is left alone: it repeats the error of a card that is lost. */
 void cuda_free(struct cuda *c, void *p)
 {
@@ -355,38 +398,24 @@ void cuda_graph_free(struct cuda *c, struct cuda_graph *g)
 	free(g);
 }
 
-/* ---- the roof ---- */
+/* ---- time ---- */
 
-/* A copy reads and writes each byte. */
-static double copy_bytes_per_s(struct cuda *c, void *from, void *to, size_t bytes, struct err *e)
+enum rc cuda_time_start(struct cuda *c, struct err *e)
 {
-	double best = 0;
-
-	for (int i = 0; i < ROOF_ROUNDS && !e->rc; i++) {
-		int64_t start_ns = monotonic_now_ns(), ns;
-
-		CALL(c, e, cuMemcpyDtoDAsync_v2, (uintptr_t)to, (uintptr_t)from, bytes, c->stream);
-		cuda_wait(c, e);
-		ns = monotonic_now_ns() - start_ns;
-		if (i > 0 && ns > 0 && 2.0 * (double)bytes * NS_PER_S / (double)ns > best)
-			best = 2.0 * (double)bytes * NS_PER_S / (double)ns;
-	}
-	return e->rc ? 0 : best;
+	return e->rc ? e->rc : CALL(c, e, cuEventRecord, c->event[0], c->stream);
 }
 
-double cuda_bytes_per_s(struct cuda *c)
+enum rc cuda_time_stop(struct cuda *c, double *out_s, struct err *e)
 {
-	struct err e = {.rc = RC_OK};
-	void *from, *to;
-	double best;
+	float ms = 0;
 
-	cuda_alloc(c, &from, ROOF_BYTES, "a measurement", &e);
-	cuda_alloc(c, &to, ROOF_BYTES, "a measurement", &e);
-	cuda_clear(c, from, ROOF_BYTES, &e);
-	best = copy_bytes_per_s(c, from, to, ROOF_BYTES, &e);
-	cuda_free(c, from);
-	cuda_free(c, to);
-	return best;
+	if (!e->rc)
+		CALL(c, e, cuEventRecord, c->event[1], c->stream);
+	cuda_wait(c, e);
+	if (!e->rc)
+		CALL(c, e, cuEventElapsedTime, &ms, c->event[0], c->event[1]);
+	*out_s = e->rc ? 0 : (double)ms / 1e3;
+	return e->rc;
 }
 
 /* ---- open and close ---- */
@@ -425,6 +454,9 @@ void cuda_close(struct cuda *c)
 	for (int32_t i = 0; c->module && i < gpu_n_modules; i++)
 		if (c->module[i])
 			c->api.cuModuleUnload(c->module[i]);
+	for (size_t i = 0; i < ARRAY_LEN(c->event); i++)
+		if (c->event[i])
+			c->api.cuEventDestroy_v2(c->event[i]);
 	if (c->stream)
 		c->api.cuStreamDestroy_v2(c->stream);
 	if (c->retained)

@@ -32,12 +32,28 @@ enum rc cuda_attach(struct cuda *c, struct err *e);
 
 /* "NAME (sm_90), driver 13.0" */
 void cuda_describe(const struct cuda *c, char *out, size_t size);
+
+/* What the driver tells of the card; 0 = it does not. */
+struct cuda_facts {
+	char name[96], bus_id[32];
+	int32_t sm, driver; /* 90, 13000 */
+	int32_t multiprocessors, memory_bits;
+	int64_t memory_bytes, l2_bytes;
+	double clock_hz, memory_clock_hz; /* at most */
+};
+enum rc cuda_facts(const struct cuda *c, struct cuda_facts *out, struct err *e);
+
 enum rc cuda_free_bytes(const struct cuda *c, int64_t *out, struct err *e);
 
 /* ---- memory; `what` is for the message: "1.2 GiB for keys and values" ---- */
 
 enum rc cuda_alloc(struct cuda *c, void **out, size_t bytes, const char *what, struct err *e);
 void cuda_free(struct cuda *c, void *p); /* NULL legal */
+
+/* Memory with one address for card and host, which must not touch it while the card works: what
+ * tests look into. Freed by cuda_free(). */
+enum rc cuda_alloc_shared(struct cuda *c, void **out, size_t bytes, const char *what,
+			  struct err *e);
 
 /* The host's, pinned: what copies are made from and to. */
 enum rc cuda_alloc_host(struct cuda *c, void **out, size_t bytes, const char *what, struct err *e);
@@ -72,7 +88,11 @@ enum rc cuda_capture_end(struct cuda *c, struct cuda_graph **out, struct err *e)
 enum rc cuda_graph_launch(struct cuda *c, const struct cuda_graph *g, struct err *e);
 void cuda_graph_free(struct cuda *c, struct cuda_graph *g); /* not in use any more; NULL legal */
 
-/* What the card's memory gives at best, measured now; 0 if it can not be. */
-double cuda_bytes_per_s(struct cuda *c);
+/* ---- time ---- */
+
+/* How long the card takes for what is put to the stream between the two, by its own clock. stop
+ * waits; *out_s is 0 after an error. */
+enum rc cuda_time_start(struct cuda *c, struct err *e);
+enum rc cuda_time_stop(struct cuda *c, double *out_s, struct err *e);
 
 #endif

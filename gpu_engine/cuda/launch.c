@@ -427,3 +427,17 @@ enum rc gpu_logprobs(struct gpu_queue *q, const struct gpu_logits *logits, const
 
 	return issue(q, GPU_token_logprobs, block_a_row(logits), args, N_ARGS(args), e);
 }
+
+/* ---- the roof ---- */
+
+enum rc gpu_read(struct gpu_queue *q, const void *from, size_t bytes, int32_t n_blocks,
+		 uint32_t *out, struct err *e)
+{
+	uint64_t n_chunks = bytes / 16;
+	const struct gpu_arg args[] = {ARG(out), ARG(from), ARG(n_chunks)};
+
+	CHECK(bytes % 16 == 0);
+	return issue(q, GPU_read_words,
+		     (struct shape){(uint32_t)n_blocks, 1, 1, GPU_READ_THREADS, 0}, args,
+		     N_ARGS(args), e);
+}

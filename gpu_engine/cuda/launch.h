@@ -81,7 +81,8 @@
 	X(attend_prefill_256, prefill)                                                             \
 	X(adjust_logits, sample)                                                                   \
 	X(pick_tokens, sample)                                                                     \
-	X(token_logprobs, sample)
+	X(token_logprobs, sample)                                                                  \
+	X(read_words, roof)
 
 #define GPU_KERNEL_ID(name, file) GPU_##name,
 enum gpu_kernel { GPU_KERNELS(GPU_KERNEL_ID) GPU_KERNEL_COUNT };
@@ -276,5 +277,14 @@ enum rc gpu_pick(struct gpu_queue *q, const struct gpu_logits *logits, int32_t *
  * as they came from the product. */
 enum rc gpu_logprobs(struct gpu_queue *q, const struct gpu_logits *logits, const int32_t *tokens,
 		     struct gpu_logprob *out, struct err *e);
+
+/* ---- the roof ---- */
+
+#define GPU_READ_THREADS 256 /* of a block */
+
+/* Reads bytes, a multiple of 16, by n_blocks blocks. out: a word a thread, which together are the
+ * exclusive or of all words. */
+enum rc gpu_read(struct gpu_queue *q, const void *from, size_t bytes, int32_t n_blocks,
+		 uint32_t *out, struct err *e);
 
 #endif

@@ -32,7 +32,9 @@ struct api_config {
 	/* What to do with a request for an answer, before its body is looked at. Or NULL. */
 	void (*admit)(struct http_exchange *x, struct admission *out, void *arg);
 	void *admit_arg;
-	struct evloop *loop; /* with admit */
+	struct evloop *loop;				/* with admit */
+	void (*more_metrics)(struct buf *b, void *arg); /* or NULL */
+	void *more_metrics_arg;
 };
 
 struct api {

@@ -102,6 +102,8 @@ void admin_metrics(struct api *a, struct http_exchange *x, const struct route *r
 	(void)r;
 	buf_init(&b, SIZE_MAX);
 	wire->metrics(engine_stats(a->engine), a->c.models[0], &b);
+	if (a->c.more_metrics)
+		a->c.more_metrics(&b, a->c.more_metrics_arg);
 	http_reply(x, 200, wire->metrics_type, NULL, buf_head(&b), buf_size(&b));
 	buf_release(&b);
 }

@@ -104,6 +104,8 @@ static enum rc serving_open(struct serving *s, struct err *e)
 		.admit = c->admit,
 		.admit_arg = c->admit_arg,
 		.loop = c->loop,
+		.more_metrics = c->more_metrics,
+		.more_metrics_arg = c->more_metrics_arg,
 	};
 	const struct http_config http = {
 		.host = c->host,

@@ -47,6 +47,11 @@ struct serve_config {
 	 * refuse it, or have the answer leave through an outlet (outlet.h). Or NULL. */
 	void (*admit)(struct http_exchange *x, struct admission *out, void *arg);
 	void *admit_arg;
+
+	/* Adds families to /metrics, which have nothing to do with requests: what the machine does.
+	 * Does not block. Or NULL. */
+	void (*more_metrics)(struct buf *b, void *arg);
+	void *more_metrics_arg;
 };
 
 /* Returns the exit code. Prints "listening on http://HOST:PORT" (or "listening on unix:PATH") to

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, DRIVER_NOT_LOADED = 9 };
+enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, DRIVER_NOT_LOADED = 9 };
 
 struct nvmlDevice_st {
 	unsigned index;
@@ -26,6 +26,7 @@ int nvmlInit_v2(void);
 int nvmlShutdown(void);
 int nvmlDeviceGetCount_v2(unsigned *n);
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, struct nvmlDevice_st **out);
+int nvmlDeviceGetHandleByPciBusId_v2(const char *bus_id, struct nvmlDevice_st **out);
 int nvmlDeviceGetMemoryInfo(struct nvmlDevice_st *d, struct memory *out);
 int nvmlDeviceGetUtilizationRates(struct nvmlDevice_st *d, struct utilization *out);
 int nvmlDeviceGetPowerUsage(struct nvmlDevice_st *d, unsigned *milliwatts);
@@ -59,6 +60,20 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, struct nvmlDevice_st **out)
 		return INVALID_ARGUMENT;
 	*out = &cards[index];
 	return SUCCESS;
+}
+
+/* Card 0 is where the stand-in for libcuda has its second device, card 1 where its first. */
+int nvmlDeviceGetHandleByPciBusId_v2(const char *bus_id, struct nvmlDevice_st **out)
+{
+	static const char *const at[] = {"0000:02:00.0", "0000:01:00.0"};
+
+	for (unsigned i = 0; i < 2; i++) {
+		if (strcmp(bus_id, at[i]) == 0 && !is_asked("none")) {
+			*out = &cards[i];
+			return SUCCESS;
+		}
+	}
+	return NOT_FOUND;
 }
 
 int nvmlDeviceGetMemoryInfo(struct nvmlDevice_st *d, struct memory *out)

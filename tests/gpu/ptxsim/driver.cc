@@ -273,7 +273,7 @@ static const struct {
 	{ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, 0},
 	{ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR, 167936},
 	{ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR, 65536},
-	{ATTRIBUTE_MANAGED_MEMORY, 0},
+	{ATTRIBUTE_MANAGED_MEMORY, 1},
 	{ATTRIBUTE_COOPERATIVE_LAUNCH, 1},
 	{ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, 166912},
 	{ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK, 1024},
@@ -392,6 +392,12 @@ EXPORTED CUresult cuMemAlloc_v2(CUdeviceptr *p, size_t bytes)
 	CUresult rc = allocate(bytes, false, &at);
 	*p = at;
 	return rc;
+}
+
+/* The host reads and writes it; all memory here is the host's. */
+EXPORTED CUresult cuMemAllocManaged(CUdeviceptr *p, size_t bytes, unsigned)
+{
+	return cuMemAlloc_v2(p, bytes);
 }
 
 EXPORTED CUresult cuMemFree_v2(CUdeviceptr p)

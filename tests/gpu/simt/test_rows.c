@@ -252,12 +252,44 @@ static void test_bias(void **state)
 	bench_release();
 }
 
+/* ---- reading ---- */
+
+static void reading(void)
+{
+	static const int32_t chunks[] = {1, 255, 1025, 4000};
+	enum { BLOCKS = 2, THREADS = BLOCKS * GPU_READ_THREADS };
+
+	for (size_t c = 0; c < sizeof(chunks) / sizeof(*chunks); c++) {
+		size_t n = (size_t)chunks[c] * 4;
+		uint32_t *words = host(n * sizeof(*words)), want = 0, got = 0;
+		uint32_t *out = device(THREADS * sizeof(*out)),
+			 *read = host(THREADS * sizeof(*read));
+
+		for (size_t i = 0; i < n; i++) {
+			words[i] = (uint32_t)next_int(INT32_MAX);
+			want ^= words[i];
+		}
+		OK(gpu_read(&bench_queue, device_copy(words, n * sizeof(*words)),
+			    n * sizeof(*words), BLOCKS, out, NULL));
+		read_device(read, out, THREADS * sizeof(*read));
+		for (size_t i = 0; i < THREADS; i++)
+			got ^= read[i];
+		assert_int_equal(got, want);
+	}
+}
+
+static void test_reading(void **state)
+{
+	(void)state;
+	bench_orders(reading);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_norms),	  cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_embedding), cmocka_unit_test(test_activations),
-		cmocka_unit_test(test_bias),
+		cmocka_unit_test(test_bias),	  cmocka_unit_test(test_reading),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
