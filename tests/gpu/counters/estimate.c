@@ -14,7 +14,8 @@
 
 #include "counting.h"
 
-#define CONTEXT 1024
+#define CONTEXT	 1024
+#define N_MODELS 2
 
 /* Between two kernels of a graph, from others' measurements of graphs on such cards. */
 #define LAUNCH_GAP_S 1.3e-6
@@ -126,7 +127,7 @@ static void print_head(bool csv)
 
 int main(int argc, char **argv)
 {
-	static const struct model_shape *const models[] = {&smollm2_135m, &llama_3_1_8b};
+	static const struct model_shape *const models[N_MODELS] = {&smollm2_135m, &llama_3_1_8b};
 	static const struct {
 		const char *name;
 		enum dtype dtype;
@@ -140,7 +141,7 @@ int main(int argc, char **argv)
 	}
 	counting_begin();
 	print_head(csv);
-	for (size_t i = 0; i < sizeof(models) / sizeof(*models); i++) {
+	for (int i = 0; i < N_MODELS; i++) {
 		for (size_t w = 0; w < sizeof(weights) / sizeof(*weights); w++) {
 			for (size_t m = 0; m < sizeof(sequences) / sizeof(*sequences); m++) {
 				struct step_counts step;

@@ -15,6 +15,7 @@
 
 #define LINE_BYTES 256
 #define CONTEXT	   1024
+#define N_MODELS   2
 #define N_FIGURES  5
 
 /* Better if less, each of them. */
@@ -85,9 +86,9 @@ static void each_product(row_fn row)
  */
 static void each_other(row_fn row)
 {
-	const struct model_shape *const models[] = {&smollm2_135m, &llama_3_1_8b};
+	const struct model_shape *const models[N_MODELS] = {&smollm2_135m, &llama_3_1_8b};
 
-	for (size_t i = 0; i < sizeof(models) / sizeof(*models); i++) {
+	for (int i = 0; i < N_MODELS; i++) {
 		struct step_counts step, counts = {.n = 0};
 
 		count_step(models[i], DTYPE_Q8_0, 1, CONTEXT, &step);
