@@ -44,8 +44,7 @@ mutant padding_not_written rows.cu rows 'simt ptx' 'i < padded; i += step) {
 		float v = i < n'
 
 # ---- arithmetic and layout
-mutant nibbles_swapped gemv.cu products 'simt ptx' 'dot_16(low, __ldg(b), dot_16(high, __ldg(b + 1), 0))' \
-	'dot_16(high, __ldg(b), dot_16(low, __ldg(b + 1), 0))'
+mutant nibbles_swapped gemv.cu products 'simt ptx' 'i % 2 * 4)' '4 - i % 2 * 4)'
 mutant min_added_twice gemv.cu products 'simt ptx' 'least = i % 2 == 0 ? high_half(pair) : 0.0f;' \
 	'least = high_half(pair);'
 mutant fragment_turned gemm.cu products 'simt ptx' '[part + lane / 8 % 2 * 8]' '[part + lane / 16 * 8]'

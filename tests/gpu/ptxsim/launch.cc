@@ -40,13 +40,12 @@ void options_read()
 	opt.count = report || getenv("PTXSIM_COUNT");
 }
 
-/* The registers of a block keep their constants from block to block of a launch. The others begin
- * as no number in every float format. */
+/* The registers of a block keep their constants from block to block of a launch. */
 static void registers_begin(block &b)
 {
 	const kernel &k = *b.k;
 	size_t per_warp = ((size_t)k.file_bytes + 63) / 64 * 64;
-	b.file.assign(per_warp * b.warps.size() + 64, (char)0xff);
+	b.file.assign(per_warp * b.warps.size() + 64, 0);
 	b.pred.assign((size_t)(k.predicates + 1) * b.warps.size(), 0);
 	char *base = (char *)(((uint64_t)b.file.data() + 63) & ~63ull);
 	for (auto &w : b.warps) {

@@ -258,7 +258,7 @@ static void counters_are_left(void **)
 }
 
 /* A kernel of these lines, for one warp; %rd1 is the buffer, %r1 the lane. */
-static std::vector<uint32_t> run_lines(const char *lines)
+static void run_lines(const char *lines)
 {
 	bench t(PTX("warps"));
 	CUdeviceptr out = t.upload(std::vector<uint32_t>(256));
@@ -272,18 +272,6 @@ static std::vector<uint32_t> run_lines(const char *lines)
 	assert_int_equal(cuModuleGetFunction(&f, m, "k"), CUDA_SUCCESS);
 	assert_int_equal(cuLaunchKernel(f, 1, 1, 1, 32, 1, 1, 0, nullptr, arguments, nullptr),
 			 CUDA_SUCCESS);
-	return t.download<uint32_t>(out, 256);
-}
-
-/* Predicates are also given numbers, which nvcc does for what it knows. */
-static void predicates_of_numbers(void **)
-{
-	driver_begin({});
-	auto out = run_lines("mov.pred %p0, 0;\nmov.pred %p1, -1;\n"
-			     "selp.b32 %r2, 3, 4, %p0;\nselp.b32 %r3, 5, 6, %p1;\n"
-			     "st.global.v2.b32 [%rd1], {%r2, %r3};\n");
-	assert_int_equal(out[0], 4);
-	assert_int_equal(out[1], 5);
 }
 
 /* Every second word is read from global and written to shared memory, and all of them are
@@ -336,7 +324,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(graphs_repeat),
 		cmocka_unit_test(faults_on_demand),
 		cmocka_unit_test(old_drivers_lack_functions),
-		cmocka_unit_test(predicates_of_numbers),
 		cmocka_unit_test(requests_are_counted),
 		cmocka_unit_test(counters_are_left),
 	};
