@@ -65,14 +65,15 @@ static void rows(struct gpu_queue *q, const struct gpu_inputs *x, float *y)
 	done(gpu_add_bias(q, y, y, D_MODEL, 1, NULL));
 }
 
-static void attention(struct gpu_queue *q, uint16_t *out, float *partial)
+/* Some kernels are there for some widths of heads alone; two splits are to be combined. */
+static void attention(struct gpu_queue *q, int32_t head_dim, uint16_t *out, float *partial)
 {
-	const struct gpu_kv kv = {.page_tokens = 16, .n_kv_heads = KV_HEADS, .head_dim = HEAD_DIM};
+	const struct gpu_kv kv = {.page_tokens = 16, .n_kv_heads = KV_HEADS, .head_dim = head_dim};
 	const struct gpu_place place = {.n_heads = HEADS};
-	const struct gpu_attention a = {.n_heads = HEADS, .out_stride = D_MODEL};
+	const struct gpu_attention a = {.n_heads = HEADS, .out_stride = HEADS * head_dim};
 
-	done(gpu_place(q, &place, &kv, 1, out, D_MODEL, NULL));
-	done(gpu_attend_decode(q, &a, &kv, NULL, 1, 1, partial, NULL));
+	done(gpu_place(q, &place, &kv, 1, out, HEADS * head_dim, NULL));
+	done(gpu_attend_decode(q, &a, &kv, NULL, 1, 2, partial, NULL));
 	done(gpu_attend_prefill(q, &a, &kv, NULL, NULL, 1, NULL));
 }
 
@@ -98,6 +99,8 @@ void launch_shapes(struct launch_shape *of)
 	memset(of, 0, GPU_KERNEL_COUNT * sizeof(*of));
 	products(&r.queue, &x, &floats);
 	rows(&r.queue, &x, &floats);
-	attention(&r.queue, &halves, &floats);
+	attention(&r.queue, 64, &halves, &floats);
+	attention(&r.queue, 256, &halves, &floats);
+	attention(&r.queue, HEAD_DIM, &halves, &floats);
 	tokens(&r.queue, &floats);
 }

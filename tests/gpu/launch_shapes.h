@@ -11,7 +11,7 @@ struct launch_shape {
 	int32_t threads, dynamic_bytes;
 };
 
-/* of: [GPU_KERNEL_COUNT]. */
+/* of: [GPU_KERNEL_COUNT]; zeros for a kernel that none of them launches. */
 void launch_shapes(struct launch_shape *of);
 
 #endif

@@ -363,7 +363,7 @@ static void print_row(const struct gpu_kernel_info *info, const struct launch_sh
 		has &= f.has;
 		calls = f.calls > calls ? f.calls : calls;
 	}
-	printf("%-14s", info->name);
+	printf("%-18s", info->name);
 	print_cards(m->n_cubins, registers);
 	printf(" %5d", calls);
 	print_cards(m->n_cubins, warps);
@@ -393,7 +393,7 @@ static void print_limits(void)
 	       "# is not what it was written to be: wide = loads of 128 bits. Stack frames and "
 	       "local\n"
 	       "# memory: none, everywhere.\n");
-	printf("%-14s", "kernel");
+	printf("%-18s", "kernel");
 	print_cards(m->n_cubins, sm);
 	printf(" calls");
 	print_cards(m->n_cubins, sm);

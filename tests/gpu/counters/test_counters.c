@@ -152,7 +152,7 @@ static void test_others(void **state)
 
 static void print_row(const char *kernel, const char *shape, const struct figures *f)
 {
-	printf("%-16s %-13s", kernel, shape);
+	printf("%-18s %-13s", kernel, shape);
 	for (int i = 0; i < N_FIGURES; i++)
 		printf(" %8.2f", f->of[i]);
 	printf("\n");
@@ -181,7 +181,7 @@ static void print_counters(void)
 	       "none, 0 =\n"
 	       "#             no shared memory\n",
 	       CONTEXT);
-	printf("%-16s %-13s", "# kernel", "shape");
+	printf("%-18s %-13s", "# kernel", "shape");
 	for (int i = 0; i < N_FIGURES; i++)
 		printf(" %8s", figure_names[i]);
 	printf("\n");

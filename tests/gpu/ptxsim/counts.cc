@@ -86,15 +86,15 @@ constexpr uint64_t HOT_SHARE = 20;
 
 static void add_kernel(ptxsim_counts *out, kernel &k)
 {
-	uint64_t phases = 0;
+	uint64_t busiest = 0;
 	for (auto &i : k.code)
-		phases += i.counts.phases;
+		busiest = std::max(busiest, i.counts.phases);
 	for (auto &i : k.code) {
 		const insn_counts &c = i.counts;
 		out->sectors += c.sectors, out->ideal_sectors += c.ideal;
 		out->wavefronts += c.wavefronts, out->phases += c.phases;
 		out->mma += i.text.compare(0, 4, "mma.") ? 0 : c.runs;
-		if (c.phases && c.phases * HOT_SHARE >= phases)
+		if (c.phases && c.phases * HOT_SHARE >= busiest)
 			out->worst_conflict = std::max(out->worst_conflict,
 						       (double)c.wavefronts / (double)c.phases);
 		i.counts = {};
