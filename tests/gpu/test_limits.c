@@ -1,8 +1,8 @@
 /*
  * What ptxas made of the kernels, read from the cubins that are embedded: registers, a stack frame,
- * loads and stores of local memory (which spills are), calls, and whether the instructions that a
- * kernel lives from are there. limits.txt is what is allowed; `test_gpu_limits print` writes it
- * anew. Nothing here runs on a card.
+ * loads and stores of local memory (which spills are), calls, how many warps a multiprocessor has
+ * room for, and whether the instructions that a kernel lives from are there. limits.txt is what is
+ * allowed; `test_gpu_limits print` writes it anew. Nothing here runs on a card.
  */
 #include <elf.h>
 #include <setjmp.h>
@@ -15,6 +15,9 @@
 
 #include "cuda/launch.h"
 #include "cuda/modules.h"
+
+#include "launch_shapes.h"
+#include "occupancy.h"
 
 #define MAX_CARDS  8
 #define LINE_BYTES 256
@@ -58,7 +61,7 @@ static const struct {
 #define N_ABILITIES (sizeof(abilities) / sizeof(*abilities))
 
 struct figures {
-	int32_t registers, calls, local, frame;
+	int32_t registers, calls, local, frame, warps;
 	unsigned has;
 };
 
@@ -161,7 +164,19 @@ static int32_t info_of(const struct cubin *c, unsigned attribute, uint32_t symbo
 	return 0;
 }
 
-static struct figures figures_of(const struct gpu_image *image, const char *kernel)
+/* From sm_90 on what the card keeps is part of the section, if there is one. */
+static int32_t shared_bytes_of(const struct cubin *c, int32_t sm, const char *kernel)
+{
+	const Elf64_Shdr *shared = find_section(c, ".nv.shared.", kernel);
+	int32_t bytes = shared ? (int32_t)shared->sh_size : 0;
+
+	if (sm < 90)
+		return bytes + OCCUPANCY_RESERVED_BYTES;
+	return bytes > OCCUPANCY_RESERVED_BYTES ? bytes : OCCUPANCY_RESERVED_BYTES;
+}
+
+static struct figures figures_of(const struct gpu_image *image, const char *kernel,
+				 const struct launch_shape *launch)
 {
 	struct figures f = {0};
 	const Elf64_Shdr *text;
@@ -178,6 +193,8 @@ static struct figures figures_of(const struct gpu_image *image, const char *kern
 	f.registers = info_of(&c, INFO_REGISTERS, symbol);
 	f.frame = info_of(&c, INFO_FRAME, symbol);
 	count_instructions(c.at + text->sh_offset, text->sh_size, &f);
+	f.warps = occupancy_warps(image->sm, f.registers, launch->threads,
+				  shared_bytes_of(&c, image->sm, kernel) + launch->dynamic_bytes);
 	return f;
 }
 
@@ -192,7 +209,7 @@ static const struct gpu_module *module_of(const char *file)
 /* ---- what is allowed ---- */
 
 struct limits {
-	int32_t sm[MAX_CARDS], registers[MAX_CARDS], n_cards;
+	int32_t sm[MAX_CARDS], registers[MAX_CARDS], warps[MAX_CARDS], n_cards;
 	int32_t calls;
 	unsigned needs;
 };
@@ -206,7 +223,7 @@ static unsigned ability_named(const char *name)
 	return 0;
 }
 
-/* The header names the cards: "kernel 80 86 ... calls needs". */
+/* The header names the cards: "kernel 80 86 ... calls 80 86 ... needs": registers, then warps. */
 static void read_row(char *line, struct limits *l, bool header)
 {
 	char *rest = NULL, *word;
@@ -222,6 +239,8 @@ static void read_row(char *line, struct limits *l, bool header)
 			l->registers[i] = (int32_t)strtol(word, NULL, 10);
 		} else if (i == l->n_cards) {
 			l->calls = (int32_t)strtol(word, NULL, 10);
+		} else if (i <= 2 * l->n_cards) {
+			l->warps[i - l->n_cards - 1] = (int32_t)strtol(word, NULL, 10);
 		} else {
 			l->needs |= ability_named(word);
 		}
@@ -249,21 +268,22 @@ static void read_limits(const char *kernel, struct limits *l)
 		fail_msg("limits.txt has no row for %s", kernel);
 }
 
-static int32_t registers_allowed(const struct limits *l, int32_t sm)
+static int32_t column_of(const struct limits *l, int32_t sm)
 {
 	for (int32_t i = 0; i < l->n_cards; i++)
 		if (l->sm[i] == sm)
-			return l->registers[i];
+			return i;
 	fail_msg("limits.txt has no column for sm_%d", sm);
 	return 0;
 }
 
 /* ---- the test ---- */
 
-static void check_kernel(const char *kernel, const struct gpu_image *image, const struct limits *l)
+static void check_kernel(const char *kernel, const struct gpu_image *image,
+			 const struct launch_shape *launch, const struct limits *l)
 {
-	struct figures f = figures_of(image, kernel);
-	int32_t registers = registers_allowed(l, image->sm);
+	struct figures f = figures_of(image, kernel, launch);
+	int32_t card = column_of(l, image->sm), registers = l->registers[card];
 
 	if (f.frame != 0 || f.local != 0)
 		fail_msg("%s, sm_%d: a stack frame of %d bytes, %d accesses of local memory",
@@ -271,6 +291,9 @@ static void check_kernel(const char *kernel, const struct gpu_image *image, cons
 	if (f.registers > registers)
 		fail_msg("%s, sm_%d: %d registers, %d are allowed", kernel, image->sm, f.registers,
 			 registers);
+	if (f.warps < l->warps[card])
+		fail_msg("%s, sm_%d: room for %d warps, %d are wanted", kernel, image->sm, f.warps,
+			 l->warps[card]);
 	if (f.calls > l->calls)
 		fail_msg("%s, sm_%d: %d calls, %d are allowed", kernel, image->sm, f.calls,
 			 l->calls);
@@ -282,9 +305,11 @@ static void check_kernel(const char *kernel, const struct gpu_image *image, cons
 
 static void test_limits(void **state)
 {
+	struct launch_shape launch[GPU_KERNEL_COUNT];
 	int32_t checked = 0;
 
 	(void)state;
+	launch_shapes(launch);
 	for (int32_t k = 0; k < GPU_KERNEL_COUNT; k++) {
 		const struct gpu_kernel_info *info = gpu_kernel_info((enum gpu_kernel)k);
 		const struct gpu_module *m = module_of(info->file);
@@ -293,26 +318,55 @@ static void test_limits(void **state)
 		assert_non_null(m);
 		read_limits(info->name, &l);
 		for (int32_t i = 0; i < m->n_cubins; i++, checked++)
-			check_kernel(info->name, &m->cubins[i], &l);
+			check_kernel(info->name, &m->cubins[i], &launch[k], &l);
 	}
 	assert_true(checked > 0);
 }
 
-static void print_row(const struct gpu_kernel_info *info)
+/* By hand, from the tables of the programming guide. */
+static void test_occupancy(void **state)
+{
+	static const struct {
+		int32_t sm, registers, threads, shared_bytes, warps;
+	} cases[] = {
+		{80, 32, 128, 1024, 64},   {80, 33, 128, 1024, 48},  {80, 255, 256, 1024, 8},
+		{86, 32, 64, 1024, 32},	   {89, 32, 64, 1024, 48},   {86, 16, 32, 1024, 16},
+		{90, 32, 128, 58368, 16},  {90, 32, 128, 58369, 12}, {120, 64, 512, 1024, 32},
+		{100, 128, 1024, 1024, 0}, {80, 64, 1024, 1024, 32}, {75, 32, 128, 1024, 0},
+		{120, 40, 128, 51200, 8},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		if (occupancy_warps(cases[i].sm, cases[i].registers, cases[i].threads,
+				    cases[i].shared_bytes) != cases[i].warps)
+			fail_msg("case %zu: not %d warps", i, cases[i].warps);
+}
+
+static void print_cards(int32_t n, const int32_t *values)
+{
+	for (int32_t i = 0; i < n; i++)
+		printf(" %3d", values[i]);
+}
+
+static void print_row(const struct gpu_kernel_info *info, const struct launch_shape *launch)
 {
 	const struct gpu_module *m = module_of(info->file);
+	int32_t registers[MAX_CARDS] = {0}, warps[MAX_CARDS] = {0}, calls = 0;
 	unsigned has = ~0U;
-	int32_t calls = 0;
 
-	printf("%-16s", info->name);
-	for (int32_t i = 0; i < m->n_cubins; i++) {
-		struct figures f = figures_of(&m->cubins[i], info->name);
+	for (int32_t i = 0; i < m->n_cubins && i < MAX_CARDS; i++) {
+		struct figures f = figures_of(&m->cubins[i], info->name, launch);
 
-		printf(" %3d", f.registers);
+		registers[i] = f.registers;
+		warps[i] = f.warps;
 		has &= f.has;
 		calls = f.calls > calls ? f.calls : calls;
 	}
+	printf("%-18s", info->name);
+	print_cards(m->n_cubins, registers);
 	printf(" %5d", calls);
+	print_cards(m->n_cubins, warps);
 	for (size_t i = 0; i < N_ABILITIES; i++)
 		if (has & abilities[i].bit)
 			printf(" %s", abilities[i].name);
@@ -321,25 +375,37 @@ static void print_row(const struct gpu_kernel_info *info)
 
 static void print_limits(void)
 {
+	const struct gpu_module *m = &gpu_modules[0];
+	struct launch_shape launch[GPU_KERNEL_COUNT];
+	int32_t sm[MAX_CARDS] = {0};
+
+	for (int32_t i = 0; i < m->n_cubins && i < MAX_CARDS; i++)
+		sm[i] = m->cubins[i].sm;
+	launch_shapes(launch);
 	printf("# Of the kernels as nvcc 13.0 compiles them: registers on each card (sm_), calls "
 	       "(on\n"
 	       "# sm_80 to 89 they lead to the out-of-line half of a shuffle that a warp may "
 	       "reach\n"
-	       "# divided), and the instructions without which a kernel is not what it was "
-	       "written\n"
-	       "# to be: wide = loads of 128 bits. Stack frames and local memory: none, "
-	       "everywhere.\n");
-	printf("%-16s", "kernel");
-	for (int32_t i = 0; i < gpu_modules[0].n_cubins; i++)
-		printf(" %3d", gpu_modules[0].cubins[i].sm);
-	printf(" calls needs\n");
+	       "# divided), the warps that a multiprocessor of each card has room for (of 64, 48, "
+	       "48,\n"
+	       "# 64, 64, 48) at the shapes of Llama-3.1-8B, and the instructions without which a "
+	       "kernel\n"
+	       "# is not what it was written to be: wide = loads of 128 bits. Stack frames and "
+	       "local\n"
+	       "# memory: none, everywhere.\n");
+	printf("%-18s", "kernel");
+	print_cards(m->n_cubins, sm);
+	printf(" calls");
+	print_cards(m->n_cubins, sm);
+	printf(" needs\n");
 	for (int32_t k = 0; k < GPU_KERNEL_COUNT; k++)
-		print_row(gpu_kernel_info((enum gpu_kernel)k));
+		print_row(gpu_kernel_info((enum gpu_kernel)k), &launch[k]);
 }
 
 int main(int argc, char **argv)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_limits)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_limits),
+					   cmocka_unit_test(test_occupancy)};
 
 	if (argc == 2 && strcmp(argv[1], "print") == 0) {
 		print_limits();

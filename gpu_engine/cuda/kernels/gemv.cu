@@ -3,8 +3,8 @@
  * lane takes 16 bytes of the output's weights at a time, so a warp reads 512 bytes in a row. A
  * row's sum has one order, whoever is computed beside it.
  *
- * Quantised weights meet inputs of bytes: integers are summed exactly over the 16 or 32 weights
- * that share a scale. With w = scale * q + min a group adds
+ * Quantised weights meet inputs of bytes: integers are summed exactly over 16 weights that
+ * share a scale. With w = scale * q + min a group adds
  * scale * x_scale * sum(q x_q) + min * x_sum.
  */
 #include "gpu.h"
@@ -71,30 +71,48 @@ GPU_FN int32_t dot_16(int4 a, int4 b, int32_t sum)
 	return __dp4a(a.x, b.x, __dp4a(a.y, b.y, __dp4a(a.z, b.z, __dp4a(a.w, b.w, sum))));
 }
 
-/* A lane takes half of a group; the even one of two adds the group's min. */
-template <int rows, bool has_min>
-GPU_FN void gemv_q8(float *y, int32_t y_stride, const int8_t *quants, const void *scales,
-		    const int8_t *x, const float2 *x_scales, int32_t n_out, int32_t padded,
-		    int32_t m)
+/* The low nibbles of each byte, or, moved by 4, the high ones. */
+GPU_FN int4 nibbles(int4 v, int32_t shift)
 {
-	int32_t output = output_of_warp(), n_chunks = padded / 16, n_groups = padded / 32;
-	const int4 *w = (const int4 *)(quants + (size_t)output * (size_t)padded);
+	const uint32_t mask = 0x0f0f0f0fu;
+	int4 r;
+
+	r.x = (int32_t)((uint32_t)v.x >> shift & mask);
+	r.y = (int32_t)((uint32_t)v.y >> shift & mask);
+	r.z = (int32_t)((uint32_t)v.z >> shift & mask);
+	r.w = (int32_t)((uint32_t)v.w >> shift & mask);
+	return r;
+}
+
+/*
+ * A lane takes half of a group, so that a warp reads 512 bytes of x in a row. Of Q4_1 two lanes
+ * share 16 bytes of weights, whose low nibbles are inputs 0 .. 15, the high ones 16 .. 31. The even
+ * one of two adds the group's min.
+ */
+template <int rows, int kind>
+GPU_FN void gemv_groups(float *y, int32_t y_stride, const void *quants, const void *scales,
+			const int8_t *x, const float2 *x_scales, int32_t n_out, int32_t padded,
+			int32_t m)
+{
+	int32_t output = output_of_warp(), n_halves = padded / 16, n_groups = padded / 32;
 	size_t groups = (size_t)output * (size_t)n_groups;
+	size_t row_bytes = (size_t)(kind == GPU_Q4_1 ? padded / 2 : padded);
+	const int4 *w = (const int4 *)((const int8_t *)quants + (size_t)output * row_bytes);
 	float sum[rows] = {};
 
 	if (output >= n_out)
 		return;
-	for (int32_t i = (int32_t)threadIdx.x % WARP; i < n_chunks; i += WARP) {
-		int4 a = __ldg(w + i);
+	for (int32_t i = (int32_t)threadIdx.x % WARP; i < n_halves; i += WARP) {
+		int4 a = kind == GPU_Q4_1 ? nibbles(__ldg(w + i / 2), i % 2 * 4) : __ldg(w + i);
 		float scale, least = 0;
 
-		if (has_min) {
+		if (kind == GPU_Q8_0) {
+			scale = half_to_float(__ldg((const uint16_t *)scales + groups + i / 2));
+		} else {
 			uint32_t pair = __ldg((const uint32_t *)scales + groups + i / 2);
 
 			scale = low_half(pair);
 			least = i % 2 == 0 ? high_half(pair) : 0.0f;
-		} else {
-			scale = half_to_float(__ldg((const uint16_t *)scales + groups + i / 2));
 		}
 		UNROLL
 		for (int32_t r = 0; r < rows; r++) {
@@ -102,52 +120,8 @@ GPU_FN void gemv_q8(float *y, int32_t y_stride, const int8_t *quants, const void
 			float2 of_x = __ldg(x_scales + row_at(r, m, n_groups) + i / 2);
 
 			sum[r] = fmaf(scale * of_x.x, (float)dot_16(a, b, 0), sum[r]);
-			if (has_min)
+			if (kind != GPU_Q8_0)
 				sum[r] = fmaf(least, of_x.y, sum[r]);
-		}
-	}
-	write_sums<rows>(sum, y, y_stride, output, m);
-}
-
-GPU_FN int4 low_nibbles(uint4 v)
-{
-	const uint32_t mask = 0x0f0f0f0fu;
-	int4 r;
-
-	r.x = (int32_t)(v.x & mask);
-	r.y = (int32_t)(v.y & mask);
-	r.z = (int32_t)(v.z & mask);
-	r.w = (int32_t)(v.w & mask);
-	return r;
-}
-
-/* A lane takes a group: 16 bytes hold inputs 0 .. 15 in their low nibbles, 16 .. 31 in the high. */
-template <int rows>
-GPU_FN void gemv_q4(float *y, int32_t y_stride, const uint8_t *quants, const uint32_t *scales,
-		    const int8_t *x, const float2 *x_scales, int32_t n_out, int32_t padded,
-		    int32_t m)
-{
-	int32_t output = output_of_warp(), n_groups = padded / 32;
-	const uint4 *w = (const uint4 *)(quants + (size_t)output * (size_t)(padded / 2));
-	const uint32_t *pairs = scales + (size_t)output * (size_t)n_groups;
-	float sum[rows] = {};
-
-	if (output >= n_out)
-		return;
-	for (int32_t i = (int32_t)threadIdx.x % WARP; i < n_groups; i += WARP) {
-		uint4 a = __ldg(w + i);
-		uint32_t pair = __ldg(pairs + i);
-		int4 low = low_nibbles(a);
-		int4 high = low_nibbles(make_uint4(a.x >> 4, a.y >> 4, a.z >> 4, a.w >> 4));
-
-		UNROLL
-		for (int32_t r = 0; r < rows; r++) {
-			const int4 *b = (const int4 *)(x + row_at(r, m, padded)) + 2 * i;
-			float2 of_x = __ldg(x_scales + row_at(r, m, n_groups) + i);
-			int32_t dot = dot_16(low, __ldg(b), dot_16(high, __ldg(b + 1), 0));
-
-			sum[r] = fmaf(low_half(pair) * of_x.x, (float)dot, sum[r]);
-			sum[r] = fmaf(high_half(pair), of_x.y, sum[r]);
 		}
 	}
 	write_sums<rows>(sum, y, y_stride, output, m);
@@ -171,21 +145,24 @@ GPU_FN void gemv_q4(float *y, int32_t y_stride, const uint8_t *quants, const uin
 		const uint16_t *__restrict__ scales, const int8_t *__restrict__ x,                 \
 		const float2 *__restrict__ x_scales, int32_t n_out, int32_t padded, int32_t m))    \
 	{                                                                                          \
-		gemv_q8<rows, false>(y, y_stride, quants, scales, x, x_scales, n_out, padded, m);  \
+		gemv_groups<rows, GPU_Q8_0>(y, y_stride, quants, scales, x, x_scales, n_out,       \
+					    padded, m);                                            \
 	}                                                                                          \
 	KERNEL(THREADS, gemv_q8_1_##rows,                                                          \
 	       (float *__restrict__ y, int32_t y_stride, const int8_t *__restrict__ quants,        \
 		const uint32_t *__restrict__ scales, const int8_t *__restrict__ x,                 \
 		const float2 *__restrict__ x_scales, int32_t n_out, int32_t padded, int32_t m))    \
 	{                                                                                          \
-		gemv_q8<rows, true>(y, y_stride, quants, scales, x, x_scales, n_out, padded, m);   \
+		gemv_groups<rows, GPU_Q8_1>(y, y_stride, quants, scales, x, x_scales, n_out,       \
+					    padded, m);                                            \
 	}                                                                                          \
 	KERNEL(THREADS, gemv_q4_1_##rows,                                                          \
 	       (float *__restrict__ y, int32_t y_stride, const uint8_t *__restrict__ quants,       \
 		const uint32_t *__restrict__ scales, const int8_t *__restrict__ x,                 \
 		const float2 *__restrict__ x_scales, int32_t n_out, int32_t padded, int32_t m))    \
 	{                                                                                          \
-		gemv_q4<rows>(y, y_stride, quants, scales, x, x_scales, n_out, padded, m);         \
+		gemv_groups<rows, GPU_Q4_1>(y, y_stride, quants, scales, x, x_scales, n_out,       \
+					    padded, m);                                            \
 	}
 
 GEMV(1)

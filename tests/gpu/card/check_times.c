@@ -492,7 +492,7 @@ static void time_prefill(struct timing *t)
 	int32_t tokens = z->context / 4 > m ? z->context / 4 : m;
 	int32_t n = (m + most - 1) / most, *rows = xcalloc((size_t)n, sizeof(*rows));
 	struct attention a;
-	struct work w = {.kernel = GPU_attend_prefill, .run = run_prefill, .arg = &a};
+	struct work w = {.kernel = gpu_prefill_kernel(z->head_dim), .run = run_prefill, .arg = &a};
 
 	take_attention(t, &a, m, 1, tokens);
 	for (int32_t i = 0; i < n; i++)

@@ -1,59 +1,87 @@
 #!/usr/bin/env bash
-# Kernels broken on purpose: each must be noticed by the test that it names. A mutant is one exact replacement in one
-# file, compiled to a shared object that takes the place of the kernels of that name (SIMT_KERNELS, simt.h).
-#   run.sh BIN_DIR CXX "FLAGS" [NAME]    FLAGS: the sanitizers that the tests in BIN_DIR were built with
+# Kernels broken on purpose: each must be noticed by the checkers that list.sh names for it, and by no other. A mutant is
+# one exact replacement in one file.
+#   run.sh simt BIN_DIR CXX "FLAGS" [NAME...]    as C++, compiled to a shared object that takes the place of the kernels
+#                                                of that name (SIMT_KERNELS, simt.h); FLAGS: the sanitizers that the
+#                                                tests in BIN_DIR were built with
+#   run.sh ptx BIN_DIR NVCC PTX_DIR [NAME...]    as PTX, beside that of the other kernels in PTX_DIR; also counted
+# JOBS at a time, as many as there are processors.
 set -u
 shopt -u patsub_replacement 2>/dev/null # a & in a mutant is a &
-bin=$1 cxx=$2 flags=$3 only=${4:-}
+how=$1 bin=$2 compiler=$3 with=$4
+shift 4
+only=" $* "
 here=$(cd "$(dirname "$0")" && pwd)
 kernels=$here/../../../gpu_engine/cuda/kernels
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-jobs=$(nproc)
+jobs=${JOBS:-$(nproc)}
 names=()
 
-# mutant NAME FILE TEST OLD NEW
+# mutant NAME FILE TEST SEEN_BY OLD NEW
 mutant() {
-	local name=$1 file=$2 test=$3 old=$4 new=$5 text dir=$work/$1
-	[ -z "$only" ] || [ "$only" = "$name" ] || return 0
+	local name=$1 file=$2 test=$3 seen_by=$4 old=$5 new=$6 text dir=$work/$1
+	[ "$only" = "  " ] || [[ "$only" == *" $name "* ]] || return 0
+	[ "$how $test" != "simt counters" ] || return 0
 	names+=("$name")
 	mkdir -p "$dir"
-	cp "$kernels"/*.h "$dir"
+	cp "$kernels"/*.h "$kernels"/*.cu "$dir"
 	text=$(cat "$kernels/$file")
 	if [[ "$text" != *"$old"* ]]; then
 		echo "STALE: what it replaces is no longer in $file" >"$dir/result"
 		return
 	fi
-	for unit in rows gemv gemm attention prefill sample; do cp "$kernels/$unit.cu" "$dir"; done
 	printf '%s\n' "${text/"$old"/$new}" >"$dir/$file"
 	while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
-	try "$name" "${file%.*}" "$test" &
+	try "$name" "${file%.*}" "$test" "$seen_by" &
+}
+
+compile_simt() {
+	# shellcheck disable=SC2086
+	$compiler -std=c++17 -O1 -fno-strict-aliasing -fPIC -shared -fvisibility=hidden -Wl,-Bsymbolic $with -w \
+		-I"$here/../simt" -I"$2" -xc++ "$2/$1.cu" -o "$2/k.so"
+}
+
+compile_ptx() {
+	ln -s "$with"/*.ptx "$2" && rm "$2/$1.ptx" &&
+		$compiler -std=c++17 -ptx -arch=compute_80 -o "$2/$1.ptx" "$2/$1.cu"
+}
+
+run_test() {
+	case "$how $1" in
+	simt*) SIMT_KERNELS=$2/k.so timeout 60 "$bin/test_gpu_$1" ;;
+	*counters) BENCH_PTX=$2 timeout 120 "$bin/test_gpu_counters" ;;
+	*) BENCH_PTX=$2 timeout 120 "$bin/test_ptx_$1" ;;
+	esac
 }
 
 # A change of gpu.h is compiled with the kernels that the test is about.
 try() {
-	local name=$1 unit=$2 test=$3 dir=$work/$1
+	local name=$1 unit=$2 test=$3 listed=no noticed=yes dir=$work/$1 says
 	exec 2>/dev/null # "Aborted" is what is hoped for
+	[[ " $4 " != *" $how "* ]] || listed=yes
 	if [ "$unit" = gpu ]; then unit=rows; fi
-	if ! $cxx -std=c++17 -O1 -fno-strict-aliasing -fPIC -shared -fvisibility=hidden -Wl,-Bsymbolic $flags -w \
-		-I"$here/../simt" -I"$dir" -xc++ "$dir/$unit.cu" -o "$dir/k.so" 2>"$dir/compiler"; then
+	if ! "compile_$how" "$unit" "$dir" 2>"$dir/compiler"; then
 		echo "DOES NOT COMPILE: $(head -1 "$dir/compiler")" >"$dir/result"
 		return
 	fi
-	if SIMT_KERNELS=$dir/k.so timeout 60 "$bin/$test" >"$dir/out" 2>&1; then
-		echo "NOT NOTICED by $test" >"$dir/result"
-	else
-		echo "noticed: $(grep -m1 -oE 'SIMT: .*|ERROR: AddressSanitizer: [a-z-]+|runtime error: .*|[a-z ]+, number [0-9]+: .*|ERROR.*' \
-			"$dir/out" | cut -c1-100)" >"$dir/result"
-	fi
+	! run_test "$test" "$dir" >"$dir/out" 2>&1 || noticed=no
+	says=$(grep -m1 -oE 'SIMT: .*|ptxsim: .*|ERROR: AddressSanitizer: [a-z-]+|runtime error: .*|[a-z ]+, number [0-9]+: .*|ERROR.*' \
+		"$dir/out" | cut -c1-100)
+	case "$listed $noticed" in
+	"yes yes") echo "noticed: $says" ;;
+	"no no") echo "not noticed, as listed" ;;
+	"yes no") echo "NOT NOTICED by $how, $test" ;;
+	"no yes") echo "NOTICED, which list.sh does not say: $says" ;;
+	esac >"$dir/result"
 }
 
 . "$here/list.sh"
 wait
-missed=0
+wrong=0
 for name in "${names[@]}"; do
 	printf '%-28s %s\n' "$name" "$(cat "$work/$name/result")"
-	grep -q ^noticed "$work/$name/result" || missed=$((missed + 1))
+	grep -qE '^not(iced:| noticed)' "$work/$name/result" || wrong=$((wrong + 1))
 done
-echo "${#names[@]} mutants, $missed not noticed"
-[ "$missed" -eq 0 ] && [ "${#names[@]}" -gt 0 ]
+echo "$how: ${#names[@]} mutants, $wrong not as listed"
+[ "$wrong" -eq 0 ] && [ "${#names[@]}" -gt 0 ]

@@ -1,64 +1,8 @@
-/* Loads, stores, atomics and cp.async; and what a warp's request costs: sectors of 32 bytes, bank
- * conflicts. */
+/* Loads, stores, atomics and cp.async. */
 #include <algorithm>
 #include <cstring>
 #include "machine.h"
 #include "numeric.h"
-
-/*
- * Global: sectors touched against the fewest that could hold the distinct bytes. Shared: the 32
- * banks serve one word each a phase of 128 bytes; a phase takes as long as the busiest bank has
- * different words.
- */
-static void count_global(const insn &i, const uint64_t *at, int n, unsigned bytes)
-{
-	uint64_t sectors[64];
-	int count = 0;
-	uint64_t distinct[32];
-	std::copy(at, at + n, distinct);
-	std::sort(distinct, distinct + n);
-	uint64_t different = std::unique(distinct, distinct + n) - distinct;
-	for (int l = 0; l < n; l++)
-		for (uint64_t s = at[l] / 32; s <= (at[l] + bytes - 1) / 32; s++)
-			sectors[count++] = s;
-	std::sort(sectors, sectors + count);
-	i.counts.sectors += std::unique(sectors, sectors + count) - sectors;
-	i.counts.ideal += (different * bytes + 31) / 32;
-	i.counts.bytes += different * bytes;
-}
-
-static void count_shared(const insn &i, const uint64_t *at, int n, unsigned bytes)
-{
-	int words = std::max(1u, bytes / 4), per_phase = std::min(32, 32 / words);
-	for (int from = 0; from < n; from += per_phase) {
-		uint64_t seen[32][8];
-		int depth[32] = {}, most = 0;
-		for (int l = from; l < std::min(n, from + per_phase); l++) {
-			for (int k = 0; k < words; k++) {
-				uint64_t word = at[l] / 4 + k, bank = word & 31;
-				int d = std::min(depth[bank], 8);
-				if (std::find(seen[bank], seen[bank] + d, word) != seen[bank] + d)
-					continue;
-				if (d < 8)
-					seen[bank][d] = word;
-				most = std::max(most, ++depth[bank]);
-			}
-		}
-		i.counts.wavefronts += most;
-		i.counts.phases++;
-	}
-	i.counts.bytes += (uint64_t)n * bytes;
-}
-
-void count_request(const insn &i, space sp, const uint64_t *at, int n, unsigned bytes)
-{
-	if (n && sp == GENERIC)
-		sp = at[0] < SHARED_WINDOW ? GLOBAL : at[0] < LOCAL_WINDOW ? SHARED : LOCAL;
-	if (sp == SHARED)
-		count_shared(i, at, n, bytes);
-	else if (sp != LOCAL)
-		count_global(i, at, n, bytes);
-}
 
 static void count_lanes(const warp &w, const insn &i, const operand &o, uint32_t lanes,
 			unsigned bytes)
@@ -159,10 +103,15 @@ static bool early()
 static void copy_begin(warp &w, const insn &i, uint32_t lanes)
 {
 	if (opt.count) {
-		uint64_t at[32];
-		int n = 0;
-		each_lane(lanes, [&](int l) { at[n++] = address(w, i.s[1], l); });
-		count_global(i, at, n, i.sub2);
+		uint64_t from[32], to[32];
+		int n = 0, n_from = 0;
+		each_lane(lanes, [&](int l) {
+			to[n++] = address(w, i.s[0], l);
+			if (i.nsrc < 3 || get(w, i.s[2], l))
+				from[n_from++] = address(w, i.s[1], l);
+		});
+		count_request(i, GLOBAL, from, n_from, i.sub2);
+		count_request(i, SHARED, to, n, i.sub2);
 	}
 	bool now = early();
 	each_lane(lanes, [&](int l) {

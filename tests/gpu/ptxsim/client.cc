@@ -23,8 +23,8 @@ std::string text_of(const char *path)
 
 void driver_begin(std::initializer_list<const char *> environment)
 {
-	static const char *const names[] = {"CHECK",  "CP_ASYNC", "SEED",  "MAX_STEPS", "DEVICES",
-					    "MEMORY", "ON_FAULT", "ASYNC", "FAULTS"};
+	static const char *const names[] = {"CHECK",   "COUNT",	 "CP_ASYNC", "SEED",  "MAX_STEPS",
+					    "DEVICES", "MEMORY", "ON_FAULT", "ASYNC", "FAULTS"};
 	for (const char *name : names)
 		unsetenv((std::string("PTXSIM_") + name).c_str());
 	setenv("PTXSIM_ON_FAULT", "error", 1);

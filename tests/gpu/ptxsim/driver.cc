@@ -94,6 +94,12 @@ EXPORTED const char *ptxsim_last_fault()
 	return drv.last_fault.c_str();
 }
 
+EXPORTED void ptxsim_counts_take(ptxsim_counts *out)
+{
+	held h(drv.lock);
+	counts_take(drv.modules, out);
+}
+
 CUresult usable()
 {
 	if (!drv.ready)

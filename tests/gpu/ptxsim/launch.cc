@@ -1,6 +1,6 @@
 /*
- * A launch: its blocks one after the other (a cooperative launch: side by side), the options of the
- * environment, the counters of all kernels on their way to a file.
+ * A launch: its blocks one after the other (a cooperative launch: side by side), and the options of
+ * the environment.
  *
  *   PTXSIM_CHECK     comma between:
  *                    race: looks for races
@@ -8,7 +8,8 @@
  *                    shared: likewise, in shared memory alone
  *   PTXSIM_CP_ASYNC  late (default), early, random: when within its limits a cp.async is made
  *   PTXSIM_SEED      above 0: blocks in another order, warps advance by turns of random length
- *   PTXSIM_REPORT    a file for the counters, written when the program ends
+ *   PTXSIM_REPORT    a file for what is counted, written when the program ends
+ *   PTXSIM_COUNT     counts without a file: ptxsim_counts_take()
  *   PTXSIM_MAX_STEPS warp instructions after which a launch counts as endless
  */
 #include <algorithm>
@@ -38,7 +39,7 @@ void options_read()
 	opt.seed = number_from("PTXSIM_SEED", 0);
 	opt.max_warp_insns = number_from("PTXSIM_MAX_STEPS", 20000000000ull);
 	opt.report = report ? report : "";
-	opt.count = report != nullptr;
+	opt.count = report || getenv("PTXSIM_COUNT");
 }
 
 /* A block begins with registers that are no numbers: a kernel that reads what it has not written
@@ -172,53 +173,4 @@ void grid_run(launch &l)
 	else
 		blocks_in_turn(l, order);
 	l.k->warp_insns += l.warp_insns;
-}
-
-/* One line a kernel, then one line for every of its instructions that wastes: an object a line. */
-static void report_kernel(FILE *f, const kernel &k)
-{
-	uint64_t bytes[2] = {}, sectors = 0, ideal = 0, wavefronts = 0, phases = 0, matrix = 0;
-	for (auto &i : k.code) {
-		bool global = i.counts.ideal != 0;
-		bytes[i.flags & IS_STORE ? 1 : 0] += global ? i.counts.bytes : 0;
-		sectors += i.counts.sectors, ideal += i.counts.ideal;
-		wavefronts += i.counts.wavefronts, phases += i.counts.phases;
-		matrix += i.text.compare(0, 4, "mma.") ? 0 : i.counts.runs;
-	}
-	fprintf(f,
-		"{\"kernel\":\"%s\",\"launches\":%llu,\"warp_insns\":%llu,\"lane_insns\":%llu,"
-		"\"global_read_bytes\":%llu,"
-		"\"global_write_bytes\":%llu,\"sectors\":%llu,\"ideal_sectors\":%llu,\"shared_"
-		"wavefronts\":%llu,"
-		"\"shared_phases\":%llu,\"mma\":%llu}\n",
-		k.name.c_str(), (unsigned long long)k.launches, (unsigned long long)k.warp_insns,
-		(unsigned long long)k.lane_insns, (unsigned long long)bytes[0],
-		(unsigned long long)bytes[1], (unsigned long long)sectors,
-		(unsigned long long)ideal, (unsigned long long)wavefronts,
-		(unsigned long long)phases, (unsigned long long)matrix);
-	for (auto &i : k.code)
-		if (i.counts.sectors > i.counts.ideal || i.counts.wavefronts > i.counts.phases)
-			fprintf(f,
-				"{\"kernel\":\"%s\",\"line\":%d,\"insn\":\"%s\",\"runs\":%llu,"
-				"\"sectors_per_ideal\":%.3f,"
-				"\"bank_conflict\":%.3f}\n",
-				k.name.c_str(), i.line, i.text.c_str(),
-				(unsigned long long)i.counts.runs,
-				i.counts.ideal ? (double)i.counts.sectors / (double)i.counts.ideal
-					       : 0,
-				i.counts.phases
-					? (double)i.counts.wavefronts / (double)i.counts.phases
-					: 0);
-}
-
-void report_write(const std::vector<module *> &modules)
-{
-	FILE *f = opt.report.empty() ? nullptr : fopen(opt.report.c_str(), "w");
-	if (!f)
-		return;
-	for (auto *m : modules)
-		for (auto &k : m->kernels)
-			if (k.second.launches)
-				report_kernel(f, k.second);
-	fclose(f);
 }

@@ -157,6 +157,11 @@ void copies_make(warp &w, int groups_left);
 void block_begin(block &b, launch &l, uint32_t index);
 bool block_run(block &b, uint64_t quantum); /* true: finished */
 void grid_run(launch &l);		    /* throws fault */
+
+/* counts.cc */
+struct ptxsim_counts;
+void count_request(const insn &i, space sp, const uint64_t *at, int n, unsigned bytes);
+void counts_take(const std::vector<module *> &modules, ptxsim_counts *out);
 void report_write(const std::vector<module *> &modules);
 
 /* What binds a form's instruction to its function; each file offers its own. */

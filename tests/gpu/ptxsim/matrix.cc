@@ -81,8 +81,6 @@ static void mma_bytes(warp &w, const insn &i, uint32_t)
 				d[(l >> 2) + 8 * (r >> 1)][(l & 3) * 2 + (r & 1)];
 }
 
-void count_request(const insn &i, space sp, const uint64_t *at, int n, unsigned bytes);
-
 /* Lane l of matrix m holds the word l % 4 of row l / 4, whose address lane 8 * m + row gives. */
 static void ldmatrix(warp &w, const insn &i, uint32_t)
 {

@@ -11,6 +11,7 @@
 #include <dlfcn.h>
 #include <thread>
 #include "client.h"
+#include "counts.h"
 extern "C" {
 #include <cmocka.h>
 }
@@ -408,6 +409,49 @@ static void counters_are_left(void **)
 	remove(path);
 }
 
+/* A kernel of these lines, for one warp; %rd1 is the buffer, %r1 the lane. */
+static void run_lines(const char *lines)
+{
+	bench t(PTX("warps"));
+	CUdeviceptr out = t.upload(std::vector<uint32_t>(256));
+	std::string text = std::string(head) + ".shared .align 4 .b8 s[256];\n" +
+			   "ld.param.u64 %rd1, [p];\nmov.u32 %r1, %laneid;\n" + lines + "ret;\n}\n";
+	void *arguments[] = {&out};
+	CUmodule m;
+	CUfunction f;
+	if (cuModuleLoadData(&m, text.c_str()))
+		fail_msg("%s", ptxsim_last_fault());
+	assert_int_equal(cuModuleGetFunction(&f, m, "k"), CUDA_SUCCESS);
+	assert_int_equal(cuLaunchKernel(f, 1, 1, 1, 32, 1, 1, 0, nullptr, arguments, nullptr),
+			 CUDA_SUCCESS);
+}
+
+/* Every second word is read from global and written to shared memory, and all of them are
+ * written. */
+static void requests_are_counted(void **)
+{
+	ptxsim_counts n;
+	driver_begin({"PTXSIM_COUNT=1"});
+	ptxsim_counts_take(&n);
+	run_lines("mul.wide.u32 %rd2, %r1, 8;\nadd.u64 %rd3, %rd1, %rd2;\n"
+		  "ld.global.u32 %r2, [%rd3];\nshl.b32 %r3, %r1, 3;\nst.shared.u32 [%r3], %r2;\n"
+		  "sub.u64 %rd3, %rd3, %rd2;\nmul.wide.u32 %rd2, %r1, 4;\n"
+		  "add.u64 %rd3, %rd3, %rd2;\nst.global.u32 [%rd3], %r2;\n");
+	ptxsim_counts_take(&n);
+	assert_int_equal(n.warp_insns, 12);
+	assert_int_equal(n.lane_insns, 12 * 32);
+	assert_int_equal(n.sectors, 8 + 4);
+	assert_int_equal(n.ideal_sectors, 4 + 4);
+	assert_int_equal(n.read_bytes, 8 * 32);
+	assert_int_equal(n.write_bytes, 4 * 32);
+	assert_int_equal(n.phases, 1);
+	assert_int_equal(n.wavefronts, 2);
+	assert_true(n.worst_conflict == 2);
+	ptxsim_counts_take(&n);
+	assert_int_equal(n.warp_insns + n.sectors + n.read_bytes + n.wavefronts, 0);
+	driver_begin({});
+}
+
 static int count()
 {
 	setenv("PTXSIM_ON_FAULT", "error", 1);
@@ -436,6 +480,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(graphs_fail_on_demand),
 		cmocka_unit_test(faults_on_demand),
 		cmocka_unit_test(old_drivers_lack_functions),
+		cmocka_unit_test(requests_are_counted),
 		cmocka_unit_test(counters_are_left),
 	};
 	return cmocka_run_group_tests(tests, nullptr, nullptr);
