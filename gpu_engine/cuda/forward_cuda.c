@@ -18,8 +18,6 @@
 /* Rows of logits held at a time: a vocabulary is long, and three arrays have a row of it. */
 #define LOGIT_ROWS 64
 
-#define MAX_D_MODEL 12288
-
 struct results {
 	int32_t *token;
 	struct gpu_logprob *logprob; /* [row][1 + GPU_MAX_LOGPROBS] */
@@ -171,10 +169,10 @@ enum rc cuda_forward_can(const struct model_config *c, struct err *e)
 			"--device cuda: this model has heads of %d dimensions, and multiples "
 			"of 8 up to %d are possible",
 			c->head_dim, GPU_MAX_HEAD_DIM);
-	if (c->d_model > MAX_D_MODEL)
+	if (c->d_model > GPU_MAX_D_MODEL)
 		return err_set(e, RC_INPUT,
 			       "--device cuda: this model is %d wide, and up to %d is possible",
-			       c->d_model, MAX_D_MODEL);
+			       c->d_model, GPU_MAX_D_MODEL);
 	return RC_OK;
 }
 

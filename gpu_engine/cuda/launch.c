@@ -10,6 +10,8 @@
 #define SHARED_STATIC 1024 /* of the kernels that take dynamic memory, at most */
 #define SHARED_MAX    (48 * 1024 - SHARED_STATIC)
 
+_Static_assert(GPU_MAX_D_MODEL * sizeof(float) <= SHARED_MAX, "gpu_norm holds a row");
+
 #define THREADS_NORM   256
 #define THREADS_ROWS   128
 #define THREADS_TOKENS 512
@@ -283,12 +285,11 @@ enum rc gpu_place(struct gpu_queue *q, const struct gpu_place *p, const struct g
 }
 
 /* Queries, a tile of keys and one of values. */
-static size_t attention_shared(int32_t rows, int32_t head_dim)
+static size_t decode_shared(int32_t head_dim)
 {
-	size_t strips = ((size_t)head_dim + 63) / 64;
-	size_t keys_and_values = (size_t)head_dim + 8 + strips * 64;
+	size_t keys_and_values = 2 * (size_t)head_dim + 8;
 
-	return ((size_t)rows * (size_t)head_dim + GPU_TILE_TOKENS * keys_and_values) *
+	return ((size_t)GPU_DECODE_ROWS * (size_t)head_dim + GPU_TILE_TOKENS * keys_and_values) *
 	       sizeof(uint16_t);
 }
 
@@ -303,7 +304,9 @@ enum rc gpu_attend_decode(struct gpu_queue *q, const struct gpu_attention *a,
 			  float *partial, struct err *e)
 {
 	int32_t shared = a->n_heads / kv->n_kv_heads;
-	const struct gpu_arg attend[] = {ARG(partial),
+	const struct gpu_arg attend[] = {ARG(a->out),
+					 ARG(a->out_stride),
+					 ARG(partial),
 					 ARG(a->q),
 					 ARG(a->q_stride),
 					 ARG(kv->pages),
@@ -326,13 +329,13 @@ enum rc gpu_attend_decode(struct gpu_queue *q, const struct gpu_attention *a,
 
 	if (rc)
 		return rc;
-	CHECK(a->n_heads % kv->n_kv_heads == 0);
+	CHECK(a->n_heads % kv->n_kv_heads == 0 && a->out_stride % 2 == 0);
 	rc = issue(q, GPU_attend_decode,
 		   (struct shape){(uint32_t)kv->n_kv_heads * blocks_of(shared, GPU_DECODE_ROWS),
 				  (uint32_t)n, (uint32_t)n_splits, GPU_WARPS * 32,
-				  attention_shared(GPU_DECODE_ROWS, kv->head_dim)},
+				  decode_shared(kv->head_dim)},
 		   attend, N_ARGS(attend), e);
-	if (rc)
+	if (rc || n_splits == 1)
 		return rc;
 	return issue(q, GPU_combine_splits,
 		     (struct shape){(uint32_t)a->n_heads, (uint32_t)n, 1, THREADS_ROWS, 0}, combine,
@@ -346,6 +349,16 @@ int32_t gpu_chunk_rows(int32_t n_heads, int32_t n_kv_heads)
 	return rows > 0 ? rows : 1;
 }
 
+/* The narrowest that a head fits. */
+static const struct prefill {
+	enum gpu_kernel kernel;
+	int32_t wide, warps, tile;
+} prefills[] = {
+#define PREFILL(wide, warps, tile) {GPU_attend_prefill_##wide, wide, warps, tile},
+	GPU_PREFILLS(PREFILL)
+#undef PREFILL
+};
+
 enum rc gpu_attend_prefill(struct gpu_queue *q, const struct gpu_attention *a,
 			   const struct gpu_kv *kv, const int32_t *chunk_first,
 			   const int32_t *chunk_rows, int32_t n_chunks, struct err *e)
@@ -358,15 +371,21 @@ enum rc gpu_attend_prefill(struct gpu_queue *q, const struct gpu_attention *a,
 		ARG(kv->block_table), ARG(kv->table_stride), ARG(kv->page_tokens),
 		ARG(a->n_heads),      ARG(kv->n_kv_heads),   ARG(kv->head_dim),
 		ARG(a->scale),	      ARG(a->window),	     ARG(a->alibi_slope)};
+	const struct prefill *p = prefills;
 	enum rc rc = check_head_dim(kv, e);
+	size_t halves;
 
 	if (rc)
 		return rc;
 	CHECK(a->n_heads % kv->n_kv_heads == 0 && a->out_stride % 2 == 0);
-	return issue(q, GPU_attend_prefill,
-		     (struct shape){(uint32_t)kv->n_kv_heads * blocks_of(pairs, GPU_PREFILL_ROWS),
-				    (uint32_t)n_chunks, 1, GPU_WARPS * 32,
-				    attention_shared(GPU_PREFILL_ROWS, kv->head_dim)},
+	CHECK(a->q_stride % 8 == 0);
+	while (p->wide < kv->head_dim)
+		p++;
+	halves = (size_t)(16 * p->warps + 2 * p->tile) * (size_t)(p->wide + 8);
+	return issue(q, p->kernel,
+		     (struct shape){(uint32_t)kv->n_kv_heads * blocks_of(pairs, 16 * p->warps),
+				    (uint32_t)n_chunks, 1, (uint32_t)p->warps * 32,
+				    halves * sizeof(uint16_t)},
 		     args, N_ARGS(args), e);
 }
 

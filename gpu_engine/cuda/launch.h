@@ -19,10 +19,12 @@
  *     row_sequence, positions    int32 [row]; -1 = a row of nobody (padding of a graph): its
  *                                results are not written, or arbitrary
  *
- * Limits (RC_LIMIT otherwise): head_dim a multiple of 8 up to 256, d_model up to 12288.
+ * Limits (RC_LIMIT otherwise): head_dim a multiple of 8 up to 256, d_model up to
+ * GPU_MAX_D_MODEL.
  *
- * A row's results do not depend on the other rows; they do depend on which kernel computes a
- * product, so with GPU_FROM_M a row may differ in the last bits as m passes 8.
+ * A row's results do not depend on the other rows; they do depend on which kernel computes it: with
+ * GPU_FROM_M a row may differ in the last bits as m passes 8, and attention differs between a
+ * prompt's rows and a decoded one.
  */
 #ifndef CUDA_LAUNCH_H
 #define CUDA_LAUNCH_H
@@ -74,7 +76,9 @@
 	X(place_qkv, attention)                                                                    \
 	X(attend_decode, attention)                                                                \
 	X(combine_splits, attention)                                                               \
-	X(attend_prefill, attention)                                                               \
+	X(attend_prefill_64, prefill)                                                              \
+	X(attend_prefill_128, prefill)                                                             \
+	X(attend_prefill_256, prefill)                                                             \
 	X(adjust_logits, sample)                                                                   \
 	X(pick_tokens, sample)                                                                     \
 	X(token_logprobs, sample)
@@ -96,7 +100,8 @@ struct gpu_arg {
 	size_t bytes;
 };
 
-#define GPU_MAX_ARGS 32
+#define GPU_MAX_ARGS	32
+#define GPU_MAX_D_MODEL 12032 /* a row of floats in shared memory, without opting in */
 
 struct gpu_launch {
 	enum gpu_kernel kernel;
@@ -224,8 +229,8 @@ struct gpu_attention {
 };
 
 /* Rows rows[0 .. n) of the batch, one query of a sequence each; -1 is nobody's. n_splits: of
- * GPU_SPLIT_TOKENS tokens, enough for the longest sequence; more cost a launch of empty blocks.
- * partial: gpu_partial_bytes(). */
+ * GPU_SPLIT_TOKENS tokens, enough for the longest sequence; more cost a launch of empty blocks, and
+ * change nothing. partial: gpu_partial_bytes(). */
 enum rc gpu_attend_decode(struct gpu_queue *q, const struct gpu_attention *a,
 			  const struct gpu_kv *kv, const int32_t *rows, int32_t n, int32_t n_splits,
 			  float *partial, struct err *e);

@@ -44,43 +44,57 @@ static size_t aligned(size_t bytes)
 	return (bytes + GPU_ALIGN - 1) / GPU_ALIGN * GPU_ALIGN;
 }
 
-/* Where the part's planes begin, counted from `at`; returns what is behind them. */
-static size_t lay_out_part(struct gpu_weights *w, const struct matrix *m, int32_t part,
-			   uint8_t *memory, size_t at)
+static enum gpu_kind part_kind(const struct matrix *m, int32_t part)
 {
-	size_t rows = (size_t)m->part[part].rows, scales;
+	return kind_of[m->part[part].t->dtype];
+}
 
-	w->kind = kind_of[m->part[part].t->dtype];
-	w->n_out = (int32_t)rows;
-	w->padded = gpu_padded(m->n_in);
+/* Parts, and their rows. */
+static void join_parts(struct gpu_matrix *g, const struct matrix *m)
+{
+	*g = (struct gpu_matrix){.n_in = m->n_in, .n_out = m->n_out, .padded = gpu_padded(m->n_in)};
+	for (int32_t i = 0; i < m->n_parts; i++) {
+		if (i == 0 || part_kind(m, i) != part_kind(m, i - 1)) {
+			CHECK(g->n_parts < GPU_MAX_PARTS);
+			g->part[g->n_parts++] =
+				(struct gpu_weights){.kind = part_kind(m, i), .padded = g->padded};
+		}
+		g->part[g->n_parts - 1].n_out += (int32_t)m->part[i].rows;
+	}
+}
+
+/* Where the part's planes begin, counted from `at`; returns what is behind them. */
+static size_t lay_out_part(struct gpu_weights *w, uint8_t *memory, size_t at)
+{
+	size_t rows = (size_t)w->n_out, scales = rows * gpu_scales_bytes(w->kind, w->padded);
+
 	w->quants = memory ? memory + at : NULL;
 	at += aligned(rows * gpu_quants_bytes(w->kind, w->padded));
-	scales = rows * gpu_scales_bytes(w->kind, w->padded);
 	w->scales = memory && scales > 0 ? memory + at : NULL;
 	return at + aligned(scales);
 }
 
-size_t gpu_matrix_bytes(const struct matrix *m)
+static size_t lay_out(struct gpu_matrix *g, const struct matrix *m, void *memory)
 {
-	struct gpu_weights scrap;
 	size_t at = 0;
 
-	for (int32_t i = 0; i < m->n_parts; i++)
-		at = lay_out_part(&scrap, m, i, NULL, at);
+	join_parts(g, m);
+	for (int32_t i = 0; i < g->n_parts; i++)
+		at = lay_out_part(&g->part[i], memory, at);
 	return at;
+}
+
+size_t gpu_matrix_bytes(const struct matrix *m)
+{
+	struct gpu_matrix scrap;
+
+	return lay_out(&scrap, m, NULL);
 }
 
 void gpu_matrix_init(struct gpu_matrix *g, const struct matrix *m, void *memory)
 {
-	size_t at = 0;
-
-	CHECK(m->n_parts <= GPU_MAX_PARTS && (uintptr_t)memory % GPU_ALIGN == 0);
-	*g = (struct gpu_matrix){.n_in = m->n_in,
-				 .n_out = m->n_out,
-				 .padded = gpu_padded(m->n_in),
-				 .n_parts = m->n_parts};
-	for (int32_t i = 0; i < m->n_parts; i++)
-		at = lay_out_part(&g->part[i], m, i, memory, at);
+	CHECK((uintptr_t)memory % GPU_ALIGN == 0);
+	lay_out(g, m, memory);
 }
 
 /* ---- filling ---- */
@@ -142,17 +156,23 @@ static void fill_plain(const struct gpu_weights *w, const struct matrix_part *pa
 	memset(out + n_in, 0, (size_t)(w->padded - n_in) * sizeof(*out));
 }
 
-void gpu_repack_rows(const struct gpu_weights *w, const struct matrix *m, int32_t part, int32_t row,
+void gpu_repack_rows(const struct gpu_weights *w, const struct matrix *m, int32_t row,
 		     int32_t n_rows)
 {
-	const struct matrix_part *p = &m->part[part];
+	int32_t part = 0, before = 0; /* rows of the parts before this one */
 
-	CHECK(row >= 0 && row + n_rows <= p->rows);
+	CHECK(row >= 0 && row + n_rows <= m->n_out);
 	for (int32_t i = 0; i < n_rows; i++) {
+		const struct matrix_part *p;
+
+		while (row + i - before >= m->part[part].rows)
+			before += (int32_t)m->part[part++].rows;
+		p = &m->part[part];
+		CHECK(kind_of[p->t->dtype] == w->kind);
 		if (quant_is(p->t->dtype))
-			fill_quantised(w, p, m->n_in, row + i, i);
+			fill_quantised(w, p, m->n_in, row + i - before, i);
 		else
-			fill_plain(w, p, m->n_in, row + i, i);
+			fill_plain(w, p, m->n_in, row + i - before, i);
 	}
 }
 

@@ -1,7 +1,8 @@
 /*
- * From the matrices of a model to the planes that the kernels read. A part of a matrix (its rows of
- * one dtype) is two planes, each aligned to GPU_ALIGN, rows behind each other without gaps;
- * `padded` is n_in rounded up to a multiple of 32, and inputs behind n_in are zeros:
+ * From the matrices of a model to the planes that the kernels read. A part of a matrix
+ * (neighbouring rows whose formats become the same kind: one product) is two planes, each aligned
+ * to GPU_ALIGN, rows behind each other without gaps; `padded` is n_in rounded up to a multiple of
+ * 32, and inputs behind n_in are zeros:
  *
  *     kind    quants, a row                      scales, a row
  *     F16     padded halves                      none
@@ -33,7 +34,7 @@ struct gpu_weights {
 	void *quants, *scales; /* scales: NULL if the kind has none */
 };
 
-/* A struct matrix, part for part; n_parts 0 = absent. */
+/* The rows of a struct matrix, in as few parts as their kinds allow; n_parts 0 = absent. */
 struct gpu_matrix {
 	int32_t n_in, n_out, padded, n_parts;
 	struct gpu_weights part[GPU_MAX_PARTS];
@@ -57,10 +58,10 @@ size_t gpu_matrix_bytes(const struct matrix *m);
  * touching it. */
 void gpu_matrix_init(struct gpu_matrix *g, const struct matrix *m, void *memory);
 
-/* Writes rows [row, row + n_rows) of a part of m to planes in the host's memory: row `row` to where
- * w's first row is. So a large part can go through a small buffer; threads may fill different rows
- * at the same time. */
-void gpu_repack_rows(const struct gpu_weights *w, const struct matrix *m, int32_t part, int32_t row,
+/* Writes rows [row, row + n_rows) of m, which all become w's kind, to planes in the host's memory:
+ * row `row` to where w's first row is. So a large matrix can go through a small buffer; threads may
+ * fill different rows at the same time. */
+void gpu_repack_rows(const struct gpu_weights *w, const struct matrix *m, int32_t row,
 		     int32_t n_rows);
 
 /* cos and sin of position times turn[i], for positions 0 .. n_positions - 1 and i < n: what

@@ -70,7 +70,8 @@ static const float *load_rows(struct loader *l, const struct matrix *m)
 
 /* ---- matrices ---- */
 
-static void load_part(struct loader *l, const struct matrix *m, int32_t part,
+/* Rows of m from `first` on. */
+static void load_part(struct loader *l, const struct matrix *m, int32_t first,
 		      const struct gpu_weights *to)
 {
 	size_t quants_bytes = gpu_quants_bytes(to->kind, to->padded);
@@ -81,17 +82,17 @@ static void load_part(struct loader *l, const struct matrix *m, int32_t part,
 	for (int32_t row = 0, n; row < to->n_out && !l->e->rc; row += n) {
 		struct arena stage = {.memory = l->stage};
 		struct gpu_weights here = *to;
-		size_t first = (size_t)row, rows;
+		size_t rows, before = (size_t)row;
 
 		n = to->n_out - row < at_once ? to->n_out - row : at_once;
 		rows = (size_t)n;
 		here.quants = arena_take(&stage, rows * quants_bytes);
 		here.scales = arena_take(&stage, rows * scales_bytes);
-		gpu_repack_rows(&here, m, part, row, n);
-		cuda_upload(l->cuda, (uint8_t *)to->quants + first * quants_bytes, here.quants,
+		gpu_repack_rows(&here, m, first + row, n);
+		cuda_upload(l->cuda, (uint8_t *)to->quants + before * quants_bytes, here.quants,
 			    rows * quants_bytes, l->e);
 		if (here.scales)
-			cuda_upload(l->cuda, (uint8_t *)to->scales + first * scales_bytes,
+			cuda_upload(l->cuda, (uint8_t *)to->scales + before * scales_bytes,
 				    here.scales, rows * scales_bytes, l->e);
 		cuda_wait(l->cuda, l->e);
 	}
@@ -104,10 +105,10 @@ static void load_matrix(struct loader *l, const struct matrix *m, struct gpu_mat
 	if (!memory)
 		return;
 	gpu_matrix_init(out, m, memory);
-	for (int32_t i = 0; i < m->n_parts; i++) {
-		load_part(l, m, i, &out->part[i]);
+	for (int32_t i = 0, first = 0; i < out->n_parts; first += out->part[i++].n_out)
+		load_part(l, m, first, &out->part[i]);
+	for (int32_t i = 0; i < m->n_parts; i++)
 		model_file_drop(l->file, m->part[i].t);
-	}
 }
 
 /* ---- the walk ---- */

@@ -1,24 +1,24 @@
 /*
- * From products of q, k and v to what attention gives back: biases, norms and rotations, keys and
- * values into their pages, and the sums over them.
+ * From products of q, k and v to what attention gives back for a decoded token: biases, norms and
+ * rotations, keys and values into their pages, and the sums over them. Those of a prompt:
+ * prefill.cu.
  *
  * A page holds, for each kv head, [page_tokens][head_dim] halves of keys and, for all heads behind
  * them, of values: [page][k|v][kv_head][page_tokens][head_dim]. Token t of a sequence stands in
  * page block_table[t / page_tokens].
  *
  * Attention takes the tokens 32 at a time, from multiples of 32 on: lane = token while a warp
- * scores them for one of its rows (a row: a head of a query), lane = a pair of dimensions while it
- * sums their values. Keys and values are read once for all rows of the block. A row's sum has one
- * order, whoever is computed beside it.
+ * scores them for one of its rows (a row: a head of the query), lane = a pair of dimensions while
+ * it sums their values. Keys and values are read once for all rows of the block. A row's sum has
+ * one order, whoever is computed beside it.
  */
 #include "gpu.h"
 
-#define TILE	     GPU_TILE_TOKENS
-#define SPLIT	     GPU_SPLIT_TOKENS
-#define DECODE_ROWS  (GPU_DECODE_ROWS / GPU_WARPS) /* a warp */
-#define PREFILL_ROWS (GPU_PREFILL_ROWS / GPU_WARPS)
-#define NO_MAXIMUM   -1e30f
-#define WIDE	     128, 4
+#define TILE	    GPU_TILE_TOKENS
+#define SPLIT	    GPU_SPLIT_TOKENS
+#define DECODE_ROWS (GPU_DECODE_ROWS / GPU_WARPS) /* a warp */
+#define NO_MAXIMUM  -1e30f
+#define WIDE	    128, 4
 
 /* ---- placing ---- */
 
@@ -121,13 +121,14 @@ KERNEL(128, place_qkv,
 
 /* ---- attention ---- */
 
+/* Of a sequence's kv head, tokens [begin, end) as far as they are seen. */
 struct attention {
-	const uint16_t *q, *pages;
-	const int32_t *positions, *table; /* the sequence's own */
-	int32_t q_stride, page_tokens, n_heads, n_kv_heads, head_dim;
+	const uint16_t *q, *pages; /* q: of the query's row */
+	const int32_t *table;	   /* the sequence's own */
+	int32_t page_tokens, n_heads, n_kv_heads, head_dim, kv_head;
 	float scale;
-	int32_t window;
 	const float *alibi_slope;
+	int32_t position, begin, end;
 };
 
 /* What a warp's row has summed so far: 2 dimensions a lane in each of 4 strips of 64. */
@@ -137,20 +138,21 @@ struct row_sum {
 };
 
 /* Keys or values of tokens [first, first + TILE) before end, zeros behind. */
-GPU_FN void fill_tile(const struct attention &a, uint16_t *tile, int32_t pitch, int32_t kv_head,
-		      int32_t values, int32_t first, int32_t end)
+GPU_FN void fill_tile(const struct attention &a, uint16_t *tile, int32_t pitch, int32_t values,
+		      int32_t first)
 {
 	int32_t chunks = a.head_dim / 8;
 
 	for (int32_t i = (int32_t)threadIdx.x; i < TILE * chunks; i += GPU_WARPS * WARP) {
-		int32_t at = i / chunks, chunk = i % chunks, token = min(first + at, end - 1);
+		int32_t at = i / chunks, chunk = i % chunks, token = min(first + at, a.end - 1);
 		size_t page = (size_t)a.table[token / a.page_tokens];
-		size_t head = (page * 2 + (size_t)values) * (size_t)a.n_kv_heads + (size_t)kv_head;
+		size_t head =
+			(page * 2 + (size_t)values) * (size_t)a.n_kv_heads + (size_t)a.kv_head;
 		size_t from = head * (size_t)a.page_tokens + (size_t)(token % a.page_tokens);
 
 		copy_async(tile + at * pitch + chunk * 8,
 			   a.pages + from * (size_t)a.head_dim + (size_t)(chunk * 8),
-			   first + at < end ? 16 : 0);
+			   first + at < a.end ? 16 : 0);
 	}
 }
 
@@ -174,63 +176,52 @@ GPU_FN float score_of(const uint16_t *q, const uint16_t *key, int32_t head_dim)
 	return sum;
 }
 
-/*
- * `per_warp` rows in each warp, pairs [first_pair, ...) of n_pairs: pair p is head p % shared of kv
- * head kv_head for the query in row first_row + p / shared. Tokens [begin, end) are seen at most.
- */
-template <int per_warp>
+/* The kv head's heads from first_head on, DECODE_ROWS of them in each warp; beyond the last one it
+ * is that again. */
 GPU_FN void attend(const struct attention &a, struct row_sum *rows, uint16_t *shared_memory,
-		   int32_t kv_head, int32_t first_row, int32_t first_pair, int32_t n_pairs,
-		   int32_t begin, int32_t end)
+		   int32_t first_head)
 {
 	int32_t warp = (int32_t)threadIdx.x / WARP, lane = (int32_t)threadIdx.x % WARP;
 	int32_t shared = a.n_heads / a.n_kv_heads, key_pitch = a.head_dim + 8;
-	int32_t value_pitch =
-		(a.head_dim + 63) / 64 * 64; /* so that no lane needs to be kept out */
-	uint16_t *q = shared_memory;	     /* [GPU_WARPS * per_warp][head_dim] */
-	uint16_t *keys = q + GPU_WARPS * per_warp * a.head_dim;
+	uint16_t *q = shared_memory; /* [GPU_DECODE_ROWS][head_dim] */
+	uint16_t *keys = q + GPU_DECODE_ROWS * a.head_dim;
 	uint16_t *values = keys + TILE * key_pitch;
 
-	for (int32_t i = (int32_t)threadIdx.x; i < GPU_WARPS * per_warp * a.head_dim;
+	for (int32_t i = (int32_t)threadIdx.x; i < GPU_DECODE_ROWS * a.head_dim;
 	     i += GPU_WARPS * WARP) {
-		int32_t pair = min(first_pair + i / a.head_dim, n_pairs - 1);
-		size_t row = (size_t)(first_row + pair / shared);
-		int32_t head = kv_head * shared + pair % shared;
+		int32_t head = a.kv_head * shared + min(first_head + i / a.head_dim, shared - 1);
 
-		q[i] = a.q[row * (size_t)a.q_stride + (size_t)(head * a.head_dim + i % a.head_dim)];
+		q[i] = a.q[head * a.head_dim + i % a.head_dim];
 	}
 	UNROLL
-	for (int32_t j = 0; j < per_warp; j++) {
+	for (int32_t j = 0; j < DECODE_ROWS; j++) {
 		rows[j].maximum = NO_MAXIMUM;
 		rows[j].weights = 0;
 		UNROLL
 		for (int32_t s = 0; s < GPU_MAX_HEAD_DIM / 64; s++)
 			rows[j].value[s][0] = rows[j].value[s][1] = 0;
 	}
-	for (int32_t first = begin / TILE * TILE; first < end; first += TILE) {
-		float weight[per_warp];
+	for (int32_t first = a.begin / TILE * TILE; first < a.end; first += TILE) {
+		int32_t token = first + lane;
+		bool seen = token >= a.begin && token < a.end;
+		float weight[DECODE_ROWS];
 
-		fill_tile(a, keys, key_pitch, kv_head, 0, first, end);
-		fill_tile(a, values, value_pitch, kv_head, 1, first, end);
+		fill_tile(a, keys, key_pitch, 0, first);
+		fill_tile(a, values, a.head_dim, 1, first);
 		copy_commit();
 		copy_wait<0>();
 		__syncthreads();
 		UNROLL
-		for (int32_t j = 0; j < per_warp; j++) {
-			int32_t slot = warp * per_warp + j,
-				pair = min(first_pair + slot, n_pairs - 1);
-			int32_t position = a.positions[first_row + pair / shared];
-			int32_t token = first + lane, back = position - token;
-			bool seen = token >= begin && token < end && back >= 0 &&
-				    (a.window <= 0 || back < a.window);
+		for (int32_t j = 0; j < DECODE_ROWS; j++) {
+			int32_t slot = warp * DECODE_ROWS + j;
+			int32_t head = a.kv_head * shared + min(first_head + slot, shared - 1);
 			float score = score_of(q + slot * a.head_dim, keys + lane * key_pitch,
 					       a.head_dim) *
 				      a.scale;
 			float maximum, shrink;
 
 			if (a.alibi_slope)
-				score -= a.alibi_slope[kv_head * shared + pair % shared] *
-					 (float)back;
+				score -= a.alibi_slope[head] * (float)(a.position - token);
 			score = seen ? score : NO_MAXIMUM;
 			maximum = fmaxf(rows[j].maximum, warp_max(score));
 			shrink = __expf(rows[j].maximum - maximum);
@@ -244,19 +235,21 @@ GPU_FN void attend(const struct attention &a, struct row_sum *rows, uint16_t *sh
 			}
 		}
 		for (int32_t t = 0; t < TILE; t++) {
-			float w[per_warp];
+			float w[DECODE_ROWS];
 
 			UNROLL
-			for (int32_t j = 0; j < per_warp; j++)
+			for (int32_t j = 0; j < DECODE_ROWS; j++)
 				w[j] = __shfl_sync(ALL_LANES, weight[j], t);
 			UNROLL
 			for (int32_t s = 0; s < GPU_MAX_HEAD_DIM / 64; s++) {
 				if (s * 64 < a.head_dim) {
-					uint32_t v = *(const uint32_t *)(values + t * value_pitch +
-									 s * 64 + lane * 2);
+					/* A lane beyond the last pair sums that again. */
+					int32_t d = min(s * 64 + lane * 2, a.head_dim - 2);
+					uint32_t v =
+						*(const uint32_t *)(values + t * a.head_dim + d);
 
 					UNROLL
-					for (int32_t j = 0; j < per_warp; j++) {
+					for (int32_t j = 0; j < DECODE_ROWS; j++) {
 						rows[j].value[s][0] = fmaf(w[j], low_half(v),
 									   rows[j].value[s][0]);
 						rows[j].value[s][1] = fmaf(w[j], high_half(v),
@@ -269,25 +262,58 @@ GPU_FN void attend(const struct attention &a, struct row_sum *rows, uint16_t *sh
 	}
 }
 
+/* As combine_splits writes it. */
+GPU_FN void write_result(const struct row_sum &r, uint16_t *out, int32_t head_dim)
+{
+	UNROLL
+	for (int32_t s = 0; s < GPU_MAX_HEAD_DIM / 64; s++) {
+		int32_t d = s * 64 + (int32_t)threadIdx.x % WARP * 2;
+
+		if (d < head_dim)
+			*(uint32_t *)(out + d) = pack_halves(__fdividef(r.value[s][0], r.weights),
+							     __fdividef(r.value[s][1], r.weights));
+	}
+}
+
+GPU_FN void write_partial(const struct row_sum &r, float *out, int32_t head_dim)
+{
+	int32_t lane = (int32_t)threadIdx.x % WARP;
+
+	UNROLL
+	for (int32_t s = 0; s < GPU_MAX_HEAD_DIM / 64; s++) {
+		int32_t d = s * 64 + lane * 2;
+
+		if (d < head_dim) {
+			out[d] = r.value[s][0];
+			out[d + 1] = r.value[s][1];
+		}
+	}
+	if (lane == 0) {
+		out[head_dim] = r.maximum;
+		out[head_dim + 1] = r.weights;
+	}
+}
+
 /*
  * One query each of many sequences: block (kv head and part of its heads, i, split) takes row
- * rows[i] of the batch (-1: nobody's) and the tokens of one split. Leaves, for [i][head][split],
- * the head_dim sums of values, their maximum and their sum of weights.
+ * rows[i] of the batch (-1: nobody's) and the tokens of one split. A single split leaves the
+ * result; one of several, for [i][head][split], the head_dim sums of values, their maximum and
+ * their sum of weights.
  */
 KERNEL(WIDE, attend_decode,
-       (float *__restrict__ partial, const uint16_t *__restrict__ q, int32_t q_stride,
-	const uint16_t *__restrict__ pages, const int32_t *__restrict__ rows,
-	const int32_t *__restrict__ positions, const int32_t *__restrict__ row_sequence,
-	const int32_t *__restrict__ block_table, int32_t table_stride, int32_t page_tokens,
-	int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, float scale, int32_t window,
-	const float *__restrict__ alibi_slope))
+       (uint16_t *__restrict__ out, int32_t out_stride, float *__restrict__ partial,
+	const uint16_t *__restrict__ q, int32_t q_stride, const uint16_t *__restrict__ pages,
+	const int32_t *__restrict__ rows, const int32_t *__restrict__ positions,
+	const int32_t *__restrict__ row_sequence, const int32_t *__restrict__ block_table,
+	int32_t table_stride, int32_t page_tokens, int32_t n_heads, int32_t n_kv_heads,
+	int32_t head_dim, float scale, int32_t window, const float *__restrict__ alibi_slope))
 {
 	DYN_SHARED(uint16_t, shared_memory);
 	int32_t shared = n_heads / n_kv_heads, kv_head = (int32_t)blockIdx.x % n_kv_heads;
 	int32_t part = (int32_t)blockIdx.x / n_kv_heads, split = (int32_t)blockIdx.z;
-	int32_t row = rows[blockIdx.y], lane = (int32_t)threadIdx.x % WARP;
+	int32_t row = rows[blockIdx.y];
 	int32_t slot = (int32_t)threadIdx.x / WARP * DECODE_ROWS;
-	int32_t position, begin, end, first_pair = part * GPU_WARPS * DECODE_ROWS;
+	int32_t position, begin, end, first_head = part * GPU_DECODE_ROWS;
 	struct row_sum sums[DECODE_ROWS];
 
 	if (row < 0)
@@ -298,40 +324,41 @@ KERNEL(WIDE, attend_decode,
 	if (begin >= end)
 		return;
 
-	struct attention a = {
-		q,	   pages,
-		positions, block_table + (size_t)row_sequence[row] * (size_t)table_stride,
-		q_stride,  page_tokens,
-		n_heads,   n_kv_heads,
-		head_dim,  scale,
-		window,	   alibi_slope};
+	struct attention a = {q + (size_t)row * (size_t)q_stride,
+			      pages,
+			      block_table + (size_t)row_sequence[row] * (size_t)table_stride,
+			      page_tokens,
+			      n_heads,
+			      n_kv_heads,
+			      head_dim,
+			      kv_head,
+			      scale,
+			      alibi_slope,
+			      position,
+			      begin,
+			      end};
 
-	attend<DECODE_ROWS>(a, sums, shared_memory, kv_head, row, first_pair, shared, begin, end);
+	attend(a, sums, shared_memory, first_head);
 	UNROLL
 	for (int32_t j = 0; j < DECODE_ROWS; j++) {
-		int32_t pair = first_pair + slot + j;
+		int32_t head = first_head + slot + j;
 
-		if (pair < shared) {
-			size_t at = ((size_t)blockIdx.y * (size_t)n_heads +
-				     (size_t)(kv_head * shared + pair)) *
-					    gridDim.z +
-				    (size_t)split;
-			float *out = partial + at * (size_t)(head_dim + 2);
-
-			UNROLL
-			for (int32_t s = 0; s < GPU_MAX_HEAD_DIM / 64; s++) {
-				int32_t d = s * 64 + lane * 2;
-
-				if (d < head_dim) {
-					out[d] = sums[j].value[s][0];
-					out[d + 1] = sums[j].value[s][1];
-				}
-			}
-			if (lane == 0) {
-				out[head_dim] = sums[j].maximum;
-				out[head_dim + 1] = sums[j].weights;
-			}
-		}
+		if (head >= shared)
+			break;
+		head += kv_head * shared;
+		if (gridDim.z == 1)
+			write_result(sums[j],
+				     out + (size_t)row * (size_t)out_stride +
+					     (size_t)(head * head_dim),
+				     head_dim);
+		else
+			write_partial(
+				sums[j],
+				partial + (((size_t)blockIdx.y * (size_t)n_heads + (size_t)head) *
+						   gridDim.z +
+					   (size_t)split) *
+						  (size_t)(head_dim + 2),
+				head_dim);
 	}
 }
 
@@ -364,62 +391,5 @@ KERNEL(128, combine_splits,
 				   from[s * pitch + d], sum);
 		out[(size_t)row * (size_t)out_stride + (size_t)(head * head_dim + d)] =
 			float_to_half(__fdividef(sum, weights));
-	}
-}
-
-/*
- * Chunks of prompts: block (kv head and part of its rows, chunk). Chunk c is chunk_rows[c] rows of
- * the batch that follow each other in one sequence, from chunk_first[c] on.
- */
-KERNEL(WIDE, attend_prefill,
-       (uint16_t *__restrict__ out, int32_t out_stride, const uint16_t *__restrict__ q,
-	int32_t q_stride, const uint16_t *__restrict__ pages,
-	const int32_t *__restrict__ chunk_first, const int32_t *__restrict__ chunk_rows,
-	const int32_t *__restrict__ positions, const int32_t *__restrict__ row_sequence,
-	const int32_t *__restrict__ block_table, int32_t table_stride, int32_t page_tokens,
-	int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, float scale, int32_t window,
-	const float *__restrict__ alibi_slope))
-{
-	DYN_SHARED(uint16_t, shared_memory);
-	int32_t shared = n_heads / n_kv_heads, kv_head = (int32_t)blockIdx.x % n_kv_heads;
-	int32_t part = (int32_t)blockIdx.x / n_kv_heads, lane = (int32_t)threadIdx.x % WARP;
-	int32_t row = chunk_first[blockIdx.y], n_rows = chunk_rows[blockIdx.y];
-	int32_t slot = (int32_t)threadIdx.x / WARP * PREFILL_ROWS, n_pairs = n_rows * shared;
-	int32_t first_pair = part * GPU_WARPS * PREFILL_ROWS, begin;
-	struct row_sum sums[PREFILL_ROWS];
-
-	if (first_pair >= n_pairs)
-		return;
-	begin = window > 0 ? max(0, positions[row] - window + 1) : 0;
-
-	struct attention a = {
-		q,	   pages,
-		positions, block_table + (size_t)row_sequence[row] * (size_t)table_stride,
-		q_stride,  page_tokens,
-		n_heads,   n_kv_heads,
-		head_dim,  scale,
-		window,	   alibi_slope};
-
-	attend<PREFILL_ROWS>(a, sums, shared_memory, kv_head, row, first_pair, n_pairs, begin,
-			     positions[row + n_rows - 1] + 1);
-	UNROLL
-	for (int32_t j = 0; j < PREFILL_ROWS; j++) {
-		int32_t pair = first_pair + slot + j;
-
-		if (pair < n_pairs) {
-			int32_t head = kv_head * shared + pair % shared;
-			uint16_t *to = out + (size_t)(row + pair / shared) * (size_t)out_stride +
-				       (size_t)(head * head_dim);
-			float by = __fdividef(1.0f, sums[j].weights);
-
-			UNROLL
-			for (int32_t s = 0; s < GPU_MAX_HEAD_DIM / 64; s++) {
-				int32_t d = s * 64 + lane * 2;
-
-				if (d < head_dim)
-					*(uint32_t *)(to + d) = pack_halves(
-						sums[j].value[s][0] * by, sums[j].value[s][1] * by);
-			}
-		}
 	}
 }

@@ -13,8 +13,12 @@
 #define GPU_SPLIT_TOKENS 256 /* of a sequence, that one block of decode attention sees */
 #define GPU_WARPS	 4   /* of a block of attention and of a GEMV */
 #define GPU_DECODE_ROWS	 8   /* heads that a block of decode attention takes */
-#define GPU_PREFILL_ROWS 16  /* heads x queries that a block of prefill attention takes */
+#define GPU_PREFILL_ROWS 64  /* heads x queries that a chunk of prefill attention takes at most */
 #define GPU_MAX_LOGPROBS 20
+
+/* Kernels of prefill attention: head_dim at most, warps of a block (of 16 rows each), tokens that
+ * it takes at a time: what fits 48 KiB of shared memory. */
+#define GPU_PREFILLS(X) X(64, 4, 32) X(128, 4, 32) X(256, 2, 16)
 
 /* How weights lie; see repack.h. */
 enum gpu_kind { GPU_F16, GPU_BF16, GPU_Q8_0, GPU_Q8_1, GPU_Q4_1, GPU_KIND_COUNT };

@@ -32,6 +32,8 @@ mutant no_barrier_behind_copy gemm.cu test_gpu_products '			copy_wait<0>();
 mutant refilled_too_early gemm.cu test_gpu_products '		__syncthreads(); /* nobody reads' '		/* nobody reads'
 mutant tile_refilled_too_early attention.cu test_gpu_attention '		__syncthreads(); /* nobody reads' \
 	'		/* nobody reads'
+mutant values_refilled_too_early prefill.cu test_gpu_attention '		__syncthreads(); /* the keys' '		/* the keys'
+mutant keys_refilled_too_early prefill.cu test_gpu_attention '		__syncthreads(); /* the values' '		/* the values'
 mutant copy_misaligned attention.cu test_gpu_attention 'key_pitch = a.head_dim + 8;' 'key_pitch = a.head_dim + 7;'
 
 # ---- bounds
@@ -49,8 +51,12 @@ mutant min_added_twice gemv.cu test_gpu_products 'least = i % 2 == 0 ? high_half
 	'least = high_half(pair);'
 mutant fragment_turned gemm.cu test_gpu_products '[part + lane / 8 % 2 * 8]' '[part + lane / 16 * 8]'
 mutant keys_for_values attention.cu test_gpu_attention '(page * 2 + (is_k ? 0 : 1))' '(page * 2 + (is_k ? 1 : 0))'
-mutant window_off_by_one attention.cu test_gpu_attention 'back < a.window)' 'back <= a.window)'
-mutant causal_off_by_one attention.cu test_gpu_attention 'back >= 0 &&' 'back >= -1 &&'
+mutant window_off_by_one prefill.cu test_gpu_attention 'back < a.window)' 'back <= a.window)'
+mutant decode_window_off_by_one attention.cu test_gpu_attention 'window > 0 ? position - window + 1' 'window > 0 ? position - window'
+mutant causal_off_by_one prefill.cu test_gpu_attention 'back >= 0 &&' 'back >= -1 &&'
+mutant not_turned prefill.cu test_gpu_attention 'load_matrices_turned(of_v' 'load_matrices(of_v'
+mutant other_rows_shrink prefill.cu test_gpu_attention 'shrink[i % 4 / 2]' 'shrink[i % 2]'
+mutant total_of_a_lane prefill.cu test_gpu_attention 'row_total(row[h].weights)' 'row[h].weights'
 mutant maximum_forgotten attention.cu test_gpu_attention 'rows[j].weights * shrink' 'rows[j].weights'
 mutant split_forgotten attention.cu test_gpu_attention 'end = positions[row] / SPLIT + 1;' \
 	'end = (positions[row] + SPLIT - 1) / SPLIT;'

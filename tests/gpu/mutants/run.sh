@@ -24,7 +24,7 @@ mutant() {
 		echo "STALE: what it replaces is no longer in $file" >"$dir/result"
 		return
 	fi
-	for unit in rows gemv gemm attention sample; do cp "$kernels/$unit.cu" "$dir"; done
+	for unit in rows gemv gemm attention prefill sample; do cp "$kernels/$unit.cu" "$dir"; done
 	printf '%s\n' "${text/"$old"/$new}" >"$dir/$file"
 	while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
 	try "$name" "${file%.*}" "$test" &

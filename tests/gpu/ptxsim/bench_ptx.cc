@@ -1,7 +1,8 @@
 /*
  * The kernels as nvcc wrote them, on the stand-in driver: what the tests of ../simt run on instead
  * of the SIMT runtime. BENCH_PTX: the folder of the PTX. A mistake of a kernel ends the program,
- * with the place; races are looked for always.
+ * with the place; races are looked for always, and so is shared memory that is read before it is
+ * written.
  */
 #include <cstdio>
 #include <cstdlib>
@@ -32,7 +33,7 @@ static void begin()
 	if (begun)
 		return;
 	begun = true;
-	setenv("PTXSIM_CHECK", "race", 0);
+	setenv("PTXSIM_CHECK", "race,shared", 0);
 	need(cuInit(0), "cuInit");
 	need(cuDevicePrimaryCtxRetain(&c, 0), "cuDevicePrimaryCtxRetain");
 	need(cuCtxSetCurrent(c), "cuCtxSetCurrent");

@@ -5,6 +5,7 @@
  *   PTXSIM_CHECK     comma between:
  *                    race: looks for races
  *                    init: treats reading what nobody wrote as a mistake
+ *                    shared: likewise, in shared memory alone
  *   PTXSIM_CP_ASYNC  late (default), early, random: when within its limits a cp.async is made
  *   PTXSIM_SEED      above 0: blocks in another order, warps advance by turns of random length
  *   PTXSIM_REPORT    a file for the counters, written when the program ends
@@ -30,6 +31,7 @@ void options_read()
 		   *report = getenv("PTXSIM_REPORT");
 	opt.race = check && strstr(check, "race");
 	opt.init = check && strstr(check, "init");
+	opt.init_shared = opt.init || (check && strstr(check, "shared"));
 	opt.copies = !copies || !strcmp(copies, "late") ? COPY_LATE
 		     : !strcmp(copies, "early")		? COPY_EARLY
 							: COPY_RANDOM;
@@ -39,13 +41,14 @@ void options_read()
 	opt.count = report != nullptr;
 }
 
-/* The registers of a block keep their constants from block to block of a launch. */
+/* A block begins with registers that are no numbers: a kernel that reads what it has not written
+ * is wrong in every block alike. */
 static void registers_begin(block &b)
 {
 	const kernel &k = *b.k;
 	size_t per_warp = ((size_t)k.file_bytes + 63) / 64 * 64;
-	b.file.assign(per_warp * b.warps.size() + 64, 0);
-	b.pred.assign((size_t)(k.predicates + 1) * b.warps.size(), 0);
+	b.file.assign(per_warp * b.warps.size() + 64, (char)0xff);
+	b.pred.assign((size_t)(k.predicates + 1) * b.warps.size(), 0x55555555u);
 	char *base = (char *)(((uint64_t)b.file.data() + 63) & ~63ull);
 	for (auto &w : b.warps) {
 		w.file = base + per_warp * w.id;
@@ -91,7 +94,6 @@ static void specials_begin(block &b, warp &w)
 
 void block_begin(block &b, launch &l, uint32_t index)
 {
-	bool fresh = b.k != l.k || b.l != &l;
 	kernel &k = *l.k;
 	b.k = &k, b.l = &l, b.index = index;
 	b.id[0] = index % l.grid[0], b.id[1] = index / l.grid[0] % l.grid[1],
@@ -113,8 +115,7 @@ void block_begin(block &b, launch &l, uint32_t index)
 		w.converged = true, w.common_pc = 0, w.barrier_pc = -1;
 		w.copies.clear(), w.copy_group = 0;
 	}
-	if (fresh)
-		registers_begin(b);
+	registers_begin(b);
 	for (auto &w : b.warps)
 		specials_begin(b, w);
 }

@@ -26,7 +26,7 @@ enum copy_time { COPY_LATE, COPY_EARLY, COPY_RANDOM };
 
 /* From the environment, see options_read(). */
 struct options {
-	bool race, init, count;
+	bool race, init, init_shared, count;
 	copy_time copies;
 	uint64_t seed;		 /* 0: blocks and warps in their order, each as far as it gets */
 	uint64_t max_warp_insns; /* of a launch: what does not end is stopped */

@@ -186,7 +186,7 @@ void shadows_reset(block &b)
 {
 	if (opt.race)
 		b.shadows.assign(b.shared.size(), shadow());
-	if (opt.init)
+	if (opt.init_shared)
 		b.shared_written.assign(b.shared.size(), false);
 }
 
@@ -217,7 +217,7 @@ char *memory_at(warp &w, const insn &i, int lane, space sp, uint64_t at, unsigne
 					     " is outside of the block's " +
 					     std::to_string(w.b->shared.size()) +
 					     " bytes of shared memory");
-		if (opt.init) {
+		if (opt.init_shared) {
 			for (unsigned n = 0; n < bytes; n++) {
 				if (a != READ && a != ATOMIC_ACCESS)
 					w.b->shared_written[at + n] = true;

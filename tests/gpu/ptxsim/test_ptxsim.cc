@@ -184,6 +184,17 @@ static void conversions(void **)
 	assert_int_equal(to_half(-0x1p-24), 0x8001);
 }
 
+static void predicates(void **)
+{
+	enum { N = 4 * 64 };
+	driver_begin({});
+	bench t(PTX("arithmetic"));
+	CUdeviceptr out = t.room(N * 4);
+	assert_int_equal(t.run("k_predicates", 4, 64, out), CUDA_SUCCESS);
+	for (int got : t.download<int>(out, N))
+		assert_int_equal(got, 121);
+}
+
 static void block_sums(void **)
 {
 	for (auto &s : settings) {
@@ -435,6 +446,7 @@ static const struct mutant {
 	{"b_copy_refill", "race", 1, 64, 719, "race in shared memory", false},
 	{"b_copy_never_waited", "", 1, 64, 719, "never waited for", false},
 	{"b_uninitialised_shared", "init", 1, 64, 719, "uninitialised shared memory", false},
+	{"b_uninitialised_shared", "shared", 1, 64, 719, "uninitialised shared memory", false},
 	{"b_uninitialised_global", "init", 1, 64, 719, "uninitialised global memory", false},
 	{"b_spin", "", 1, 32, 719, "does not end", false},
 	{"b_trap", "", 1, 32, 710, "trap", false},
@@ -471,6 +483,7 @@ int main()
 		cmocka_unit_test(single_precision),
 		cmocka_unit_test(half_precision),
 		cmocka_unit_test(conversions),
+		cmocka_unit_test(predicates),
 		cmocka_unit_test(block_sums),
 		cmocka_unit_test(warp_operations),
 		cmocka_unit_test(exchanges_and_atomics),

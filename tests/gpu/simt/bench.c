@@ -134,6 +134,6 @@ void make_matrix(struct bench_matrix *b, int32_t n_in, int32_t n_parts, const en
 	bytes = gpu_matrix_bytes(&b->m);
 	memory = device(bytes);
 	gpu_matrix_init(&b->gpu, &b->m, memory);
-	for (int32_t i = 0; i < n_parts; i++)
-		gpu_repack_rows(&b->gpu.part[i], &b->m, i, 0, n_out[i]);
+	for (int32_t i = 0, row = 0; i < b->gpu.n_parts; row += b->gpu.part[i++].n_out)
+		gpu_repack_rows(&b->gpu.part[i], &b->m, row, b->gpu.part[i].n_out);
 }

@@ -166,6 +166,19 @@ static void check_batch(const struct batch *b, const struct attention_case *c, c
 	}
 }
 
+/* Without a second kernel the rows are the same to the last bit. */
+static void check_single_split(const struct batch *b, const struct pool *p, const int32_t *rows,
+			       int32_t n)
+{
+	size_t bytes = (size_t)b->m * (size_t)b->a.out_stride * sizeof(uint16_t);
+	struct gpu_attention single = b->a;
+
+	single.out = device(bytes);
+	OK(gpu_attend_decode(&bench_queue, &single, &p->kv,
+			     device_copy(rows, (size_t)n * sizeof(*rows)), n, 1, NULL, NULL));
+	assert_memory_equal(single.out, b->a.out, bytes);
+}
+
 /* Two sequences of each context, rows in between that are not decoded, and one that is nobody's. */
 static void check_decode(const struct attention_case *c, const int32_t *contexts, int32_t n)
 {
@@ -194,16 +207,18 @@ static void check_decode(const struct attention_case *c, const int32_t *contexts
 			     device(gpu_partial_bytes(n + 1, c->n_heads, splits, c->head_dim)),
 			     NULL));
 	check_batch(&b, c, &p);
+	if (longest <= GPU_SPLIT_TOKENS)
+		check_single_split(&b, &p, rows, n);
 	bench_release();
 }
 
 static void decode(void)
 {
 	static const int32_t contexts[] = {1, 15, 16, 17, 33, 256, 257, 600};
-	static const int32_t few[] = {1, 31, 300};
+	static const int32_t few[] = {1, 31, 300}, full[] = {5, 256};
 	static const struct attention_case cases[] = {
 		{9, 3, 64, 0, false},  {4, 1, 256, 40, false}, {8, 8, 16, 0, true},
-		{12, 4, 80, 5, false}, {20, 2, 128, 0, false},
+		{12, 4, 80, 5, false}, {20, 2, 128, 0, false}, {9, 3, 16, 0, false},
 	};
 	static const struct attention_case many_heads = {71, 1, 64, 0, false};
 
@@ -211,6 +226,8 @@ static void decode(void)
 	for (size_t i = 1; i < sizeof(cases) / sizeof(*cases); i++)
 		check_decode(&cases[i], few, 3);
 	check_decode(&many_heads, few, 2);
+	check_decode(&cases[1], full, 2);
+	check_decode(&cases[2], full, 2);
 }
 
 static void test_decode(void **state)
@@ -223,6 +240,27 @@ static void test_decode(void **state)
 	bench_orders(decode);
 	check_decode(&c, longest, 1);
 	check_decode(&windowed, longest, 1);
+}
+
+/* However the prompts were cut, a row is the same to the last bit: here each is a chunk alone. */
+static void check_cut(const struct batch *b, const struct pool *p)
+{
+	size_t bytes = (size_t)b->m * (size_t)b->a.out_stride * sizeof(uint16_t);
+	int32_t *first = host((size_t)b->m * sizeof(*first));
+	int32_t *rows = host((size_t)b->m * sizeof(*rows)), n = 0;
+	struct gpu_attention alone = b->a;
+
+	for (int32_t r = 0; r < b->m; r++) {
+		if (!b->attended[r])
+			continue;
+		first[n] = r;
+		rows[n++] = 1;
+	}
+	alone.out = device(bytes);
+	OK(gpu_attend_prefill(&bench_queue, &alone, &p->kv,
+			      device_copy(first, (size_t)n * sizeof(*first)),
+			      device_copy(rows, (size_t)n * sizeof(*rows)), n, NULL));
+	assert_memory_equal(alone.out, b->a.out, bytes);
 }
 
 /* A prompt of `end` tokens whose last `fresh` are in the batch, behind the rows of another one. */
@@ -254,6 +292,7 @@ static void check_prefill(const struct attention_case *c, int32_t end, int32_t f
 			      device_copy(first, (size_t)n * sizeof(*first)),
 			      device_copy(rows, (size_t)n * sizeof(*rows)), n, NULL));
 	check_batch(&b, c, &p);
+	check_cut(&b, &p);
 	bench_release();
 }
 
@@ -262,6 +301,8 @@ static void prefill(void)
 	static const struct attention_case cases[] = {
 		{9, 3, 64, 0, false},  {4, 4, 80, 0, true},    {4, 1, 256, 7, false},
 		{71, 1, 64, 0, false}, {6, 2, 128, 20, false}, {2, 2, 8, 0, false},
+		{3, 3, 24, 9, true},   {2, 1, 136, 0, false},  {9, 3, 16, 0, false},
+		{71, 1, 8, 0, false},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -278,6 +319,7 @@ static void test_prefill(void **state)
 	(void)state;
 	bench_orders(prefill);
 	check_prefill(&c, 300, 100);
+	check_prefill(&c, 4095, 2);
 }
 
 static void test_limits(void **state)

@@ -168,10 +168,10 @@ static void test_odd_inputs(void **state)
 	bench_orders(odd_inputs);
 }
 
-/* Parts of different dtypes stand below each other. */
+/* Parts of different dtypes stand below each other; neighbours of one kind are one product. */
 static void test_parts(void **state)
 {
-	static const enum dtype mixed[] = {DTYPE_Q8_0, DTYPE_Q8_0, DTYPE_Q4_1};
+	static const enum dtype mixed[] = {DTYPE_Q8_0, DTYPE_Q5_0, DTYPE_Q4_1};
 	static const int32_t n_out[] = {12, 3, 70};
 	static const int32_t m[] = {2, 20};
 
@@ -181,6 +181,7 @@ static void test_parts(void **state)
 		struct rows r;
 
 		make_matrix(&w, 64, 3, mixed, n_out);
+		assert_int_equal(w.gpu.n_parts, 2);
 		make_rows(&r, 64, m[i]);
 		check_product(&w, &r, m[i], GPU_FROM_M,
 			      host((size_t)m[i] * (size_t)w.m.n_out * sizeof(float)));

@@ -65,3 +65,13 @@ KERNEL k_halves(uint16_t *out, const float *a, const float *b, int n)
 	o[6] = __bfloat16_as_ushort(__hfma(u, v, u));
 	o[7] = __half_as_ushort(__float2half(__half2float(x) * 2 + __bfloat162float(v)));
 }
+
+/* Predicates that are numbers, as nvcc leaves them where a loop has two ways out. */
+KERNEL k_predicates(int *out)
+{
+	int i = blockIdx.x * blockDim.x + threadIdx.x, yes, no, turned;
+	asm volatile("{ .reg .pred p, q, r; mov.pred p, -1; mov.pred q, 0; xor.pred r, p, q;\n\t"
+		     "selp.s32 %0, 1, 2, p; selp.s32 %1, 1, 2, q; selp.s32 %2, 1, 2, r; }"
+		     : "=r"(yes), "=r"(no), "=r"(turned));
+	out[i] = yes + no * 10 + turned * 100;
+}
