@@ -10,7 +10,8 @@
 
 void step_graphs_init(struct step_graphs *g, struct cuda *c, struct graph_counts *counts)
 {
-	*g = (struct step_graphs){.cuda = c, .on = counts != NULL, .counts = counts};
+	*g = (struct step_graphs){.cuda = c, .on = counts != NULL};
+	g->counts = counts ? counts : &g->own;
 }
 
 static void forget_all(struct step_graphs *g)
@@ -103,8 +104,7 @@ static bool launch(struct step_graphs *g, const struct step_data *d, void (*put)
 void step_graphs_run(struct step_graphs *g, const struct step_data *d, void (*put)(void *arg),
 		     void *arg, struct err *e)
 {
-	if (g->counts)
-		g->counts->steps++;
+	g->counts->steps++;
 	if (!g->on || !d->padded || !launch(g, d, put, arg, e))
 		put(arg);
 }

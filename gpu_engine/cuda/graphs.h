@@ -37,10 +37,10 @@ struct step_graphs {
 	struct step_graph known[MAX_GRAPHS];
 	int32_t n_known;
 	int32_t moves; /* step_data.moves that they were recorded with */
-	struct graph_counts *counts;
+	struct graph_counts *counts, own;
 };
 
-/* counts: the caller's, kept up to date; NULL = there are to be no graphs. */
+/* counts: the caller's, kept up to date; NULL = there are to be no graphs. Stays where it is. */
 void step_graphs_init(struct step_graphs *g, struct cuda *c, struct graph_counts *counts);
 void step_graphs_release(struct step_graphs *g);
 

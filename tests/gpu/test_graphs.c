@@ -25,6 +25,14 @@ enum { N = 9, MAX_LEN = 600, MAX_TOKENS = 40, PAGE = 16, PAGES_EACH = MAX_LEN / 
 
 /* ---- two forward passes ---- */
 
+static const struct tiny_params small = {.dtype = DTYPE_F16,
+					 .n_layers = 1,
+					 .n_heads = 2,
+					 .d_model = 32,
+					 .d_ff = 32,
+					 .n_vocab = 260,
+					 .max_len = MAX_LEN};
+
 struct bench {
 	struct tiny_model t;
 	struct cuda *cuda;
@@ -121,8 +129,22 @@ static const char *run(struct cuda_forward *f, const struct step_plan *plan, str
 {
 	struct step_output out = {y->token, y->logprob[0]};
 
-	memset(y, 0, sizeof(*y));
 	return cuda_forward_step(f, plan, &out);
+}
+
+/* To the bit, as far as something was told. */
+static bool same(const struct yield *a, const struct yield *b)
+{
+	bool all = memcmp(a->token, b->token, sizeof(a->token)) == 0;
+
+	for (int i = 0; i < N; i++)
+		for (int k = 0; k < LOGPROBS_AN_ITEM; k++) {
+			const struct token_logprob *x = &a->logprob[i][k], *y = &b->logprob[i][k];
+
+			all &= x->token == y->token && x->logprob == y->logprob &&
+			       x->rank == y->rank;
+		}
+	return all;
 }
 
 static void take(struct bench *b, const struct step_plan *plan, const struct yield *y)
@@ -138,7 +160,7 @@ static void take(struct bench *b, const struct step_plan *plan, const struct yie
 
 static void step(struct bench *b, const char *who)
 {
-	struct yield want, got;
+	struct yield want = {0}, got = {0};
 	struct step_plan plan;
 	const char *why;
 
@@ -148,7 +170,7 @@ static void step(struct bench *b, const char *who)
 		why = run(b->graphed, &plan, &got);
 	if (why)
 		fail_msg("%s: %s", who, why);
-	if (memcmp(&want, &got, sizeof(want)) != 0)
+	if (!same(&want, &got))
 		fail_msg("%s, step %d: not the same with graphs", who, (int)b->counts.steps);
 	take(b, &plan, &got);
 	step_plan_release(&plan);
@@ -207,47 +229,74 @@ static void expect_counts(const struct bench *b, const struct graph_counts *want
 }
 
 /* 2 and 5 want logprobs; 3 gets beyond 256 tokens on the way and 6 beyond 512. */
-static void join_and_leave(const struct tiny_params *p)
+static void join_and_leave(const struct tiny_params *p, const char *prompts,
+			   const char *const *batches, const struct graph_counts *least)
 {
-	static const char *const batches[] = {
-		"0",	 "0",	     "01",	 "01",	      "0134",	   "013",      "01347",
-		"01347", "01234578", "01234568", "012345678", "012345678", "12345678", "36",
-		"6",	 "6",	     "6",	 "25",	      "25",	   "0",	       "1478",
-	};
 	struct shape_count s = {0};
 	struct bench b;
 
 	bench_open(&b, p);
-	prefill(&b, "012345678");
+	prefill(&b, prompts);
 	b.r[2]->sampling->n_logprobs = 3;
 	b.r[5]->sampling->n_logprobs = 0;
-	for (size_t i = 0; i < ARRAY_LEN(batches); i++) {
-		expect_step(&s, &b, batches[i]);
-		step(&b, batches[i]);
+	for (; *batches; batches++) {
+		expect_step(&s, &b, *batches);
+		step(&b, *batches);
 	}
-	assert_true(b.r[3]->n_tokens > 257 && b.r[6]->n_tokens > 514);
+	assert_true(b.r[3]->n_tokens > 257 && b.r[6]->n_tokens > 513);
 	expect_counts(&b, &s.want);
-	assert_true(s.want.recorded >= 5 && s.want.launched >= 8);
+	assert_true(s.want.recorded >= least->recorded && s.want.launched >= least->launched);
 	bench_close(&b);
 }
 
 static void test_join_and_leave(void **state)
 {
-	static const struct tiny_params models[] = {
-		{.dtype = DTYPE_F16, .n_kv_heads = 2, .max_len = MAX_LEN},
-		{.arch = "mpt", .dtype = DTYPE_Q4_1, .max_len = MAX_LEN, .n_layers = 1},
-		{.arch = "gemma3",
-		 .dtype = DTYPE_Q8_0,
-		 .n_kv_heads = 1,
-		 .head_dim = 32,
-		 .window = 300,
-		 .max_len = MAX_LEN,
-		 .n_layers = 1},
+	static const char *const batches[] = {
+		"0",	    "0",     "01",	 "01",	     "0134",	  "013",
+		"01347",    "01347", "01234578", "01234568", "012345678", "012345678",
+		"12345678", "36",    "6",	 "6",	     "6",	  "25",
+		"25",	    "0",     "1478",	 NULL,
 	};
 
 	(void)state;
+	join_and_leave(&(struct tiny_params){.dtype = DTYPE_F16,
+					     .n_heads = 2,
+					     .n_kv_heads = 1,
+					     .d_model = 32,
+					     .d_ff = 32,
+					     .n_vocab = 260,
+					     .max_len = MAX_LEN},
+		       "012345678", batches, &(struct graph_counts){5, 8, 0});
+}
+
+/* Slopes, and a window that a split lies before; bytes as inputs. */
+static void test_long_contexts(void **state)
+{
+	static const struct tiny_params models[] = {
+		{.arch = "mpt",
+		 .dtype = DTYPE_Q4_1,
+		 .n_heads = 2,
+		 .d_model = 32,
+		 .d_ff = 32,
+		 .n_vocab = 260,
+		 .n_layers = 1,
+		 .max_len = MAX_LEN},
+		{.arch = "gemma3",
+		 .dtype = DTYPE_Q8_0,
+		 .n_heads = 2,
+		 .n_kv_heads = 1,
+		 .d_model = 32,
+		 .d_ff = 32,
+		 .n_vocab = 260,
+		 .window = 200,
+		 .n_layers = 1,
+		 .max_len = MAX_LEN},
+	};
+	static const char *const batches[] = {"3", "3", "36", "36", "368", "3680", "36", NULL};
+
+	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(models); i++)
-		join_and_leave(&models[i]);
+		join_and_leave(&models[i], "0368", batches, &(struct graph_counts){3, 3, 0});
 }
 
 /* Lists, a chunk of a prompt, and an item that emits nothing are for steps without a graph; lists
@@ -258,8 +307,7 @@ static void test_what_has_no_graph(void **state)
 	struct sampling *s;
 
 	(void)state;
-	bench_open(&b,
-		   &(struct tiny_params){.dtype = DTYPE_F16, .n_layers = 1, .max_len = MAX_LEN});
+	bench_open(&b, &small);
 	prefill(&b, "014");
 	s = b.r[1]->sampling;
 	step(&b, "0");
@@ -366,6 +414,7 @@ static void test_least_used_makes_room(void **state)
 
 /* ---- what goes wrong ---- */
 
+static const char *library; /* what ENGINE_LIBCUDA named */
 static int n_lines;
 
 static void count_line(void *arg)
@@ -374,17 +423,16 @@ static void count_line(void *arg)
 	n_lines++;
 }
 
-static void with_faults(const char *library, const char *faults)
+static void with_faults(const char *driver, const char *faults)
 {
-	if (library)
-		setenv("ENGINE_LIBCUDA", library, 1);
+	setenv("ENGINE_LIBCUDA", driver, 1);
 	setenv("PTXSIM_FAULTS", faults, 1);
 	setenv("PTXSIM_ON_FAULT", "error", 1);
 	n_lines = 0;
 	log_set_hooks(count_line, NULL, NULL);
 }
 
-static void without_faults(const char *library)
+static void without_faults(void)
 {
 	setenv("ENGINE_LIBCUDA", library, 1);
 	unsetenv("PTXSIM_FAULTS");
@@ -404,23 +452,22 @@ static void test_goes_on_without(void **state)
 		{"instantiate:1", false, 0, 0}, {"graph:1", false, 1, 0},
 		{"graph:2", false, 1, 1},	{"version:11030", true, 0, 0},
 	};
-	const char *ours = getenv("ENGINE_LIBCUDA");
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct bench b;
 
-		with_faults(rows[i].old ? OLD_LIBRARY : NULL, rows[i].faults);
-		bench_open(&b, &(struct tiny_params){.n_layers = 1, .max_len = MAX_LEN});
-		prefill(&b, "01");
+		with_faults(rows[i].old ? OLD_LIBRARY : library, rows[i].faults);
+		bench_open(&b, &small);
+		prefill(&b, "02");
 		for (int k = 0; k < 3; k++)
 			step(&b, "0");
-		for (int k = 0; k < 3; k++)
-			step(&b, "01");
-		expect_counts(&b, &(struct graph_counts){rows[i].recorded, rows[i].launched, 6});
+		for (int k = 0; k < 2; k++)
+			step(&b, "02");
+		expect_counts(&b, &(struct graph_counts){rows[i].recorded, rows[i].launched, 5});
 		assert_int_equal(n_lines, 1);
 		bench_close(&b);
-		without_faults(ours);
+		without_faults();
 	}
 }
 
@@ -431,7 +478,7 @@ static void test_wait_in_a_capture(void **state)
 	struct put p;
 
 	(void)state;
-	with_faults(NULL, "");
+	with_faults(library, "");
 	put_open(&p);
 	p.waits = true;
 	step_graphs_init(&g, p.cuda, &counts);
@@ -442,7 +489,7 @@ static void test_wait_in_a_capture(void **state)
 	assert_int_equal(n_lines, 1);
 	step_graphs_release(&g);
 	put_close(&p);
-	without_faults(getenv("ENGINE_LIBCUDA"));
+	without_faults();
 }
 
 /* A card that fails in a graph: that step is lost and says why, and so are all behind it. late: it
@@ -451,14 +498,14 @@ static void expect_loss(const char *fault, const char *says, bool late)
 {
 	struct step_plan plan;
 	const char *why = NULL;
-	struct yield y;
+	struct yield y = {0};
 	struct bench b;
 	int good = 0;
 
-	with_faults(NULL, fault);
+	with_faults(library, fault);
 	if (late)
 		setenv("PTXSIM_ASYNC", "late", 1);
-	bench_open(&b, &(struct tiny_params){.n_layers = 1, .max_len = MAX_LEN});
+	bench_open(&b, &small);
 	for (; !why && good < 100; good += !why) {
 		plan_of(&b, "0", &plan);
 		why = run(b.graphed, &plan, &y);
@@ -469,21 +516,21 @@ static void expect_loss(const char *fault, const char *says, bool late)
 	assert_non_null(why);
 	if (!strstr(why, says))
 		fail_msg("%s: \"%s\"", fault, why);
-	assert_true(b.counts.recorded == 1 && b.counts.launched > 3);
+	assert_true(b.counts.recorded == 1 && b.counts.launched > 1);
 	plan_of(&b, "0", &plan);
 	assert_non_null(run(b.graphed, &plan, &y));
 	step_plan_release(&plan);
 	bench_close(&b);
 	unsetenv("PTXSIM_ASYNC");
-	without_faults(getenv("ENGINE_LIBCUDA"));
+	without_faults();
 }
 
 static void test_broken_in_a_graph(void **state)
 {
 	(void)state;
 	for (int late = 0; late < 2; late++) {
-		expect_loss("launch:200", "CUDA_ERROR_LAUNCH_FAILED", late);
-		expect_loss("lost:200", "CUDA_ERROR_DEVICE_UNAVAILABLE", late);
+		expect_loss("launch:100", "CUDA_ERROR_LAUNCH_FAILED", late);
+		expect_loss("lost:100", "CUDA_ERROR_DEVICE_UNAVAILABLE", late);
 	}
 }
 
@@ -491,12 +538,15 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_join_and_leave),
+		cmocka_unit_test(test_long_contexts),
 		cmocka_unit_test(test_what_has_no_graph),
 		cmocka_unit_test(test_least_used_makes_room),
 		cmocka_unit_test(test_goes_on_without),
 		cmocka_unit_test(test_wait_in_a_capture),
 		cmocka_unit_test(test_broken_in_a_graph),
 	};
+	const char *named = getenv("ENGINE_LIBCUDA");
 
+	library = xstrdup(named ? named : "libcuda.so.1");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -633,6 +633,8 @@ static void test_refusals(void **state)
 		{{"-m", model, "--isa", "mmx"}, "mmx"},
 		{{"-m", model, "--device", "tpu"}, "--device"},
 		{{"-m", model, "--device", "cuda", "--isa", "scalar"}, "--isa"},
+		{{"-m", model, "--device", "cpu", "--graphs", "on"}, "--graphs"},
+		{{"-m", model, "--device", "cuda", "--graphs", "1"}, "want on or off"},
 		{{"-m", model, "--chat-template", "nobodys"}, "nobodys"},
 		{{"-m", model, "--port", "65536"}, "--port"},
 		{{"-m", model, "--uds", "/tmp/x", "--port", "0"}, "--uds"},

@@ -101,6 +101,9 @@ static void test_refusals(void **state)
 	expect_refusal(
 		&d, "cpu",
 		(const char *const[]){"--kv-cache", "hold 32 tokens", "--ctx-size 100", NULL});
+	d.graphs = "off";
+	expect_refusal(&d, "cpu", (const char *const[]){"--graphs", NULL});
+	d.graphs = NULL;
 	d.isa = "mmx";
 	expect_refusal(&d, "cpu", (const char *const[]){"mmx", "scalar", NULL});
 	expect_refusal(&d, "tpu", (const char *const[]){"--device tpu", "auto", "cpu", NULL});
