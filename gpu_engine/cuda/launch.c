@@ -359,20 +359,6 @@ static const struct prefill {
 #undef PREFILL
 };
 
-static const struct prefill *prefill_of(int32_t head_dim)
-{
-	const struct prefill *p = prefills;
-
-	while (p->wide < head_dim)
-		p++;
-	return p;
-}
-
-enum gpu_kernel gpu_prefill_kernel(int32_t head_dim)
-{
-	return prefill_of(head_dim)->kernel;
-}
-
 enum rc gpu_attend_prefill(struct gpu_queue *q, const struct gpu_attention *a,
 			   const struct gpu_kv *kv, const int32_t *chunk_first,
 			   const int32_t *chunk_rows, int32_t n_chunks, struct err *e)
@@ -385,15 +371,16 @@ enum rc gpu_attend_prefill(struct gpu_queue *q, const struct gpu_attention *a,
 		ARG(kv->block_table), ARG(kv->table_stride), ARG(kv->page_tokens),
 		ARG(a->n_heads),      ARG(kv->n_kv_heads),   ARG(kv->head_dim),
 		ARG(a->scale),	      ARG(a->window),	     ARG(a->alibi_slope)};
+	const struct prefill *p = prefills;
 	enum rc rc = check_head_dim(kv, e);
-	const struct prefill *p;
 	size_t halves;
 
 	if (rc)
 		return rc;
 	CHECK(a->n_heads % kv->n_kv_heads == 0 && a->out_stride % 2 == 0);
 	CHECK(a->q_stride % 8 == 0);
-	p = prefill_of(kv->head_dim);
+	while (p->wide < kv->head_dim)
+		p++;
 	halves = (size_t)(16 * p->warps + 2 * p->tile) * (size_t)(p->wide + 8);
 	return issue(q, p->kernel,
 		     (struct shape){(uint32_t)kv->n_kv_heads * blocks_of(pairs, 16 * p->warps),

@@ -247,7 +247,6 @@ enum rc gpu_attend_prefill(struct gpu_queue *q, const struct gpu_attention *a,
 			   const struct gpu_kv *kv, const int32_t *chunk_first,
 			   const int32_t *chunk_rows, int32_t n_chunks, struct err *e);
 int32_t gpu_chunk_rows(int32_t n_heads, int32_t n_kv_heads);
-enum gpu_kernel gpu_prefill_kernel(int32_t head_dim); /* the one that computes it */
 
 /* ---- tokens ---- */
 

@@ -33,7 +33,8 @@ struct sizes {
 };
 static const struct sizes sizes_8b = {4096, 14336, 32,	  8,  128,     128256,
 				      64,   512,   16384, 16, 1U << 30};
-static const struct sizes sizes_tiny = {64, 96, 4, 2, 16, 300, 9, 33, 64, 2, 1U << 12};
+static const struct sizes sizes_tiny = {64, 96,	     4, 2, 16, 300, 9, 33, GPU_SPLIT_TOKENS + 10,
+					2,  1U << 12};
 
 struct timing {
 	struct gpu_queue queue; /* the first: a queue's pointer is its timing's */
@@ -130,7 +131,7 @@ static struct gpu_inputs take_inputs(struct timing *t, int32_t n, int32_t rows)
 /* One call launches the kernel under test once; i tells the calls apart. */
 struct work {
 	enum gpu_kernel kernel;
-	char shape[64];
+	char shape[80];
 	double bytes, flops; /* flops: of the tensor cores' kind */
 	void (*run)(struct timing *t, const void *arg, int i);
 	const void *arg;
@@ -485,14 +486,14 @@ static void time_decode(struct timing *t)
 }
 
 /* One prompt's last rows, in chunks as the executor makes them. */
-static void time_prefill(struct timing *t)
+static void time_prefill(struct timing *t, enum gpu_kernel kernel)
 {
 	const struct sizes *z = t->z;
 	int32_t most = gpu_chunk_rows(z->n_heads, z->n_kv_heads), m = z->many;
 	int32_t tokens = z->context / 4 > m ? z->context / 4 : m;
 	int32_t n = (m + most - 1) / most, *rows = xcalloc((size_t)n, sizeof(*rows));
 	struct attention a;
-	struct work w = {.kernel = gpu_prefill_kernel(z->head_dim), .run = run_prefill, .arg = &a};
+	struct work w = {.kernel = kernel, .run = run_prefill, .arg = &a};
 
 	take_attention(t, &a, m, 1, tokens);
 	for (int32_t i = 0; i < n; i++)
@@ -504,10 +505,36 @@ static void time_prefill(struct timing *t)
 	cuda_wait(t->card, &t->e);
 	w.bytes = 4.0 * z->n_kv_heads * z->head_dim * tokens + 4.0 * a.q_width * m;
 	w.flops = 4.0 * a.q_width * m * (tokens - m / 2.0);
-	snprintf(w.shape, sizeof(w.shape), "the last %d of %d tokens", m, tokens);
+	snprintf(w.shape, sizeof(w.shape), "the last %d of %d tokens, heads of %d", m, tokens,
+		 z->head_dim);
 	add_row(t, &w);
 	free(rows);
 	give_back(t);
+}
+
+/* Heads of each width that there is a kernel for, as many as are as wide together. */
+static void time_prefills(struct timing *t)
+{
+#define WIDTH(wide, warps, tile) {wide, GPU_attend_prefill_##wide},
+	static const struct {
+		int32_t head_dim;
+		enum gpu_kernel kernel;
+	} widths[] = {GPU_PREFILLS(WIDTH)};
+#undef WIDTH
+	const struct sizes *usual = t->z;
+
+	for (size_t i = 0; i < ARRAY_LEN(widths); i++) {
+		struct sizes z = *usual;
+		int32_t heads = usual->n_heads * usual->head_dim / widths[i].head_dim;
+		int32_t kv_heads = usual->n_kv_heads * usual->head_dim / widths[i].head_dim;
+
+		z.head_dim = widths[i].head_dim;
+		z.n_heads = heads > 0 ? heads : 1;
+		z.n_kv_heads = kv_heads > 0 ? kv_heads : 1;
+		t->z = &z;
+		time_prefill(t, widths[i].kernel);
+	}
+	t->z = usual;
 }
 
 /* ---- tokens ---- */
@@ -661,7 +688,7 @@ cJSON *check_times(const struct check *c)
 	log_info("times: rows, attention, tokens");
 	time_rows(&t);
 	time_decode(&t);
-	time_prefill(&t);
+	time_prefills(&t);
 	time_tokens(&t, false);
 	time_tokens(&t, true);
 	time_reading(&t);
