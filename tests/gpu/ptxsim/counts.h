@@ -23,10 +23,14 @@ struct ptxsim_counts {
 };
 
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
-	/* Of all kernels since the last call. */
-	void
-	ptxsim_counts_take(struct ptxsim_counts *out);
+
+/* Of all kernels since the last call. */
+void ptxsim_counts_take(struct ptxsim_counts *out);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
