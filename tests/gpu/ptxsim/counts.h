@@ -17,15 +17,20 @@ struct ptxsim_counts {
 	uint64_t sectors, ideal_sectors;
 	uint64_t read_bytes, write_bytes; /* different sectors: what no cache could save */
 	uint64_t wavefronts, phases;
-	double worst_conflict; /* of an instruction with a twentieth of all phases or more: 1 = none
-				*/
+	/* Wavefronts a phase, of the instructions with a twentieth of the busiest one's phases or
+	 * more: 1 = no conflict, 0 = no shared memory. */
+	double worst_conflict;
 };
 
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
-	/* Of all kernels since the last call. */
-	void
-	ptxsim_counts_take(struct ptxsim_counts *out);
+
+/* Of all kernels since the last call. */
+void ptxsim_counts_take(struct ptxsim_counts *out);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
