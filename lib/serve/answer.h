@@ -70,6 +70,6 @@ void answer_end_stream(struct answer *w);
 void answer_body(struct answer *w);
 
 /* Instead of the rest: an error, in the form that fits what the client has already got. */
-void answer_fail(struct answer *w, const char *why);
+void answer_fail(struct answer *w, enum refusal kind, const char *why);
 
 #endif

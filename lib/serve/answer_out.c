@@ -275,13 +275,13 @@ void answer_begin(struct answer *w, void (*on_gone)(void *owner))
 	}
 }
 
-void answer_fail(struct answer *w, const char *why)
+void answer_fail(struct answer *w, enum refusal kind, const char *why)
 {
 	struct buf *b = &w->a->event;
 	struct http_exchange *x = w->x;
 	struct api_error e;
 
-	api_refuse(&e, REFUSE_ENGINE, NULL, "%s", why);
+	api_refuse(&e, kind, NULL, "%s", why);
 	if (!w->q.stream) {
 		w->x = NULL;
 		if (w->outlet)

@@ -100,7 +100,7 @@ static void note_offset(struct choice *c)
 }
 
 /* The engine broke off: nobody waits for the rest. */
-static void fail_exchange(struct answer *w, const char *why)
+static void fail_exchange(struct answer *w, enum refusal kind, const char *why)
 {
 	for (int i = 0; i < w->n_choices; i++) {
 		struct choice *c = &w->choice[i];
@@ -110,7 +110,7 @@ static void fail_exchange(struct answer *w, const char *why)
 		c->ended = true;
 	}
 	w->n_open = 0;
-	answer_fail(w, why);
+	answer_fail(w, kind, why);
 }
 
 /* Ends the answer and is no part of its text. */
@@ -172,13 +172,16 @@ static void on_done(struct genreq *r)
 {
 	struct choice *c = r->owner;
 	struct answer *w = c->answer;
+	/* A step that failed says nothing against the request: elsewhere it may be answered. */
+	bool step_failed = r->finish == FINISH_ERROR && r->state == GENREQ_FAILED;
 
 	c->r = NULL;
 	w->n_live--;
 	if (!c->ended && w->x)
-		fail_exchange(w, r->finish == FINISH_ERROR
-					 ? "the engine failed while it computed this answer"
-					 : "the engine broke this answer off");
+		fail_exchange(w, step_failed ? REFUSE_UNREADY : REFUSE_ENGINE,
+			      r->finish == FINISH_ERROR
+				      ? "the engine failed while it computed this answer"
+				      : "the engine broke this answer off");
 	genreq_free(r);
 	answer_free_if_over(w);
 }

@@ -452,8 +452,8 @@ static void test_engine_fails(void **state)
 		evloop_once(w.loop);
 	toy_end_step(&w.toy, 1, "broken");
 	got = whole_answer(&w);
-	assert_int_equal(status_of(got), 500);
-	assert_non_null(strstr(got, "\"type\":\"InternalServerError\""));
+	assert_int_equal(status_of(got), 503);
+	assert_non_null(strstr(got, "\"type\":\"ServiceUnavailableError\""));
 
 	send_request(&w, "POST", "/v1/completions", "",
 		     "{\"prompt\":\"x\",\"max_tokens\":100,\"stream\":true}");
