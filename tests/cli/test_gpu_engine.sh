@@ -36,9 +36,10 @@ try safetensors qwen3 openai-completions
 command -v python3 >/dev/null || exit 0
 mkdir rough
 model=$("$BIN_DIR/write_tiny_model" rough)
-# Little memory, so that requests are preempted; under ASan what was freed is soon used again, or memory would only grow.
+# On the processor, where an answer does not depend on its company, and in little memory, so that requests are preempted.
+# Under ASan what was freed is soon used again, or memory would only grow.
 ASAN_OPTIONS="${ASAN_OPTIONS:-}:quarantine_size_mb=1:thread_local_quarantine_size_kb=16" "${bound[@]}" "$BIN_DIR/gpu_engine" -m "$model" \
-	--port 0 --max-num-seqs 16 --max-num-batched-tokens 64 --ctx-size 512 --kv-cache 256KiB >listening 2>err &
+	--device cpu --port 0 --max-num-seqs 16 --max-num-batched-tokens 64 --ctx-size 512 --kv-cache 256KiB >listening 2>err &
 engine=$!
 await_lines listening 1 $engine
 url=$(sed 's/^listening on //' listening)
