@@ -94,16 +94,8 @@ run_style() {
 
 # shellcheck disable=SC2086
 need_packages $test_packages
-# Without it the GPU kernels are neither compiled nor checked, which no green CI may hide.
-if ! bash tests/nvcc.sh >/dev/null; then
-	if [ "${CI:-}" = true ]; then
-		failed=$((failed + 1))
-		echo "FAIL nvcc: there is none, so no GPU kernel is checked"
-	else
-		skipped=$((skipped + 1))
-		echo "skip nvcc there is none, so no GPU kernel is checked"
-	fi
-fi
+# Where there is none and none can be had, the test gpu_ptx says so; in CI it fails.
+bash tests/nvcc.sh >/dev/null || true
 for suite in "${suites[@]}"; do
 	echo "== $suite"
 	case "$suite" in

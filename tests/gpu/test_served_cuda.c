@@ -15,7 +15,10 @@
 
 static char *model; /* its path */
 
-/* The stand-in's variables, "NAME=value" each, for the programs that are started from now on. */
+static char *driver; /* what ENGINE_LIBCUDA names at the start */
+
+/* The driver, or another one, and the stand-in's variables, "NAME=value" each, for the programs
+ * that are started from now on. */
 #define MAX_VARIABLES 4
 
 static const char *const variables[] = {"PTXSIM_FAULTS", "PTXSIM_DEVICES", "PTXSIM_MEMORY",
@@ -23,6 +26,7 @@ static const char *const variables[] = {"PTXSIM_FAULTS", "PTXSIM_DEVICES", "PTXS
 
 static void surroundings(const char *const *set)
 {
+	setenv("ENGINE_LIBCUDA", driver, 1);
 	for (size_t i = 0; i < ARRAY_LEN(variables); i++)
 		unsetenv(variables[i]);
 	setenv("PTXSIM_ON_FAULT", "error", 1);
@@ -220,6 +224,7 @@ static void test_at_the_start(void **state)
 		const char *says;
 		bool fallback; /* it is known before the card is chosen */
 	} rows[] = {
+		{{"ENGINE_LIBCUDA=libm.so.6"}, "too old: it has no function cuInit", true},
 		{{"PTXSIM_DEVICES=0"}, "a CUDA driver but no card", true},
 		{{"PTXSIM_MEMORY=200000"}, "not enough memory", true},
 		{{"PTXSIM_FAULTS=alloc:1"}, "CUDA_ERROR_OUT_OF_MEMORY", false},
@@ -238,6 +243,7 @@ static int make_model(void **state)
 {
 	int rc = make_folder(state);
 
+	driver = xstrdup(getenv("ENGINE_LIBCUDA"));
 	alarm(300); /* the stand-in under the sanitizers is slow */
 	model = tiny_model_write(&(struct tiny_params){.dtype = DTYPE_F16, .untied = true},
 				 MODEL_GGUF, folder);
@@ -248,6 +254,7 @@ static int remove_model(void **state)
 {
 	unlink(model);
 	free(model);
+	free(driver);
 	return remove_folder(state);
 }
 

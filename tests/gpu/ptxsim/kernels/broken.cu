@@ -128,7 +128,8 @@ KERNEL b_copy_refill(float *out, const float *x)
 	__shared__ __align__(16) float s[256];
 	float v = 0;
 	for (int k = 0; k < 2; k++) {
-		copy16(&s[threadIdx.x * 4], x + threadIdx.x * 4); // others may still read the last round
+		// others may still read the last round
+		copy16(&s[threadIdx.x * 4], x + threadIdx.x * 4);
 		copy_commit();
 		copy_wait<0>();
 		__syncthreads();
@@ -151,7 +152,8 @@ KERNEL b_uninitialised_shared(float *out, const float *x)
 	if (threadIdx.x < 60)
 		s[threadIdx.x] = x[threadIdx.x];
 	__syncthreads();
-	out[threadIdx.x] = s[threadIdx.x ^ 32] > 5 ? 1 : 0; // not a number compares false: the value hides it
+	// not a number compares false: the value hides it
+	out[threadIdx.x] = s[threadIdx.x ^ 32] > 5 ? 1 : 0;
 }
 
 KERNEL b_uninitialised_global(float *out, const float *x)

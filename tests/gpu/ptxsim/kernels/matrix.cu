@@ -1,15 +1,18 @@
-// Tensor-core tiles: 16 x 8 results from rows of A and of B transposed, both row-major, through ldmatrix.
+// Tensor-core tiles: 16 x 8 results from rows of A and of B transposed, both row-major, through
+// ldmatrix.
 #include "device.h"
 
 template <bool bf> INLINE void mma_float(float *d, const uint32_t *a, const uint32_t *b)
 {
 	if (bf)
-		asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+		asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, "
+			     "{%4,%5,%6,%7}, {%8,%9}, "
 			     "{%0,%1,%2,%3};"
 			     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
 			     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 	else
-		asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+		asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, "
+			     "{%4,%5,%6,%7}, {%8,%9}, "
 			     "{%0,%1,%2,%3};"
 			     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
 			     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
@@ -60,11 +63,12 @@ KERNEL k_mma_s8(int *out, const int8_t *a, const int8_t *b)
 {
 	int l = threadIdx.x, g = l / 4, p = l % 4, d[4] = {1, 1, 1, 1};
 	const int *aw = (const int *)a, *bw = (const int *)b;
-	asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+	asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, "
+		     "{%4,%5,%6,%7}, {%8,%9}, "
 		     "{%0,%1,%2,%3};"
 		     : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
-		     : "r"(aw[g * 8 + p]), "r"(aw[(g + 8) * 8 + p]), "r"(aw[g * 8 + p + 4]), "r"(aw[(g + 8) * 8 + p + 4]),
-		       "r"(bw[g * 8 + p]), "r"(bw[g * 8 + p + 4]));
+		     : "r"(aw[g * 8 + p]), "r"(aw[(g + 8) * 8 + p]), "r"(aw[g * 8 + p + 4]),
+		       "r"(aw[(g + 8) * 8 + p + 4]), "r"(bw[g * 8 + p]), "r"(bw[g * 8 + p + 4]));
 	for (int h = 0; h < 2; h++)
 		for (int c = 0; c < 2; c++)
 			out[(g + 8 * h) * 8 + p * 2 + c] = d[h * 2 + c];

@@ -29,7 +29,8 @@ KERNEL k_pipeline(float *out, const float *x, int blocks, int last)
 	copy_commit();
 	for (int k = 0; k < blocks; k++) {
 		if (k + 1 < blocks) {
-			copy16_or_zero(&s[(k + 1) & 1][threadIdx.x * 4], x + (k + 1) * 128 + threadIdx.x * 4,
+			copy16_or_zero(&s[(k + 1) & 1][threadIdx.x * 4],
+				       x + (k + 1) * 128 + threadIdx.x * 4,
 				       k + 2 == blocks ? last : 16);
 			copy_commit();
 			copy_wait<1>();
