@@ -9,6 +9,7 @@ model=$("$BIN_DIR/write_tiny_model" .)
 
 # metrics LIBRARY: /metrics of an engine on the stand-in, into the file metrics; what it said, into err.
 metrics() {
+	rm -f listening # or the last engine's is taken for this one's
 	ENGINE_LIBCUDA=$cuda ENGINE_LIBNVML=$1 "${bound[@]}" "$BIN_DIR/gpu_engine" -m "$model" --device cuda --port 0 \
 		--ctx-size 64 --max-num-seqs 1 >listening 2>err &
 	engine=$!

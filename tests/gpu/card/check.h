@@ -40,7 +40,10 @@ cJSON *check_speed(const struct check *c);	/* check_speed.c: the engine beside i
 cJSON *object_new(void); /* with "wrong" and "slow", both empty */
 void add_wrong(cJSON *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* v beside what it is held to: {"what", "share", "goal", "met"} into "goals"; into "slow" as well
+/* Of an emulated card's times. */
+void add_note(const struct check *c, cJSON *o);
+
+/* A share beside its goal: {"what", "share", "goal", "met"} into "goals"; into "slow" as well
  * if it is less. Nothing of an emulated card's. */
 void add_goal(const struct check *c, cJSON *o, const char *what, double share, double goal);
 

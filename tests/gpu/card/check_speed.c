@@ -252,6 +252,7 @@ cJSON *check_speed(const struct check *c)
 {
 	cJSON *phase = object_new();
 
+	add_note(c, phase);
 	cJSON_AddArrayToObject(phase, "rows");
 	for (size_t i = 0; i < ARRAY_LEN(formats); i++)
 		measure_shape(c, phase, i);

@@ -31,10 +31,28 @@ struct sizes {
 	int32_t context, n_long; /* tokens of a long sequence, how many of them */
 	size_t read_bytes;
 };
-static const struct sizes sizes_8b = {4096, 14336, 32,	  8,  128,     128256,
-				      64,   512,   16384, 16, 1U << 30};
-static const struct sizes sizes_tiny = {64, 96,	     4, 2, 16, 300, 9, 33, GPU_SPLIT_TOKENS + 10,
-					2,  1U << 12};
+static const struct sizes sizes_8b = {.d_model = 4096,
+				      .d_ff = 14336,
+				      .n_heads = 32,
+				      .n_kv_heads = 8,
+				      .head_dim = 128,
+				      .n_vocab = 128256,
+				      .few = 64,
+				      .many = 512,
+				      .context = 16384,
+				      .n_long = 16,
+				      .read_bytes = 1U << 30};
+static const struct sizes sizes_tiny = {.d_model = 64,
+					.d_ff = 96,
+					.n_heads = 4,
+					.n_kv_heads = 2,
+					.head_dim = 16,
+					.n_vocab = 300,
+					.few = 9,
+					.many = 33,
+					.context = GPU_SPLIT_TOKENS + 10,
+					.n_long = 2,
+					.read_bytes = 1U << 12};
 
 struct timing {
 	struct gpu_queue queue; /* the first: a queue's pointer is its timing's */
@@ -676,6 +694,7 @@ cJSON *check_times(const struct check *c)
 			   .phase = object_new(),
 			   .e = {.rc = RC_OK}};
 
+	add_note(c, t.phase);
 	t.list = cJSON_AddArrayToObject(t.phase, "kernels");
 	if (cuda_open(&t.card, &t.e) != RC_OK) {
 		add_wrong(t.phase, "%s", t.e.msg);

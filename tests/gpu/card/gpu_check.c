@@ -227,8 +227,7 @@ static int check_all(const struct options *o)
 	c.folder = dirname(self);
 	code = run_phases(&c, report, o->only);
 	json_add_number(report, "took_s", (double)(monotonic_now_ns() - start_ns) / NS_PER_S);
-	if (c.emulated)
-		cJSON_AddStringToObject(report, "note", "emulated: no speed");
+	add_note(&c, report);
 	cJSON_AddStringToObject(report, "verdict",
 				code == EXIT_SUCCESS   ? "passed"
 				: code == EXIT_FAILURE ? "failed"

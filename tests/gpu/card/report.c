@@ -34,6 +34,12 @@ void add_wrong(cJSON *o, const char *fmt, ...)
 	add_line(o, "wrong", e.msg);
 }
 
+void add_note(const struct check *c, cJSON *o)
+{
+	if (c->emulated)
+		cJSON_AddStringToObject(o, "note", "emulated: no speed");
+}
+
 void add_goal(const struct check *c, cJSON *o, const char *what, double share, double goal)
 {
 	cJSON *goals = cJSON_GetObjectItem(o, "goals"), *one;

@@ -123,6 +123,8 @@ static void test_all_is_well(void **state)
 	expect_no_lines(report);
 	expect_text(report, "verdict", "passed");
 	expect_text(report, "note", "emulated: no speed");
+	expect_text(at(report, "times"), "note", "emulated: no speed");
+	expect_text(at(report, "speed"), "note", "emulated: no speed");
 	expect_text(at(report, "card"), "generation", "sm_80");
 	assert_true(at(at(report, "card"), "read_bytes_per_s")->valuedouble > 0);
 	expect_every_kernel(report);
