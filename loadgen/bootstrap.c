@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/die.h"
 #include "base/sortx.h"
 
@@ -70,9 +71,17 @@ static double statistic(const struct draw_pool *p, const unsigned *count)
 
 static void draw(size_t n, unsigned *count, struct rng *rng)
 {
+	uint32_t place[256];
+
 	memset(count, 0, n * sizeof(*count));
-	for (size_t i = 0; i < n; i++)
-		count[rng_below(rng, n)]++;
+	for (size_t left = n; left > 0;) {
+		size_t some = left < ARRAY_LEN(place) ? left : ARRAY_LEN(place);
+
+		rng_below_many(rng, n, place, some);
+		for (size_t i = 0; i < some; i++)
+			count[place[i]]++;
+		left -= some;
+	}
 }
 
 static unsigned *as_measured(struct draw_pool *p)

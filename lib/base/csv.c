@@ -43,7 +43,7 @@ static void begin_field(struct csv_writer *w)
 {
 	CHECK(w->n_fields < w->n_columns);
 	if (w->n_fields++)
-		add_text(w, ",", 1);
+		w->too_long |= !buf_putc(&w->rows, ',');
 }
 
 static void add_quoted(struct csv_writer *w, const char *s)
@@ -62,14 +62,27 @@ static void add_quoted(struct csv_writer *w, const char *s)
 	add_text(w, "\"", 1);
 }
 
+/* Not strcspn(): that makes a table of its set in every call, and most fields are a word. */
+static bool is_plain(const char *s)
+{
+	for (; *s; s++)
+		if (*s == ',' || *s == '"' || *s == '\r' || *s == '\n')
+			return false;
+	return true;
+}
+
 void csv_str(struct csv_writer *w, const char *s)
 {
 	begin_field(w);
 	/* A single column's empty field is quoted: an empty line would not read back as a row. */
-	if (s && *s ? s[strcspn(s, ",\"\r\n")] != '\0' : w->n_columns == 1)
-		add_quoted(w, s ? s : "");
-	else if (s)
+	if (!s || !*s) {
+		if (w->n_columns == 1)
+			add_quoted(w, "");
+	} else if (is_plain(s)) {
 		add_text(w, s, strlen(s));
+	} else {
+		add_quoted(w, s);
+	}
 }
 
 void csv_int(struct csv_writer *w, int64_t v)
@@ -85,7 +98,7 @@ void csv_num(struct csv_writer *w, double v, int decimals)
 		return;
 	}
 	begin_field(w);
-	w->too_long |= !buf_printf(&w->rows, "%.*f", decimals, v);
+	w->too_long |= !buf_putfixed(&w->rows, v, decimals);
 }
 
 void csv_empty(struct csv_writer *w)

@@ -12,6 +12,8 @@
 
 #include "check.h"
 
+__extension__ typedef unsigned __int128 wide;
+
 /* Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC'11, table 2 and
  * section 3.3. */
 #define PHILOX_M0     UINT32_C(0xD2511F53)
@@ -109,6 +111,47 @@ uint64_t rng_below(struct rng *r, uint64_t bound)
 		x = rng_u64(r);
 	while (x < bound && x < -bound % bound);
 	return x % bound;
+}
+
+/* A remainder by multiplication: the quotient from the reciprocal, rounded down, is too small by
+ * two at most. */
+static uint32_t below(uint64_t x, uint64_t bound, uint64_t reciprocal)
+{
+	uint64_t rest = x - (uint64_t)((wide)x * reciprocal >> 64) * bound;
+
+	rest -= rest >= bound ? bound : 0;
+	rest -= rest >= bound ? bound : 0;
+	return (uint32_t)rest;
+}
+
+/* Two numbers to a block. Those that rng_below() would pass over are left to it, with what is not a
+ * whole block. */
+void rng_below_many(struct rng *r, uint64_t bound, uint32_t *out, size_t n)
+{
+	uint64_t reciprocal;
+	size_t done = 0;
+
+	CHECK(bound > 0 && bound <= UINT64_C(1) << 32);
+	reciprocal = UINT64_MAX / bound;
+	while (done < n) {
+		uint64_t x0, x1;
+
+		if (r->left || n - done < 2) {
+			out[done++] = (uint32_t)rng_below(r, bound);
+			continue;
+		}
+		philox4x32_10(r->key, r->ctr, r->out);
+		x0 = (uint64_t)r->out[1] << 32 | r->out[0];
+		x1 = (uint64_t)r->out[3] << 32 | r->out[2];
+		if (x0 < bound || x1 < bound) {
+			out[done++] = (uint32_t)rng_below(r, bound);
+			continue;
+		}
+		if (++r->ctr[0] == 0)
+			r->ctr[1]++;
+		out[done++] = below(x0, bound, reciprocal);
+		out[done++] = below(x1, bound, reciprocal);
+	}
 }
 
 void rng_shuffle(struct rng *r, uint32_t *index, size_t n)
