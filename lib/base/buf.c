@@ -142,15 +142,31 @@ static char *digits_before(char *end, uint64_t v)
 	return end;
 }
 
+static unsigned count_digits(uint64_t v)
+{
+	unsigned n = 1;
+
+	for (; v >= 10000; v /= 10000)
+		n += 4;
+	return n + (v >= 10) + (v >= 100) + (v >= 1000);
+}
+
+size_t print_int(char to[PRINTED_INT_BYTES], int64_t v)
+{
+	uint64_t size = v < 0 ? -(uint64_t)v : (uint64_t)v;
+	unsigned sign = v < 0, n = sign + count_digits(size);
+
+	if (sign)
+		*to = '-';
+	digits_before(to + n, size);
+	return n;
+}
+
 bool buf_putint(struct buf *b, int64_t v)
 {
-	char text[20]; /* -2^63 */
-	char *end = text + sizeof(text);
-	char *at = digits_before(end, v < 0 ? -(uint64_t)v : (uint64_t)v);
+	char text[PRINTED_INT_BYTES];
 
-	if (v < 0)
-		*--at = '-';
-	return buf_append(b, at, (size_t)(end - at));
+	return buf_append(b, text, print_int(text, v));
 }
 
 /*

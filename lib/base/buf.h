@@ -30,6 +30,10 @@ bool buf_putint(struct buf *b, int64_t v);		  /* as %lld, ten times as fast */
 bool buf_putfixed(struct buf *b, double v, int decimals); /* as %.*f, likewise */
 bool buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* The digits of %lld, without a NUL; returns how many bytes they are. */
+#define PRINTED_INT_BYTES 20 /* -2^63 */
+size_t print_int(char to[PRINTED_INT_BYTES], int64_t v);
+
 /* Room for n more bytes; returns where they go, or NULL at the cap. buf_commit() counts in what was
  * written, up to n. */
 char *buf_reserve(struct buf *b, size_t n);
