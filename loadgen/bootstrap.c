@@ -5,9 +5,11 @@
 #include "bootstrap.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/die.h"
 #include "base/sortx.h"
 
@@ -70,9 +72,17 @@ static double statistic(const struct draw_pool *p, const unsigned *count)
 
 static void draw(size_t n, unsigned *count, struct rng *rng)
 {
+	uint32_t place[256];
+
 	memset(count, 0, n * sizeof(*count));
-	for (size_t i = 0; i < n; i++)
-		count[rng_below(rng, n)]++;
+	for (size_t left = n; left > 0;) {
+		size_t some = left < ARRAY_LEN(place) ? left : ARRAY_LEN(place);
+
+		rng_below_many(rng, n, place, some);
+		for (size_t i = 0; i < some; i++)
+			count[place[i]]++;
+		left -= some;
+	}
 }
 
 static unsigned *as_measured(struct draw_pool *p)
@@ -152,19 +162,29 @@ static int compare_placed(const void *a, const void *b)
 
 /* A figure while it is drawn. */
 struct drawn {
-	struct placed *v;
+	const struct placed *v; /* of n requests */
+	struct placed *owned;	/* v, or NULL: it is the one of the figure before */
 	size_t n;
 	struct sample resampled;
 };
 
-static void drawn_init(struct drawn *d, const struct draw_figure *f, size_t n)
+/* Figures of one column follow each other, and that is put in order once. `before`: the one before,
+ * or NULL. */
+static void drawn_init(struct drawn *d, const struct draw_figure *f, size_t n,
+		       const struct drawn *before)
 {
-	*d = (struct drawn){.v = xcalloc(n + 1, sizeof(*d->v))};
+	*d = (struct drawn){0};
+	if (before) {
+		d->v = before->v;
+		d->n = before->n;
+		return;
+	}
+	d->v = d->owned = xcalloc(n + 1, sizeof(*d->owned));
 	for (size_t i = 0; i < n; i++)
 		if (!isnan(f->x[i]))
-			d->v[d->n++] = (struct placed){f->x[i], i};
+			d->owned[d->n++] = (struct placed){f->x[i], i};
 	if (f->percentile >= 0)
-		qsort(d->v, d->n, sizeof(*d->v), compare_placed);
+		qsort(d->owned, d->n, sizeof(*d->owned), compare_placed);
 }
 
 /* The place of the k-th smallest that was drawn, of `total`, and how many are before it: counted
@@ -226,8 +246,12 @@ void bootstrap_figures(struct draw_figure *f, size_t n_figures, size_t n, struct
 	struct drawn *d = xcalloc(n_figures + 1, sizeof(*d));
 	unsigned *count = xcalloc(n + 1, sizeof(*count));
 
-	for (size_t j = 0; j < n_figures; j++)
-		drawn_init(&d[j], &f[j], n);
+	for (size_t j = 0; j < n_figures; j++) {
+		bool same = j && f[j].x == f[j - 1].x &&
+			    (f[j].percentile < 0) == (f[j - 1].percentile < 0);
+
+		drawn_init(&d[j], &f[j], n, same ? &d[j - 1] : NULL);
+	}
 	for (size_t i = n < BOOTSTRAP_LEAST ? 0 : resamples(n); i > 0; i--) {
 		draw(n, count, rng);
 		for (size_t j = 0; j < n_figures; j++) {
@@ -244,7 +268,7 @@ void bootstrap_figures(struct draw_figure *f, size_t n_figures, size_t n, struct
 
 		f[j].low = ends.low;
 		f[j].high = ends.high;
-		free(d[j].v);
+		free(d[j].owned);
 	}
 	free(count);
 	free(d);

@@ -1,7 +1,8 @@
 /*
- * Owns the fast reading of stream events. Loop thread, once per token. A recogniser of a strict
- * subset of JSON: at the first byte that is not plainly fine (an unknown escape, a key twice, deep
- * nesting) it gives up, and the caller reads the event the slow way. It must never guess.
+ * Owns the fast reading of stream events and answers. Loop thread, once per token. A recogniser of
+ * a strict subset of JSON: at the first byte that is not plainly fine (an unknown escape, a key
+ * twice, deep nesting) it gives up, and the caller reads the event the slow way. It must never
+ * guess.
  */
 #include "chunk_scan.h"
 
@@ -11,6 +12,8 @@
 
 #define MAX_DEPTH	 12
 #define MAX_NUMBER_BYTES 40
+#define MAX_COUNT_BYTES	 9
+#define MAX_FINISH_BYTES 24 /* of reading.finish_reason, its NUL included */
 
 struct scan {
 	const char *p, *end;
@@ -26,12 +29,13 @@ enum key {
 	KEY_ERROR,
 	KEY_FINISH_REASON,
 	KEY_DELTA,
-	KEY_MESSAGE,
 	KEY_TEXT,
 	KEY_CONTENT,
 	KEY_REASONING,
 	KEY_REASONING_CONTENT,
 	KEY_TOOL_CALLS,
+	KEY_PROMPT_TOKENS,
+	KEY_COMPLETION_TOKENS,
 };
 
 struct key_name {
@@ -48,20 +52,24 @@ static const struct key_name top_keys[] = {KEY("choices", KEY_CHOICES),
 					   KEY("usage", KEY_USAGE),
 					   KEY("error", KEY_ERROR),
 					   {NULL, 0, 0}};
+/* A choice has one of the first two, and its text under the same names. */
 static const struct key_name choice_keys[] = {KEY("delta", KEY_DELTA),
+					      KEY("message", KEY_DELTA),
 					      KEY("text", KEY_TEXT),
 					      KEY("finish_reason", KEY_FINISH_REASON),
-					      KEY("message", KEY_MESSAGE),
 					      {NULL, 0, 0}};
 static const struct key_name delta_keys[] = {KEY("content", KEY_CONTENT),
 					     KEY("reasoning", KEY_REASONING),
 					     KEY("reasoning_content", KEY_REASONING_CONTENT),
 					     KEY("tool_calls", KEY_TOOL_CALLS),
 					     {NULL, 0, 0}};
+static const struct key_name usage_keys[] = {KEY("prompt_tokens", KEY_PROMPT_TOKENS),
+					     KEY("completion_tokens", KEY_COMPLETION_TOKENS),
+					     {NULL, 0, 0}};
 
 static void skip_space(struct scan *s)
 {
-	while (s->p < s->end && *s->p == ' ')
+	while (s->p < s->end && (*s->p == ' ' || *s->p == '\n' || *s->p == '\r' || *s->p == '\t'))
 		s->p++;
 }
 
@@ -298,6 +306,58 @@ static bool read_text(struct scan *s, bool *found)
 	return true;
 }
 
+/* As reading_finish() keeps it: the first 23 bytes, so no more are taken here. */
+static bool read_finish(struct scan *s)
+{
+	const char *from = s->p + 1;
+	bool empty;
+
+	if (skip_word(s, "null", 4))
+		return true;
+	if (!skip_string(s, &empty) || memchr(from, '\\', (size_t)(s->p - from)))
+		return false;
+	if (empty)
+		return true;
+	s->out->finish = from;
+	s->out->finish_len = (size_t)(s->p - 1 - from);
+	return s->out->finish_len < MAX_FINISH_BYTES;
+}
+
+static bool no_tool_calls(struct scan *s)
+{
+	if (skip_word(s, "null", 4))
+		return true;
+	if (!eat(s, '['))
+		return false;
+	skip_space(s);
+	return eat(s, ']');
+}
+
+/* A count in plain digits; any other number is left to the reader that knows them all. */
+static bool read_count(struct scan *s, int64_t *out)
+{
+	const char *from = s->p;
+	int64_t v = 0;
+
+	while (s->p < s->end && *s->p >= '0' && *s->p <= '9' && s->p - from < MAX_COUNT_BYTES)
+		v = 10 * v + (*s->p++ - '0');
+	*out = v;
+	return s->p > from && (*from != '0' || s->p == from + 1) && s->p < s->end &&
+	       (*s->p == ',' || *s->p == '}' || *s->p == ' ');
+}
+
+static bool usage_member(struct scan *s, enum key key, int depth)
+{
+	switch (key) {
+	case KEY_PROMPT_TOKENS:
+		return read_count(s, &s->out->prompt_tokens);
+	case KEY_COMPLETION_TOKENS:
+		return read_count(s, &s->out->output_tokens);
+	default:
+		return skip_value(s, depth);
+	}
+}
+
 static bool delta_member(struct scan *s, enum key key, int depth)
 {
 	switch (key) {
@@ -307,7 +367,7 @@ static bool delta_member(struct scan *s, enum key key, int depth)
 	case KEY_REASONING_CONTENT:
 		return read_text(s, &s->out->has_reasoning);
 	case KEY_TOOL_CALLS:
-		return skip_word(s, "null", 4);
+		return no_tool_calls(s);
 	default:
 		return skip_value(s, depth);
 	}
@@ -321,9 +381,7 @@ static bool choice_member(struct scan *s, enum key key, int depth)
 	case KEY_TEXT:
 		return read_text(s, &s->out->has_text);
 	case KEY_FINISH_REASON:
-		return skip_word(s, "null", 4);
-	case KEY_MESSAGE:
-		return false;
+		return read_finish(s);
 	default:
 		return skip_value(s, depth);
 	}
@@ -336,8 +394,13 @@ static bool top_member(struct scan *s, enum key key, int depth)
 		if (!eat(s, '['))
 			return false;
 		skip_space(s);
+		if (eat(s, ']'))
+			return true;
+		s->out->has_choice = true;
 		return read_object(s, choice_keys, choice_member, depth + 2) && eat_between(s, ']');
 	case KEY_USAGE:
+		return skip_word(s, "null", 4) ||
+		       read_object(s, usage_keys, usage_member, depth + 1);
 	case KEY_ERROR:
 		return skip_word(s, "null", 4);
 	default:
@@ -349,7 +412,8 @@ bool chunk_scan(const char *data, size_t len, struct chunk_scan *out)
 {
 	struct scan s = {.p = data, .end = data + len, .out = out};
 
-	*out = (struct chunk_scan){0};
+	*out = (struct chunk_scan){.prompt_tokens = -1, .output_tokens = -1};
+	skip_space(&s);
 	if (!read_object(&s, top_keys, top_member, 1))
 		return false;
 	skip_space(&s);
@@ -388,13 +452,18 @@ bool chunk_scan_like(struct chunk_shape *s, const char *data, size_t len, struct
 	size_t behind;
 
 	if (is_like(s, data, len)) {
-		*out = (struct chunk_scan){s->has_text, s->has_reasoning, data + s->before,
-					   len - buf_size(&s->around)};
+		*out = (struct chunk_scan){.has_text = s->has_text,
+					   .has_reasoning = s->has_reasoning,
+					   .word = data + s->before,
+					   .word_len = len - buf_size(&s->around),
+					   .has_choice = true,
+					   .prompt_tokens = -1,
+					   .output_tokens = -1};
 		return true;
 	}
 	if (!chunk_scan(data, len, out))
 		return false;
-	if (!out->word)
+	if (!out->word || out->finish || out->prompt_tokens >= 0 || out->output_tokens >= 0)
 		return true;
 	s->before = (size_t)(out->word - data);
 	behind = len - s->before - out->word_len;

@@ -1,27 +1,32 @@
 /*
- * The usual event of an OpenAI stream read in one pass, without building a tree: one choice, a
- * piece of text or none, no finish reason, no usage, no error. Nothing else is recognised, and what
- * is recognised reads exactly as the JSON reader would have it (a property that the tests and the
- * fuzzer hold it to). It is there because building a tree costs more than all else that loadgen
- * does for a token. No allocation.
+ * The usual event of an OpenAI stream, or a whole answer, read in one pass, without building a
+ * tree: one choice or none, a piece of text or none, a finish reason or none, usage or none, no
+ * error. Nothing else is recognised, and what is recognised reads exactly as the JSON reader would
+ * have it (a property that the tests and the fuzzer hold it to). It is there because building a
+ * tree costs more than all else that loadgen does for a token. No allocation.
  */
 #ifndef LOADGEN_CHUNK_SCAN_H
 #define LOADGEN_CHUNK_SCAN_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 
-/* What such an event can say. */
+/* What it can say. */
 struct chunk_scan {
 	bool has_text;	    /* text or delta.content is not empty */
 	bool has_reasoning; /* delta.reasoning or delta.reasoning_content is not empty */
 	const char *word;   /* between the quotes of the last of these; NULL: all are empty */
 	size_t word_len;
+	bool has_choice;
+	const char *finish; /* between the quotes of its finish_reason; NULL: none, or "" */
+	size_t finish_len;
+	int64_t prompt_tokens, output_tokens; /* of usage; -1: not told */
 };
 
-/* False: not one of these events, or not even JSON. */
+/* False: not one of these, or not even JSON. */
 bool chunk_scan(const char *data, size_t len, struct chunk_scan *out);
 
 /*

@@ -3,7 +3,8 @@
  * reader takes the answers of both, because servers mix the forms more than the standard does. Loop
  * thread, once per event. Must not know sockets, time or records.
  *
- * Usual events are read by chunk_scan(); all that it does not recognise becomes a cJSON tree.
+ * Usual events and answers are read by chunk_scan(); all that it does not recognise becomes a cJSON
+ * tree.
  */
 #include <string.h>
 
@@ -98,16 +99,25 @@ static bool scan_event(const struct sse_event *ev, struct chunk_shape *shape,
 		     : chunk_scan(ev->data, ev->len, out);
 }
 
+static void take_scan(const struct chunk_scan *usual, struct reading *r)
+{
+	reading_start(r);
+	r->is_chunk = usual->has_choice;
+	r->has_token = usual->has_text || usual->has_reasoning;
+	r->has_output = usual->has_text;
+	r->prompt_tokens = usual->prompt_tokens;
+	r->output_tokens = usual->output_tokens;
+	if (usual->finish)
+		memcpy(r->finish_reason, usual->finish, usual->finish_len);
+}
+
 static enum rc read_event(const struct sse_event *ev, struct reading *r, struct buf *text,
 			  struct err *e)
 {
 	struct chunk_scan usual;
 
 	if (!text && scan_event(ev, r->shape, &usual)) {
-		reading_start(r);
-		r->is_chunk = true;
-		r->has_token = usual.has_text || usual.has_reasoning;
-		r->has_output = usual.has_text;
+		take_scan(&usual, r);
 		return RC_OK;
 	}
 	return reading_of_event(ev, r, text, e, read_json);
@@ -116,6 +126,12 @@ static enum rc read_event(const struct sse_event *ev, struct reading *r, struct 
 static enum rc read_body(const char *body, size_t len, struct reading *r, struct buf *text,
 			 struct err *e)
 {
+	struct chunk_scan usual;
+
+	if (!text && chunk_scan(body, len, &usual)) {
+		take_scan(&usual, r);
+		return RC_OK;
+	}
 	reading_start(r);
 	return read_json(body, len, false, r, text, e);
 }

@@ -295,6 +295,7 @@ static void aim(struct lane *l)
 		.on_tokens = on_tokens,
 		.arg = l,
 	};
+	l->env.form = request_env_form(&l->env);
 }
 
 bool lane_begin(struct lane *l, int point, const int64_t *arrivals, int64_t n_arrivals)
@@ -345,6 +346,8 @@ static void let_go(struct lane *l)
 	l->talk = NULL;
 	driver_free(l->driver);
 	l->driver = NULL;
+	request_form_free(l->env.form);
+	l->env.form = NULL;
 }
 
 void lane_end(struct lane *l, const char *ended, int64_t now_ns)

@@ -83,7 +83,7 @@ ssize_t recv_stamp_read(struct recv_stamp *s, int fd, void *p, size_t n, int64_t
 	ssize_t got = recvmsg(fd, &msg, 0);
 	int64_t now_ns = monotonic_now_ns();
 
-	*t_ns = now_ns;
+	*t_ns = s->now_ns = now_ns;
 	if (got <= 0 || !s->kernel)
 		return got;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {

@@ -15,6 +15,7 @@
 
 struct recv_stamp {
 	bool kernel;
+	int64_t now_ns; /* when the last read returned, by CLOCK_MONOTONIC */
 	int64_t wall_offset_ns, looked_up_ns;
 	int keeper_fd;	     /* keeps the kernel's stamping switched on between connections */
 	struct hist *lag_ns; /* kernel stamp -> the read returned */

@@ -16,9 +16,8 @@
 
 #include "base/check.h"
 #include "base/die.h"
-#include "request_headers.h"
+#include "request_form.h"
 
-#define MAX_REQUEST_BYTES  (256u << 20)
 #define MAX_ANSWER_BYTES   (16u << 20) /* of an answer that is no stream */
 #define MAX_FIRST_EVENTS   4096	       /* token events that get room before the first has come */
 #define MAX_MORE_EVENTS	   (1 << 18)   /* beyond four times what was asked: it will never end */
@@ -58,19 +57,6 @@ struct request {
 	struct deferred sweep;
 };
 
-void request_name(char out[32], int64_t request_id)
-{
-	if (request_id >= 0)
-		snprintf(out, 32, "req-%lld", (long long)request_id);
-	else
-		snprintf(out, 32, "preflight");
-}
-
-static bool wants_stream(const struct request_env *env)
-{
-	return env->target->request.stream && !env->dialect->no_tokens;
-}
-
 static void set_state(struct request *q, enum request_state to)
 {
 	DCHECK(to > q->state && (q->state != REQUEST_STREAM || to == REQUEST_OVER));
@@ -107,6 +93,20 @@ static void count_tokens(struct request *q)
 	}
 }
 
+static void end(struct request *q, enum outcome outcome, int64_t t_ns)
+{
+	set_state(q, REQUEST_OVER);
+	q->rec.outcome = outcome;
+	q->rec.done_ns = t_ns;
+	count_tokens(q);
+	evloop_timer_cancel(q->env->loop, &q->limit);
+	if (q->xfer && outcome != OUTCOME_OK && outcome != OUTCOME_EMPTY) {
+		q->env->transport_type->cancel(q->xfer);
+		q->xfer = NULL;
+	}
+	evloop_defer(q->env->loop, &q->sweep);
+}
+
 static void finish(struct request *q, enum outcome outcome, int64_t t_ns, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
@@ -118,17 +118,8 @@ static void finish(struct request *q, enum outcome outcome, int64_t t_ns, const 
 	va_start(ap, fmt);
 	err_vset(&line, RC_PEER, fmt, ap);
 	va_end(ap);
-	set_state(q, REQUEST_OVER);
-	q->rec.outcome = outcome;
-	q->rec.done_ns = t_ns;
 	record_set_text(q->rec.error, sizeof(q->rec.error), line.msg);
-	count_tokens(q);
-	evloop_timer_cancel(q->env->loop, &q->limit);
-	if (q->xfer && outcome != OUTCOME_OK && outcome != OUTCOME_EMPTY) {
-		q->env->transport_type->cancel(q->xfer);
-		q->xfer = NULL;
-	}
-	evloop_defer(q->env->loop, &q->sweep);
+	end(q, outcome, t_ns);
 }
 
 static enum outcome outcome_of_status(int status)
@@ -255,7 +246,7 @@ static bool on_event(const struct sse_event *ev, void *arg)
 	else if (r.is_error)
 		finish(q, OUTCOME_IN_BAND_ERROR, q->read_ns, "%s", r.error);
 	else if (r.done && q->token_events > 0)
-		finish(q, OUTCOME_OK, q->read_ns, "%s", "");
+		end(q, OUTCOME_OK, q->read_ns);
 	else if (r.done)
 		finish(q, OUTCOME_EMPTY, q->read_ns,
 		       "HTTP %d, and the stream is done without a token", q->rec.http_status);
@@ -336,8 +327,8 @@ static bool is_stream(const struct request *q, int status, const char *content_t
 		return false;
 	if (type_has(content_type, "event-stream"))
 		return true;
-	return wants_stream(q->env) && !type_has(content_type, "json") &&
-	       !type_has(content_type, "html");
+	return request_streams(q->env->target, q->env->dialect) &&
+	       !type_has(content_type, "json") && !type_has(content_type, "html");
 }
 
 static void on_head(void *owner, const struct xfer_head *h, int64_t t_ns)
@@ -434,7 +425,7 @@ static void on_answered(void *owner, const struct xfer_answer *a, int64_t t_ns)
 	/* Nothing was dressed as text: as many words stand for it. */
 	for (int32_t i = 0; q->env->keep_text && i < a->output_tokens; i++)
 		buf_puts(&q->answer, i ? " so" : "so");
-	finish(q, OUTCOME_OK, t_ns, "%s", "");
+	end(q, OUTCOME_OK, t_ns);
 }
 
 /* ---- the end of the bytes ---- */
@@ -444,7 +435,7 @@ static void end_of_stream(struct request *q, enum xfer_end how, const char *why,
 	bool finished = q->n_finished >= q->n_prompts;
 
 	if (finished && q->token_events > 0)
-		finish(q, OUTCOME_OK, t_ns, "%s", "");
+		end(q, OUTCOME_OK, t_ns);
 	else if (finished)
 		finish(q, OUTCOME_EMPTY, t_ns, "finish_reason \"%s\" without a token",
 		       q->rec.finish_reason);
@@ -484,7 +475,7 @@ static void end_of_body(struct request *q, int64_t t_ns)
 		finish(q, OUTCOME_EMPTY, t_ns, "HTTP %d, and an answer without a token",
 		       q->rec.http_status);
 	else
-		finish(q, OUTCOME_OK, t_ns, "%s", "");
+		end(q, OUTCOME_OK, t_ns);
 }
 
 static void on_end(void *owner, enum xfer_end how, const char *why, int64_t t_ns)
@@ -514,63 +505,37 @@ static void on_end(void *owner, enum xfer_end how, const char *why, int64_t t_ns
 
 /* ---- sending ---- */
 
+static struct request_aim aim_of(const struct request_env *env)
+{
+	const struct transport_type *type = env->transport_type;
+
+	return (struct request_aim){
+		.target = env->target,
+		.dialect = env->dialect,
+		.model = env->model,
+		.left_out = env->left_out,
+		.takes_words = type->takes_words && type->takes_words(env->transport),
+	};
+}
+
+struct request_form *request_env_form(const struct request_env *env)
+{
+	struct request_aim aim = aim_of(env);
+
+	return request_form_new(&aim);
+}
+
 static void send_request(struct request *q, const struct planned_request *plan)
 {
 	static const struct xfer_handler handler = {on_connected, on_written, on_head,	  on_body,
 						    on_end,	  on_tokens,  on_answered};
 	const struct request_env *env = q->env;
-	const struct target *t = env->target;
-	struct ask ask = {
-		.model = plan->model ? plan->model : env->model,
-		.prompt = plan->text,
-		.prompt_len = plan->len,
-		.before = plan->before,
-		.n_before = plan->n_before,
-		.also = plan->also,
-		.n_also = plan->n_also,
-		.output_tokens = plan->output_tokens,
-		.opts = &t->request,
-		.left_out = env->left_out,
-	};
-	bool streams = wants_stream(env);
-	const char *of_dialect = env->dialect->path;
-	bool in_words = plan->word && env->transport_type->takes_words &&
-			env->transport_type->takes_words(env->transport);
-	char name[32];
-	struct buf path, headers, body, text;
-	struct xfer_spec spec = {.method = "POST", .keep_alive = true};
+	struct request_form *form = env->form ? env->form : request_env_form(env);
+	struct xfer_spec spec = request_form_fill(form, plan, q->rec.request_id);
 
-	if (!streams && env->dialect->whole_path)
-		of_dialect = env->dialect->whole_path;
-	request_name(name, q->rec.request_id);
-	buf_init(&path, 1u << 16);
-	buf_init(&headers, 1u << 20);
-	buf_init(&body, MAX_REQUEST_BYTES);
-	buf_init(&text, MAX_REQUEST_BYTES);
-	if (in_words) {
-		CHECK(buf_puts(&text, PROMPT_MARK));
-		spec.word = plan->word;
-		spec.n_words = plan->n_words;
-	} else if (plan->word) {
-		CHECK(workload_spell(plan->word, plan->n_words, &text));
-	}
-	if (plan->word) {
-		ask.prompt = buf_cstr(&text);
-		ask.prompt_len = buf_size(&text);
-	}
-	CHECK(buf_printf(&path, "%s%s", t->prefix ? t->prefix : "",
-			 t->endpoint ? t->endpoint : of_dialect));
-	request_headers(&headers, t, env->dialect, true, streams, name, env->left_out);
-	CHECK(env->dialect->build(&ask, &body));
-	spec.path = buf_cstr(&path);
-	spec.headers = buf_cstr(&headers);
-	spec.body = buf_head(&body);
-	spec.body_len = buf_size(&body);
 	q->xfer = env->transport_type->start(env->transport, &spec, &handler, q);
-	buf_release(&path);
-	buf_release(&headers);
-	buf_release(&body);
-	buf_release(&text);
+	if (form != env->form)
+		request_form_free(form);
 }
 
 struct request *request_start(const struct request_env *env, const struct planned_request *plan,

@@ -13,6 +13,7 @@
 #include "base/evloop.h"
 #include "dialect.h"
 #include "record.h"
+#include "request_form.h"
 #include "scenario.h"
 #include "transport.h"
 #include "workload.h"
@@ -30,8 +31,11 @@ struct request_env {
 	const struct limits *limits;
 	const char *const
 		*left_out; /* members and headers not to be sent, NULL-terminated, or NULL */
-	bool keep_events;  /* fill record.event */
-	bool keep_text;	   /* what request_text() gives: costs a JSON tree an event */
+	/* request_env_form() of this, for one that sends many; NULL: each request writes its own.
+	 */
+	struct request_form *form;
+	bool keep_events; /* fill record.event */
+	bool keep_text;	  /* what request_text() gives: costs a JSON tree an event */
 	/* Takes the record with request_take_record(); q is gone after it. */
 	void (*on_end)(struct request *q, void *arg);
 	void *arg;
@@ -57,8 +61,8 @@ const char *request_answer(struct request *q);
 /* With keep_text: what the answer says, valid until on_end returns. */
 const char *request_text(struct request *q, size_t *len);
 
-/* "req-" + id: the X-Request-Id that request `request_id` of a run carries; engines echo it in
- * --truth files. "preflight" without a number. */
-void request_name(char out[32], int64_t request_id);
+/* What env.form is to be: for all its requests, until target, dialect, model or left_out change.
+ * The caller's to free. */
+struct request_form *request_env_form(const struct request_env *env);
 
 #endif

@@ -25,12 +25,14 @@
 #include <unistd.h>
 
 #include "address.h"
+#include "base/buf.h"
 #include "base/check.h"
 #include "base/die.h"
 #include "http_in.h"
 #include "recv_stamp.h"
 
-#define READ_BYTES (64u << 10)
+#define READ_BYTES     (64u << 10)
+#define MAX_HEAD_BYTES (2u << 20)
 /* The kernel finds a free port in 20 us until half of them are taken, then in milliseconds. */
 #define CONNS_A_SOURCE	   14000
 #define UNIX_RETRY_NS	   NS_PER_MS /* a full backlog of a unix socket cannot be waited for */
@@ -94,6 +96,7 @@ struct transport {
 	struct xfer *dead_xfers;
 	struct deferred sweep;
 	struct transport_stats stats;
+	struct buf head; /* of the request being written */
 	char buf[READ_BYTES];
 };
 
@@ -336,9 +339,11 @@ static void take_bytes(struct conn *c, size_t n, int64_t t_ns)
 	}
 }
 
+/* When many answers come at once, what is to be sent meanwhile does not wait for all of them. */
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *c = arg;
+	struct transport *t = c->t;
 	int64_t t_ns;
 	ssize_t n;
 
@@ -350,13 +355,14 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	tell(c->x);
 	if (c->state != CONN_BUSY)
 		return;
-	n = recv_stamp_read(&c->t->stamp, fd, c->t->buf, sizeof(c->t->buf), &t_ns);
+	n = recv_stamp_read(&t->stamp, fd, t->buf, sizeof(t->buf), &t_ns);
 	if (n > 0)
 		take_bytes(c, (size_t)n, t_ns);
 	else if (n == 0)
 		conn_lost(c, 0, t_ns);
 	else if (errno != EAGAIN && errno != EINTR)
 		conn_lost(c, errno, t_ns);
+	evloop_catch_up(t->loop, t->stamp.now_ns);
 }
 
 /* ---- connecting ---- */
@@ -558,27 +564,38 @@ static struct conn *take_idle(struct transport *t, int64_t now_ns)
 
 /* ---- the row ---- */
 
-static struct xfer *xfer_new(struct transport *t, const struct xfer_spec *spec)
+/* The head goes through a buffer of the transport's: how long it is shows when it is written. */
+static void write_head(struct transport *t, const struct xfer_spec *spec)
 {
 	bool has_body = spec->body_len > 0 || strcmp(spec->method, "POST") == 0;
-	size_t room = strlen(spec->method) + strlen(spec->path) + strlen(t->host) +
-		      strlen(spec->headers) + 256;
-	struct xfer *x = xcalloc(1, sizeof(*x));
-	char length[48] = "";
+	struct buf *h = &t->head;
+	bool ok;
 
-	x->request = xmalloc(room + spec->body_len);
+	buf_clear(h);
+	ok = buf_puts(h, spec->method) && buf_putc(h, ' ') &&
+	     buf_puts(h, *spec->path ? spec->path : "/") && buf_puts(h, " HTTP/1.1\r\nHost: ") &&
+	     buf_puts(h, t->host) && buf_puts(h, "\r\nAccept-Encoding: identity\r\n") &&
+	     buf_puts(h, spec->headers);
 	if (has_body)
-		snprintf(length, sizeof(length), "Content-Length: %zu\r\n", spec->body_len);
-	x->len = (size_t)snprintf(x->request, room,
-				  "%s %s HTTP/1.1\r\nHost: %s\r\nAccept-Encoding: identity\r\n"
-				  "%s%s%s\r\n",
-				  spec->method, *spec->path ? spec->path : "/", t->host,
-				  spec->headers, length,
-				  spec->keep_alive ? "" : "Connection: close\r\n");
-	CHECK(x->len < room);
+		ok = ok && buf_puts(h, "Content-Length: ") &&
+		     buf_putint(h, (int64_t)spec->body_len) && buf_puts(h, "\r\n");
+	if (!spec->keep_alive)
+		ok = ok && buf_puts(h, "Connection: close\r\n");
+	CHECK(ok && buf_puts(h, "\r\n"));
+}
+
+static struct xfer *xfer_new(struct transport *t, const struct xfer_spec *spec)
+{
+	struct xfer *x = xcalloc(1, sizeof(*x));
+	size_t head_len;
+
+	write_head(t, spec);
+	head_len = buf_size(&t->head);
+	x->len = head_len + spec->body_len;
+	x->request = xmalloc(x->len);
+	memcpy(x->request, buf_head(&t->head), head_len);
 	if (spec->body_len > 0)
-		memcpy(x->request + x->len, spec->body, spec->body_len);
-	x->len += spec->body_len;
+		memcpy(x->request + head_len, spec->body, spec->body_len);
 	x->keep_alive = spec->keep_alive;
 	x->no_body = strcmp(spec->method, "HEAD") == 0;
 	return x;
@@ -644,6 +661,7 @@ static enum rc http1_open(struct transport **out, struct evloop *loop, const str
 	LIST_INIT(&t->idle);
 	LIST_INIT(&t->xfers);
 	recv_stamp_init(&t->stamp, !is_unix);
+	buf_init(&t->head, MAX_HEAD_BYTES);
 	*out = t;
 	return RC_OK;
 }
@@ -666,6 +684,7 @@ static void http1_close(struct transport *t)
 	evloop_undefer(t->loop, &t->sweep);
 	sweep(t);
 	recv_stamp_release(&t->stamp);
+	buf_release(&t->head);
 	free(t->address);
 	free(t);
 }

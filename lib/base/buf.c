@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,6 +23,8 @@
 
 #define MIN_CAP	   256
 #define READ_BYTES 65536
+
+__extension__ typedef unsigned __int128 wide;
 
 void buf_init(struct buf *b, size_t max)
 {
@@ -116,18 +119,96 @@ bool buf_putc(struct buf *b, char c)
 	return buf_append(b, &c, 1);
 }
 
+/* "00" to "99": a division gives two digits. */
+static const char digit_pairs[] = "0001020304050607080910111213141516171819"
+				  "2021222324252627282930313233343536373839"
+				  "4041424344454647484950515253545556575859"
+				  "6061626364656667686970717273747576777879"
+				  "8081828384858687888990919293949596979899";
+
+/* Of v, in front of `end`; returns where they begin. */
+static char *digits_before(char *end, uint64_t v)
+{
+	for (; v >= 100; v /= 100) {
+		end -= 2;
+		memcpy(end, digit_pairs + v % 100 * 2, 2);
+	}
+	if (v >= 10) {
+		end -= 2;
+		memcpy(end, digit_pairs + v * 2, 2);
+	} else {
+		*--end = (char)('0' + v);
+	}
+	return end;
+}
+
+static unsigned count_digits(uint64_t v)
+{
+	unsigned n = 1;
+
+	for (; v >= 10000; v /= 10000)
+		n += 4;
+	return n + (v >= 10) + (v >= 100) + (v >= 1000);
+}
+
+size_t print_int(char to[PRINTED_INT_BYTES], int64_t v)
+{
+	uint64_t size = v < 0 ? -(uint64_t)v : (uint64_t)v;
+	unsigned sign = v < 0, n = sign + count_digits(size);
+
+	if (sign)
+		*to = '-';
+	digits_before(to + n, size);
+	return n;
+}
+
 bool buf_putint(struct buf *b, int64_t v)
 {
-	uint64_t rest = v < 0 ? -(uint64_t)v : (uint64_t)v;
-	char text[20]; /* -2^63 */
-	size_t at = sizeof(text);
+	char text[PRINTED_INT_BYTES];
 
-	do
-		text[--at] = (char)('0' + rest % 10);
-	while (rest /= 10);
-	if (v < 0)
-		text[--at] = '-';
-	return buf_append(b, text + at, sizeof(text) - at);
+	return buf_append(b, text, print_int(text, v));
+}
+
+/*
+ * A double below 2^63 is a whole number and a fraction, which is a whole number of 2^-64ths unless
+ * v is tiny. Its product with 10^decimals has the digits above the point and, below, what decides
+ * the rounding: to even, as printf has it.
+ */
+bool buf_putfixed(struct buf *b, double v, int decimals)
+{
+	static const uint64_t power[] = {1, 10, 100, 1000, 10000, 100000, 1000000};
+	static const uint64_t half = UINT64_C(1) << 63;
+	char text[32], *end = text + sizeof(text), *at = end;
+	uint64_t whole, fraction, above, below;
+	wide product;
+	double size = fabs(v), rest;
+
+	if (decimals < 0 || decimals > 6 || !(size < 0x1p63))
+		return buf_printf(b, "%.*f", decimals, v);
+	whole = (uint64_t)size;
+	rest = (size - (double)whole) * 0x1p64;
+	fraction = (uint64_t)rest;
+	if ((double)fraction < rest)
+		return buf_printf(b, "%.*f", decimals, v);
+	product = (wide)fraction * power[decimals];
+	above = (uint64_t)(product >> 64);
+	below = (uint64_t)product;
+	if (below > half || (below == half && (decimals ? above : whole) % 2))
+		above++;
+	if (above == power[decimals]) {
+		above = 0;
+		whole++;
+	}
+	if (decimals) {
+		at = digits_before(end, above);
+		while (end - at < decimals)
+			*--at = '0';
+		*--at = '.';
+	}
+	at = digits_before(at, whole);
+	if (signbit(v))
+		*--at = '-';
+	return buf_append(b, at, (size_t)(end - at));
 }
 
 bool buf_printf(struct buf *b, const char *fmt, ...)

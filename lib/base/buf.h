@@ -26,8 +26,13 @@ void buf_clear(struct buf *b); /* keeps the memory */
 bool buf_append(struct buf *b, const void *p, size_t n);
 bool buf_puts(struct buf *b, const char *s);
 bool buf_putc(struct buf *b, char c);
-bool buf_putint(struct buf *b, int64_t v); /* as %lld, ten times as fast */
+bool buf_putint(struct buf *b, int64_t v);		  /* as %lld, ten times as fast */
+bool buf_putfixed(struct buf *b, double v, int decimals); /* as %.*f, likewise */
 bool buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The digits of %lld, without a NUL; returns how many bytes they are. */
+#define PRINTED_INT_BYTES 20 /* -2^63 */
+size_t print_int(char to[PRINTED_INT_BYTES], int64_t v);
 
 /* Room for n more bytes; returns where they go, or NULL at the cap. buf_commit() counts in what was
  * written, up to n. */

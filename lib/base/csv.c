@@ -39,11 +39,22 @@ static void add_text(struct csv_writer *w, const char *s, size_t n)
 	w->too_long |= !buf_append(&w->rows, s, n);
 }
 
-static void begin_field(struct csv_writer *w)
+/* Room for a field of up to n bytes behind its separator; NULL at the cap. */
+static char *begin_field(struct csv_writer *w, size_t n)
 {
+	size_t comma = w->n_fields > 0;
+	char *to;
+
 	CHECK(w->n_fields < w->n_columns);
-	if (w->n_fields++)
-		add_text(w, ",", 1);
+	w->n_fields++;
+	to = buf_reserve(&w->rows, comma + n);
+	if (!to) {
+		w->too_long = true;
+		return NULL;
+	}
+	*to = ',';
+	w->rows.len += comma;
+	return to + comma;
 }
 
 static void add_quoted(struct csv_writer *w, const char *s)
@@ -62,20 +73,40 @@ static void add_quoted(struct csv_writer *w, const char *s)
 	add_text(w, "\"", 1);
 }
 
+/* Not strcspn(): that makes a table of its set in every call, and most fields are a word. */
+static size_t plain_len(const char *s)
+{
+	static const bool ends[256] = {
+		['\0'] = true, [','] = true, ['"'] = true, ['\r'] = true, ['\n'] = true};
+	size_t n = 0;
+
+	while (!ends[(unsigned char)s[n]])
+		n++;
+	return n;
+}
+
 void csv_str(struct csv_writer *w, const char *s)
 {
-	begin_field(w);
+	size_t len = s ? plain_len(s) : 0;
+	char *to = begin_field(w, len);
+
 	/* A single column's empty field is quoted: an empty line would not read back as a row. */
-	if (s && *s ? s[strcspn(s, ",\"\r\n")] != '\0' : w->n_columns == 1)
+	if (!to)
+		return;
+	if ((s && s[len]) || (len == 0 && w->n_columns == 1)) {
 		add_quoted(w, s ? s : "");
-	else if (s)
-		add_text(w, s, strlen(s));
+	} else if (len) {
+		memcpy(to, s, len);
+		w->rows.len += len;
+	}
 }
 
 void csv_int(struct csv_writer *w, int64_t v)
 {
-	begin_field(w);
-	w->too_long |= !buf_putint(&w->rows, v);
+	char *to = begin_field(w, PRINTED_INT_BYTES);
+
+	if (to)
+		w->rows.len += print_int(to, v);
 }
 
 void csv_num(struct csv_writer *w, double v, int decimals)
@@ -84,8 +115,8 @@ void csv_num(struct csv_writer *w, double v, int decimals)
 		csv_empty(w);
 		return;
 	}
-	begin_field(w);
-	w->too_long |= !buf_printf(&w->rows, "%.*f", decimals, v);
+	if (begin_field(w, 0))
+		w->too_long |= !buf_putfixed(&w->rows, v, decimals);
 }
 
 void csv_empty(struct csv_writer *w)

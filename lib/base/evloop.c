@@ -203,6 +203,11 @@ void evloop_timer_cancel(struct evloop *l, struct timer *t)
 	timerq_remove(&l->timers, t);
 }
 
+void evloop_catch_up(struct evloop *l, int64_t now_ns)
+{
+	timerq_run(&l->timers, now_ns);
+}
+
 /* Sets the timerfd to the head of the queue, if it is not. */
 static void arm(struct evloop *l)
 {

@@ -57,6 +57,10 @@ void evloop_once(struct evloop *l);
 void evloop_timer(struct evloop *l, struct timer *t, int64_t at_ns);
 void evloop_timer_cancel(struct evloop *l, struct timer *t);
 
+/* Behind a callback's own work, with the time that it has read anyway: runs the deadlines that have
+ * passed meanwhile. When much is ready at once they would else wait until all of it is done. */
+void evloop_catch_up(struct evloop *l, int64_t now_ns);
+
 /*
  * Runs fn(d) once at the end of this turn, in order: where objects that were marked in callbacks
  * are swept. fn may free d or defer it again. What deferred work defers runs in the same pass;

@@ -25,8 +25,10 @@ void rng_init(struct rng *r, uint64_t seed, const char *purpose, uint64_t index)
 
 uint32_t rng_u32(struct rng *r);
 uint64_t rng_u64(struct rng *r);
-double rng_unit(struct rng *r);				    /* [0, 1), 53 bits */
-uint64_t rng_below(struct rng *r, uint64_t bound);	    /* [0, bound) without bias; bound > 0 */
+double rng_unit(struct rng *r);			   /* [0, 1), 53 bits */
+uint64_t rng_below(struct rng *r, uint64_t bound); /* [0, bound) without bias; bound > 0 */
+/* The next n of rng_below(), for n in the millions: a fifth of its time. bound <= 2^32. */
+void rng_below_many(struct rng *r, uint64_t bound, uint32_t *out, size_t n);
 void rng_shuffle(struct rng *r, uint32_t *index, size_t n); /* Fisher-Yates */
 
 /* The bare block function, for the published known-answer vectors. */

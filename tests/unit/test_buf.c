@@ -3,6 +3,7 @@
  * files.
  */
 #include <errno.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -142,6 +143,57 @@ static void test_putint(void **state)
 	assert_false(buf_putint(&b, -1));
 	assert_int_equal(buf_size(&b), 0);
 	buf_release(&b);
+}
+
+static void assert_fixed(double v)
+{
+	char want[400];
+	struct buf b;
+
+	buf_init(&b, sizeof(want));
+	for (int decimals = 0; decimals <= 8; decimals++) {
+		buf_clear(&b);
+		assert_true(buf_putfixed(&b, v, decimals));
+		snprintf(want, sizeof(want), "%.*f", decimals, v);
+		assert_string_equal(buf_cstr(&b), want);
+	}
+	buf_release(&b);
+}
+
+/* Every digit and every rounding as printf has it. */
+static void test_numbers_as_printf(void **state)
+{
+	static const double edges[] = {
+		0,	-0.0,  0.5,	 1.5,	    2.5,      0.125,	     0.375,   1e-7,
+		4.9e-7, 5e-7,  0.000488, 0.9999995, 9.9999,   99999.5,	     0x1p53,  0x1p62,
+		0x1p63, 1e300, 5e-324,	 NAN,	    INFINITY, 0x1p-11,	     0x1p-12, 1.0000005,
+		1e15,	1e16,  123456.7, 0.999999,  1e6,      999999.9999995};
+	struct rng r;
+
+	(void)state;
+	rng_init(&r, 1, "numbers", 0);
+	for (size_t i = 0; i < sizeof(edges) / sizeof(edges[0]); i++) {
+		assert_fixed(edges[i]);
+		assert_fixed(-edges[i]);
+		assert_fixed(nextafter(edges[i], 0));
+		assert_fixed(nextafter(edges[i], INFINITY));
+	}
+	for (int i = 0; i < 5000; i++) {
+		int64_t n = (int64_t)(rng_u64(&r) >> rng_below(&r, 64));
+		char want[32];
+		struct buf b;
+
+		/* halves of the last digit, where rounding is to even, are among the quarters */
+		assert_fixed((double)n / 4);
+		assert_fixed(ldexp((double)n, (int)rng_below(&r, 90) - 70));
+		assert_fixed(((double)(n % 1000000) + 0.5) / 1e6);
+		n = i % 2 ? n : -n;
+		buf_init(&b, sizeof(want));
+		assert_true(buf_putint(&b, n));
+		snprintf(want, sizeof(want), "%lld", (long long)n);
+		assert_string_equal(buf_cstr(&b), want);
+		buf_release(&b);
+	}
 }
 
 static void test_no_cap(void **state)
@@ -313,6 +365,7 @@ int main(void)
 		cmocka_unit_test(test_against_a_model),
 		cmocka_unit_test(test_cap),
 		cmocka_unit_test(test_putint),
+		cmocka_unit_test(test_numbers_as_printf),
 		cmocka_unit_test(test_no_cap),
 		cmocka_unit_test(test_consumed_bytes_stay_until_the_next_append),
 		cmocka_unit_test(test_stream_in_constant_memory),

@@ -222,21 +222,21 @@ static const struct {
 	 "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"f\"}}]}}]"
 	 "}",
 	 CHUNK | TOKEN | OUTPUT, "", -1, -1, "", ""},
-	{"no tool call", "", "{\"choices\":[{\"delta\":{\"tool_calls\":[]}}]}", CHUNK, "", -1, -1,
-	 "", ""},
-	{"finish", "", "{\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}]}", CHUNK,
+	{"no tool call", "", "{\"choices\":[{\"delta\":{\"tool_calls\":[]}}]}", CHUNK | FAST, "",
+	 -1, -1, "", ""},
+	{"finish", "", "{\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}]}", CHUNK | FAST,
 	 "length", -1, -1, "", ""},
 	{"finish with the last token", "",
 	 "{\"choices\":[{\"delta\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}",
-	 CHUNK | TOKEN | OUTPUT, "stop", -1, -1, "", "x"},
+	 CHUNK | TOKEN | OUTPUT | FAST, "stop", -1, -1, "", "x"},
 	{"usage alone", "",
 	 "{\"choices\":[],\"usage\":{\"prompt_tokens\":37,\"total_tokens\":69,"
 	 "\"completion_tokens\":32}}",
-	 0, "", 37, 32, "", ""},
+	 FAST, "", 37, 32, "", ""},
 	{"usage in every chunk", "",
 	 "{\"choices\":[{\"delta\":{\"content\":\"1\"}}],\"usage\":{\"prompt_tokens\":37,"
 	 "\"completion_tokens\":1,\"completion_tokens_details\":null}}",
-	 CHUNK | TOKEN | OUTPUT, "", 37, 1, "", "1"},
+	 CHUNK | TOKEN | OUTPUT | FAST, "", 37, 1, "", "1"},
 	{"usage that is none", "",
 	 "{\"choices\":[],\"usage\":{\"prompt_tokens\":\"many\","
 	 "\"completion_tokens\":-3}}",
@@ -348,8 +348,8 @@ static const struct {
 	{"a control character", "{\"choices\":[{\"text\":\"a\tb\",\"n\":1}]}", false, false},
 	{"an end inside", "{\"choices\":[{\"text\":\"a\",\"n\":0},{\"x\":\"\",\"n\":1}]}", false,
 	 false},
-	{"a finish", "{\"choices\":[{\"text\":\"a\",\"finish_reason\":\"stop\",\"n\":1}]}", false,
-	 false},
+	{"a finish", "{\"choices\":[{\"text\":\"a\",\"finish_reason\":\"stop\",\"n\":1}]}", true,
+	 true},
 	{"cut", "{\"choices\":[{\"text\":\"another\",\"n\":1}]", false, false},
 	{"too short", "{\"choices\":[{\"text\":\"", false, false},
 };
@@ -372,6 +372,8 @@ static void test_like_a_word(void **state)
 		if (chunk_scan_like(&shape, exact, len, &scan) != behind_a_word[i].usual ||
 		    (behind_a_word[i].usual && scan.has_text != behind_a_word[i].has_text))
 			fail_msg("%s", behind_a_word[i].what);
+		assert_int_equal(scan.finish != NULL,
+				 strcmp(behind_a_word[i].what, "a finish") == 0);
 		chunk_shape_release(&shape);
 		free(exact);
 	}
@@ -420,6 +422,14 @@ static void test_bodies(void **state)
 		 "code 404: no", ""},
 		{"{\"detail\":[{\"loc\":[\"body\"],\"msg\":\"field required\"}]}", RC_OK, 0, "", -1,
 		 -1, "[{\"loc\":[\"body\"],\"msg\":\"field required\"}]", ""},
+		/* vLLM's */
+		{"{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1,\"model\":"
+		 "\"m\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
+		 "\"content\":\"Hi\\n\",\"refusal\":null,\"tool_calls\":[],\"reasoning\":null},"
+		 "\"logprobs\":null,\"finish_reason\":\"length\",\"stop_reason\":null}],"
+		 "\"usage\":{\"prompt_tokens\":5,\"total_tokens\":7,\"completion_tokens\":2,"
+		 "\"prompt_tokens_details\":null}}\n",
+		 RC_OK, CHUNK | TOKEN | OUTPUT, "length", 5, 2, "", "Hi\n"},
 		{"{\"status\":\"ok\"}", RC_OK, 0, "", -1, -1, "", ""},
 		{"<html>", RC_PEER, 0, "", -1, -1, "", ""},
 		{"", RC_PEER, 0, "", -1, -1, "", ""},
@@ -437,6 +447,12 @@ static void test_bodies(void **state)
 		compare(bodies[i].body, &r, bodies[i].flags, bodies[i].finish,
 			bodies[i].prompt_tokens, bodies[i].output_tokens, bodies[i].error);
 		assert_string_equal(buf_cstr(&text), bodies[i].text);
+		r = (struct reading){0};
+		assert_int_equal(dialect_openai_completions.read_body(
+					 bodies[i].body, strlen(bodies[i].body), &r, NULL, NULL),
+				 bodies[i].rc);
+		compare(bodies[i].body, &r, bodies[i].flags, bodies[i].finish,
+			bodies[i].prompt_tokens, bodies[i].output_tokens, bodies[i].error);
 		buf_release(&text);
 	}
 }
@@ -518,6 +534,22 @@ static void random_members(struct buf *b, struct rng *r, const char *const *keys
 	add(b, r, "}");
 }
 
+static void usage_value(struct buf *b, struct rng *r, const char *key)
+{
+	(void)key;
+	add(b, r,
+	    rng_below(r, 4) ? PICK(r, "0", "7", "123456789", "42")
+			    : PICK(r, "-1", "00", "3.0", "1e2", "1234567890", "99999999999", "null",
+				   "\"7\"", "7.5", "2147483648"));
+}
+
+static const char *random_finish(struct rng *r)
+{
+	return PICK(r, "\"stop\"", "\"length\"", "\"\"", "null", "\"a\\nb\"", "7", "[\"stop\"]",
+		    "\"exactly-23-bytes-long-ok\"", "\"exactly-24-bytes-long-oh\"",
+		    "\"much-longer-than-the-field-has-room-for\"");
+}
+
 static void delta_value(struct buf *b, struct rng *r, const char *key)
 {
 	(void)key;
@@ -531,14 +563,19 @@ static void choice_value(struct buf *b, struct rng *r, const char *key)
 
 	if ((strcmp(key, "delta") == 0 || strcmp(key, "message") == 0) && rng_below(r, 8))
 		random_members(b, r, keys, ARRAY_LEN(keys), delta_value);
+	else if (strcmp(key, "finish_reason") == 0 && rng_below(r, 2))
+		add(b, r, random_finish(r));
 	else
 		add(b, r, strcmp(key, "text") == 0 ? random_string(r) : random_value(r));
 }
 
 static void top_value(struct buf *b, struct rng *r, const char *key)
 {
-	static const char *const keys[] = {"delta", "delta",	"text",	   "finish_reason",
-					   "index", "logprobs", "message", "finish\\u005freason"};
+	static const char *const keys[] = {
+		"delta",	 "delta",    "text",	"finish_reason",
+		"finish_reason", "logprobs", "message", "finish\\u005freason"};
+	static const char *const usage_keys[] = {"prompt_tokens", "completion_tokens",
+						 "total_tokens"};
 
 	if (strcmp(key, "choices") == 0 && rng_below(r, 8)) {
 		add(b, r, "[");
@@ -548,8 +585,8 @@ static void top_value(struct buf *b, struct rng *r, const char *key)
 			random_members(b, r, keys, ARRAY_LEN(keys), choice_value);
 		}
 		add(b, r, "]");
-	} else if (strcmp(key, "usage") == 0 && rng_below(r, 2)) {
-		add(b, r, "{\"prompt_tokens\":3,\"completion_tokens\":4}");
+	} else if (strcmp(key, "usage") == 0 && rng_below(r, 8)) {
+		random_members(b, r, usage_keys, ARRAY_LEN(usage_keys), usage_value);
 	} else {
 		add(b, r, random_value(r));
 	}
@@ -577,15 +614,27 @@ static void another_word(struct chunk_shape *shape, const char *data, size_t len
 		assert_int_equal(like.has_text, alone.has_text);
 		assert_int_equal(like.has_reasoning, alone.has_reasoning);
 		assert_ptr_equal(like.word, alone.word);
+		assert_ptr_equal(like.finish, alone.finish);
+		assert_int_equal(like.output_tokens, alone.output_tokens);
 	}
 	free(exact);
 }
 
+/* The same as a whole answer. */
+static void assert_bodies_equal(const char *data, size_t len, struct buf *text)
+{
+	struct reading fast = {0}, slow = {0};
+
+	assert_int_equal(dialect_openai_chat.read_body(data, len, &fast, NULL, NULL),
+			 dialect_openai_chat.read_body(data, len, &slow, text, NULL));
+	assert_memory_equal(&fast, &slow, sizeof(fast));
+}
+
 static void test_both_readings_are_equal(void **state)
 {
-	static const char *const keys[] = {"choices", "choices", "choices", "usage",  "id",
+	static const char *const keys[] = {"choices", "choices", "choices", "usage",  "usage",
 					   "created", "error",	 "detail",  "message"};
-	size_t recognised = 0, valid = 0;
+	size_t recognised = 0, valid = 0, finished = 0, counted = 0;
 	struct chunk_shape shape;
 	struct buf json, text;
 	struct rng r;
@@ -615,17 +664,21 @@ static void test_both_readings_are_equal(void **state)
 		slow_rc = dialect_openai_chat.read_event(&ev, &slow, &text, NULL);
 		if (chunk_scan(ev.data, ev.len, &scan)) {
 			recognised++;
+			finished += scan.finish != NULL;
+			counted += scan.output_tokens >= 0;
 			if (scan.word)
 				another_word(&shape, ev.data, ev.len, &scan, &r);
 		}
 		valid += slow_rc == RC_OK;
 		assert_int_equal(fast_rc, slow_rc);
 		assert_memory_equal(&fast, &slow, sizeof(fast));
+		assert_bodies_equal(ev.data, ev.len, &text);
 		free(exact);
 	}
 	/* The test means something only if both paths were taken often. */
 	assert_true(recognised > 3000);
 	assert_true(valid - recognised > 3000);
+	assert_true(finished > 100 && counted > 100);
 	chunk_shape_release(&shape);
 	buf_release(&json);
 	buf_release(&text);

@@ -564,6 +564,45 @@ static void test_freed_loop_gives_signals_back(void **state)
 	evloop_free(NULL);
 }
 
+static void on_hour(struct timer *t, int64_t now_ns)
+{
+	assert_true(now_ns == t->at_ns);
+	tell('t');
+}
+
+/* While a callback works a deadline passes: it need not wait for the other callbacks. */
+static void on_byte(evutil_socket_t fd, short what, void *arg)
+{
+	const struct timer *t = arg;
+
+	(void)fd;
+	(void)what;
+	tell('r');
+	evloop_catch_up(loop, t->at_ns - 1);
+	tell('-');
+	evloop_catch_up(loop, t->at_ns);
+	tell('+');
+}
+
+static void test_catch_up(void **state)
+{
+	struct timer t = {.fn = on_hour};
+	struct event *ev;
+	int fd[2];
+
+	(void)state;
+	assert_int_equal(pipe(fd), 0);
+	assert_int_equal(write(fd[1], "x", 1), 1);
+	evloop_timer(loop, &t, monotonic_now_ns() + 3600 * NS_PER_S);
+	ev = event_new(evloop_base(loop), fd[0], EV_READ, on_byte, &t);
+	event_add(ev, NULL);
+	evloop_run(loop); /* ends: nothing is left to wait for */
+	assert_string_equal(story, "r-t+");
+	event_free(ev);
+	close(fd[0]);
+	close(fd[1]);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -571,6 +610,7 @@ int main(void)
 		TEST(test_nothing_to_wait_for),
 		TEST(test_what_a_notification_starts_is_waited_for),
 		TEST(test_timers_run_in_order),
+		TEST(test_catch_up),
 		TEST(test_timers_move),
 		TEST(test_timers_move_after_a_turn),
 		TEST(test_no_idle_turns),

@@ -174,6 +174,30 @@ static void test_below(void **state)
 	}
 }
 
+/* Wherever a stream is met, and wherever it is left. */
+static void test_below_many(void **state)
+{
+	static const uint64_t bounds[] = {1, 2, 3, 10, 8192, 100003, UINT32_MAX, UINT64_C(1) << 32};
+	uint32_t many[100];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bounds); i++) {
+		for (size_t n = 0; n < ARRAY_LEN(many); n++) {
+			struct rng a, b;
+
+			rng_init(&a, 1, "below many", i);
+			rng_init(&b, 1, "below many", i);
+			a.ctr[0] = b.ctr[0] = UINT32_MAX - 3; /* its carry too */
+			for (size_t k = 0; k < n % 7; k++)
+				assert_int_equal(rng_u32(&a), rng_u32(&b));
+			rng_below_many(&a, bounds[i], many, n);
+			for (size_t k = 0; k < n; k++)
+				assert_int_equal(many[k], rng_below(&b, bounds[i]));
+			assert_int_equal(rng_u64(&a), rng_u64(&b));
+		}
+	}
+}
+
 static void test_shuffle(void **state)
 {
 	enum { N = 60000 };
@@ -218,6 +242,7 @@ int main(void)
 		cmocka_unit_test(test_long_stream),
 		cmocka_unit_test(test_unit),
 		cmocka_unit_test(test_below),
+		cmocka_unit_test(test_below_many),
 		cmocka_unit_test(test_shuffle),
 	};
 
