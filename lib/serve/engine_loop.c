@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/die.h"
 #include "base/log.h"
+#include "base/prefetch.h"
 #include "base/units.h"
 #include "engine_stats.h"
 #include "truth.h"
@@ -28,22 +29,26 @@ enum flight_phase {
 	FLIGHT_OVER,   /* the policy has let go of it; on_done is on its way */
 };
 
-/* A request as the engine loop sees it. Outlives the genreq as long as emissions point here. */
+/* A request as the engine loop sees it. Outlives the genreq as long as emissions point here. What
+ * each token reads stands first. */
 struct flight {
-	struct engine *g;
 	struct genreq *r; /* NULL once reported */
 	const struct engine_sink *sink;
-	enum flight_phase phase;
-	bool cancelled;
-	enum genreq_finish why; /* of the cancelling */
-	struct timer ingest;
-	int64_t submitted_ns, last_token_ns;
+	int64_t last_token_ns;
 	int32_t n_made, n_sent; /* output tokens */
 	int32_t n_pending;	/* emissions not yet out */
-	char *name;		/* only for the truth log, which is written after r is gone */
+	bool cancelled;
+	enum genreq_finish why; /* of the cancelling */
+	enum flight_phase phase;
+	struct engine *g;
+	struct timer ingest;
+	int64_t submitted_ns;
 	struct flight *prev, *next;
 	struct flight *next_report;
 };
+
+#define FLIGHT_HOT_BYTES (offsetof(struct flight, phase))
+#define GENREQ_HOT_BYTES (offsetof(struct genreq, ready_ns) - offsetof(struct genreq, owner))
 
 /* A token on its way out. */
 struct emission {
@@ -313,6 +318,23 @@ static void deliver_one(struct engine *g, const struct emission *m)
 		free(f);
 }
 
+/* Between two tokens the kernel sends one, and that takes the cache: what the next ones need is
+ * asked for meanwhile, a pointer further with each (at 1,024 streams 0.5 us a token of 6.5). */
+static void look_ahead(const struct engine *g)
+{
+	const struct emission *m = g->out + g->out_head;
+	size_t n = g->out_n - g->out_head;
+	const struct flight *f;
+
+	if (n > 3)
+		prefetch(m[3].f, FLIGHT_HOT_BYTES);
+	if (n > 2 && (f = m[2].f)->r)
+		prefetch(&f->r->owner, GENREQ_HOT_BYTES);
+	for (int i = 1; i >= 0; i--)
+		if (n > (size_t)i && (f = m[i].f)->r && f->sink->on_soon)
+			f->sink->on_soon(f->r, i + 1);
+}
+
 static void deliver(struct engine *g)
 {
 	int64_t now_ns = g->c.egress_ns > 0 ? evloop_now_ns(g->loop) : INT64_MAX;
@@ -321,6 +343,7 @@ static void deliver(struct engine *g)
 		struct emission m =
 			g->out[g->out_head++]; /* a copy: the sink may make the array move */
 
+		look_ahead(g);
 		deliver_one(g, &m);
 	}
 	if (g->out_head < g->out_n)

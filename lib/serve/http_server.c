@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/die.h"
 #include "base/log.h"
+#include "base/prefetch.h"
 #include "http_listen.h"
 #include "http_request.h"
 
@@ -63,9 +64,9 @@ struct conn {
 	struct http_exchange x; /* first: an exchange is its connection */
 	int fd;
 	enum conn_state state;
+	struct unsent *unsent; /* few ever have any; or NULL */
 	bool on_due, refused;
 	struct event readable;
-	struct unsent *unsent; /* few ever have any; or NULL */
 	struct buf early;  /* bytes of the next request that came while one was being answered */
 	int64_t active_ns; /* when the client was last heard, or its last answer ended */
 	struct conn *prev, *next;
@@ -367,6 +368,11 @@ bool http_stream_write(struct http_exchange *x, const void *data, size_t len)
 {
 	put_chunk(x, data, len);
 	return send_out(x);
+}
+
+void http_prefetch(const struct http_exchange *x)
+{
+	prefetch(x, offsetof(struct conn, on_due));
 }
 
 void http_stream_end(struct http_exchange *x, const void *last_data, size_t len)

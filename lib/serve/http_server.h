@@ -85,6 +85,7 @@ void http_stream_begin(struct http_exchange *x, int status, const char *content_
 		       const char *extra_headers);
 void http_stream_hold(struct http_exchange *x, const void *data, size_t len);
 bool http_stream_write(struct http_exchange *x, const void *data, size_t len);
+void http_prefetch(const struct http_exchange *x); /* a write is to come soon: base/prefetch.h */
 void http_stream_end(struct http_exchange *x, const void *last_data, size_t len);
 
 /* Breaks an answer off: the bytes leave as they are, without a chunk around them, then the

@@ -25,8 +25,14 @@ void prom_hist_init(struct prom_hist *h, const double *bound, int n_bounds)
 
 void prom_hist_observe(struct prom_hist *h, double value)
 {
-	int low = 0, high = h->n_bounds;
+	int low = 0, high = h->n_bounds, last = h->last;
 
+	h->sum += value;
+	if ((last == 0 || value > h->bound[last - 1]) &&
+	    (last == h->n_bounds || value <= h->bound[last])) {
+		h->bucket[last]++;
+		return;
+	}
 	while (low < high) {
 		int mid = (low + high) / 2;
 
@@ -36,7 +42,7 @@ void prom_hist_observe(struct prom_hist *h, double value)
 			low = mid + 1;
 	}
 	h->bucket[low]++;
-	h->sum += value;
+	h->last = low;
 }
 
 uint64_t prom_hist_count(const struct prom_hist *h)
