@@ -17,6 +17,15 @@ struct progress {
 	double prefill_s, decode_s;
 };
 
+/* What an answer needs again that is not a plain stream. */
+struct kept {
+	struct buf whole;	       /* all the text */
+	int32_t *tokens;	       /* all the ids; from the end on */
+	struct token_logprob *logprob; /* of all tokens, if they were asked for; from the end on */
+	int64_t text_offset;	       /* of the last token's text, in characters ... */
+	int64_t event_offset;	       /* ... and of the first one's in its event */
+};
+
 /* What each token reads stands first: with many streams it is cache lines that a token costs. */
 struct choice {
 	struct answer *answer;
@@ -31,13 +40,9 @@ struct choice {
 	struct genreq *r; /* NULL once the engine has let go of it */
 	int index;
 	enum genreq_finish finish;
-	int stop;	  /* which stop string, or -1 */
-	struct buf whole; /* all the text, where it is needed again */
-	int32_t *tokens;  /* all the ids, where they are needed again; from the end on */
-	struct token_logprob *logprob; /* of all tokens, if they were asked for; from the end on */
-	int64_t text_offset;	       /* of the last token's text, in characters ... */
-	int64_t event_offset;	       /* ... and of the first one's in its event */
-	struct progress at_end;	       /* once it has ended */
+	int stop;		/* which stop string, or -1 */
+	struct progress at_end; /* once it has ended */
+	struct kept *kept;	/* or NULL */
 };
 
 struct answer {

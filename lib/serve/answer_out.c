@@ -76,7 +76,7 @@ struct logprob_rows answer_logprobs(const struct choice *c, int32_t first, int32
 
 	if (!answer_has_logprobs(c->answer))
 		return rows;
-	all = c->ended ? c->logprob : c->r->logprob;
+	all = c->ended ? c->kept->logprob : c->r->logprob;
 	if (!all)
 		return rows;
 	rows.n_alternatives = s->n_logprobs;
@@ -114,9 +114,11 @@ static struct form_values values_of(const struct choice *c)
 		.temperature = w->q.temperature,
 		.seed = w->q.seed,
 		.stops = &w->q.stops,
-		.whole = buf_head(&c->whole),
-		.whole_len = buf_size(&c->whole),
-		.token_id = c->r ? c->r->tokens + c->r->n_prompt : c->tokens,
+		.whole = c->kept ? buf_head(&c->kept->whole) : "",
+		.whole_len = c->kept ? buf_size(&c->kept->whole) : 0,
+		.token_id = c->r      ? c->r->tokens + c->r->n_prompt
+			    : c->kept ? c->kept->tokens
+				      : NULL,
 		.completion_tokens = c->n_tokens,
 		.prefill_s = now.prefill_s,
 		.decode_s = now.decode_s,
@@ -206,7 +208,7 @@ void answer_token(struct choice *c, const struct buf *text)
 	v.len = buf_size(text);
 	v.token = c->last_token;
 	v.logprobs = answer_logprobs(c, c->n_tokens - 1 - c->held, 1 + c->held);
-	v.text_offset = c->event_offset;
+	v.text_offset = c->kept ? c->kept->event_offset : 0;
 	if (c->echo)
 		v.flags |= FORM_FLAG('e');
 	if (c->ended && c->stop >= 0)

@@ -24,6 +24,24 @@
 #include "base/units.h"
 #include "script.h"
 
+static struct kept *kept_new(void)
+{
+	struct kept *k = xcalloc(1, sizeof(*k));
+
+	buf_init(&k->whole, SIZE_MAX);
+	return k;
+}
+
+static void kept_free(struct kept *k)
+{
+	if (!k)
+		return;
+	free(k->tokens);
+	free(k->logprob);
+	buf_release(&k->whole);
+	free(k);
+}
+
 static void answer_free_if_over(struct answer *w)
 {
 	if (w->x || w->n_live > 0)
@@ -31,9 +49,7 @@ static void answer_free_if_over(struct answer *w)
 	for (int i = 0; i < w->n_choices; i++) {
 		text_stream_release(&w->choice[i].text);
 		form_release(&w->choice[i].event);
-		free(w->choice[i].tokens);
-		free(w->choice[i].logprob);
-		buf_release(&w->choice[i].whole);
+		kept_free(w->choice[i].kept);
 	}
 	api_request_release(&w->q);
 	free(w->id);
@@ -51,7 +67,7 @@ static void show(struct choice *c, const struct buf *shown)
 	const bool stream = w->flags & FORM_FLAG('s');
 
 	if (!stream || w->d->keeps_whole)
-		CHECK(buf_append(&c->whole, buf_head(shown), buf_size(shown)));
+		CHECK(buf_append(&c->kept->whole, buf_head(shown), buf_size(shown)));
 	if (stream)
 		answer_token(c, shown);
 	c->echo = NULL;
@@ -73,13 +89,15 @@ static void end_choice(struct choice *c, enum genreq_finish finish, int stop)
 	c->answer->n_open--;
 	/* The engine lets go of all this before the answer may. */
 	c->at_end = answer_progress(r);
-	c->logprob = r->logprob;
-	r->logprob = NULL;
-	r->n_logprobs = r->cap_logprobs = 0;
+	if (answer_has_logprobs(c->answer)) {
+		c->kept->logprob = r->logprob;
+		r->logprob = NULL;
+		r->n_logprobs = r->cap_logprobs = 0;
+	}
 	if (c->answer->d->keeps_tokens) {
-		c->tokens = xreallocarray(NULL, (size_t)c->n_tokens, sizeof(*c->tokens));
-		memcpy(c->tokens, r->tokens + r->n_prompt,
-		       (size_t)c->n_tokens * sizeof(*c->tokens));
+		c->kept->tokens = xreallocarray(NULL, (size_t)c->n_tokens, sizeof(int32_t));
+		memcpy(c->kept->tokens, r->tokens + r->n_prompt,
+		       (size_t)c->n_tokens * sizeof(int32_t));
 	}
 }
 
@@ -90,10 +108,10 @@ static void note_offset(struct choice *c)
 
 	if (c->n_tokens >= 2) {
 		last = answer_logprobs(c, c->n_tokens - 2, 1);
-		c->text_offset += logprobs_text_length(&last);
+		c->kept->text_offset += logprobs_text_length(&last);
 	}
 	if (c->held == 0)
-		c->event_offset = c->text_offset;
+		c->kept->event_offset = c->kept->text_offset;
 }
 
 /* The engine broke off: nobody waits for the rest. */
@@ -330,7 +348,8 @@ static struct answer *answer_new(struct api *a, struct http_exchange *x, struct 
 		c->echo = q->echo ? answer_prompt(c)->text : NULL;
 		/* A forced length is kept even where a stop string would end the answer. */
 		text_stream_init(&c->text, a->c.forced_tokens > 0 ? NULL : &w->q.stops);
-		buf_init(&c->whole, SIZE_MAX);
+		if (!q->stream || d->keeps_whole || d->keeps_tokens || answer_has_logprobs(w))
+			c->kept = kept_new();
 		form_init(&c->event);
 		if (q->stream)
 			answer_prepare(c);

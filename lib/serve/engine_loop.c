@@ -24,9 +24,15 @@
 #include "truth.h"
 
 enum flight_phase {
-	FLIGHT_INGEST, /* on the way in: the timer is running, the policy has not seen it */
+	FLIGHT_INGEST, /* on the way in: its timer is running, the policy has not seen it */
 	FLIGHT_KNOWN,  /* the policy has it */
 	FLIGHT_OVER,   /* the policy has let go of it; on_done is on its way */
+};
+
+/* The timer of a request on its way in. */
+struct ingest {
+	struct timer timer;
+	struct flight *f;
 };
 
 /* A request as the engine loop sees it. Outlives the genreq as long as emissions point here. What
@@ -41,7 +47,7 @@ struct flight {
 	enum genreq_finish why; /* of the cancelling */
 	enum flight_phase phase;
 	struct engine *g;
-	struct timer ingest;
+	struct ingest *ingest; /* in that phase, if it takes time; else NULL */
 	int64_t submitted_ns;
 	struct flight *prev, *next;
 	struct flight *next_report;
@@ -396,10 +402,30 @@ static void enter_policy(struct flight *f)
 	evloop_defer(f->g->loop, &f->g->turn_end);
 }
 
+static void stop_ingest(struct flight *f)
+{
+	if (!f->ingest)
+		return;
+	evloop_timer_cancel(f->g->loop, &f->ingest->timer);
+	free(f->ingest);
+	f->ingest = NULL;
+}
+
 static void on_ingested(struct timer *t, int64_t now_ns)
 {
+	struct flight *f = ((struct ingest *)((char *)t - offsetof(struct ingest, timer)))->f;
+
 	(void)now_ns;
-	enter_policy((struct flight *)((char *)t - offsetof(struct flight, ingest)));
+	stop_ingest(f);
+	enter_policy(f);
+}
+
+static void start_ingest(struct flight *f, int64_t until_ns)
+{
+	f->ingest = xcalloc(1, sizeof(*f->ingest));
+	f->ingest->f = f;
+	f->ingest->timer.fn = on_ingested;
+	evloop_timer(f->g->loop, &f->ingest->timer, until_ns);
 }
 
 enum rc engine_submit(struct engine *g, struct genreq *r, const struct engine_sink *sink,
@@ -422,7 +448,6 @@ enum rc engine_submit(struct engine *g, struct genreq *r, const struct engine_si
 	f->r = r;
 	f->sink = sink;
 	f->submitted_ns = now_ns;
-	f->ingest.fn = on_ingested;
 	f->next = g->flights;
 	if (g->flights)
 		g->flights->prev = f;
@@ -431,7 +456,7 @@ enum rc engine_submit(struct engine *g, struct genreq *r, const struct engine_si
 	r->flight = f;
 	r->arrival_ns = r->ready_ns = now_ns + g->c.ingest_ns;
 	if (g->c.ingest_ns > 0)
-		evloop_timer(g->loop, &f->ingest, r->arrival_ns);
+		start_ingest(f, r->arrival_ns);
 	else
 		enter_policy(f);
 	return RC_OK;
@@ -446,7 +471,7 @@ void engine_cancel(struct engine *g, struct genreq *r, enum genreq_finish why)
 	f->cancelled = true;
 	f->why = why;
 	if (f->phase == FLIGHT_INGEST) {
-		evloop_timer_cancel(g->loop, &f->ingest);
+		stop_ingest(f);
 		end_without_token(g, f, why);
 	} else if (f->phase == FLIGHT_KNOWN && !r->slot.in_step) {
 		g->c.policy->remove(g->sched, r);
@@ -512,7 +537,7 @@ void engine_free(struct engine *g)
 		f->cancelled = true; /* a sink that cancels now cancels nothing */
 	for (struct flight *f = g->flights, *next; f; f = next) {
 		next = f->next;
-		evloop_timer_cancel(g->loop, &f->ingest);
+		stop_ingest(f);
 		f->r->finish = FINISH_ABORT;
 		report_done(f);
 		free(f);

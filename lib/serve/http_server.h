@@ -55,8 +55,8 @@ int http_server_port(const struct http_server *s);
 int http_server_open_exchanges(const struct http_server *s);
 int http_server_connections(const struct http_server *s);
 
-/* The request. Strings live as long as the exchange, or until http_drop_request(), which gives
- * their memory back before an answer that may take long. Names of headers are compared without
+/* The request. All of it lives as long as the exchange, or until http_drop_request(), which gives
+ * its memory back before an answer that may take long. Names of headers are compared without
  * case; NULL if there is none. The path is without the query, "" if there is none; the body has a
  * NUL behind len. */
 const char *http_method(const struct http_exchange *x);
