@@ -234,7 +234,7 @@ static const struct place {
 static const struct place *find_place(const char *name, size_t len)
 {
 	for (size_t i = 0; i < ARRAY_LEN(places); i++)
-		if (strlen(places[i].name) == len && memcmp(places[i].name, name, len) == 0)
+		if (strncmp(places[i].name, name, len) == 0 && places[i].name[len] == '\0')
 			return &places[i];
 	return NULL;
 }
@@ -293,8 +293,12 @@ static struct piece next_piece(const char *s)
 /* The fixed part of a form; ' stands for a double quote. */
 static void put_fixed(struct buf *b, const char *s, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		buf_putc(b, (char)(s[i] == '\'' ? '"' : s[i]));
+	for (const char *quote; (quote = memchr(s, '\'', len)); s = quote + 1) {
+		buf_append(b, s, (size_t)(quote - s));
+		buf_putc(b, '"');
+		len -= (size_t)(quote - s) + 1;
+	}
+	buf_append(b, s, len);
 }
 
 struct holes {
