@@ -234,7 +234,8 @@ static const struct place {
 static const struct place *find_place(const char *name, size_t len)
 {
 	for (size_t i = 0; i < ARRAY_LEN(places); i++)
-		if (strncmp(places[i].name, name, len) == 0 && places[i].name[len] == '\0')
+		if (len > 0 && places[i].name[0] == name[0] &&
+		    strncmp(places[i].name, name, len) == 0 && places[i].name[len] == '\0')
 			return &places[i];
 	return NULL;
 }
@@ -281,8 +282,10 @@ static struct piece next_piece(const char *s)
 		p.flag = s[2];
 		p.len = 4;
 	} else {
-		size_t n = strspn(s + 1, "abcdefghijklmnopqrstuvwxyz_");
+		size_t n = 0;
 
+		while ((s[1 + n] >= 'a' && s[1 + n] <= 'z') || s[1 + n] == '_')
+			n++;
 		p.place = find_place(s + 1, n);
 		p.kind = p.place ? PIECE_PLACE : PIECE_WRONG;
 		p.len = n + 1;
