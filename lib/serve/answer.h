@@ -11,26 +11,38 @@
 
 #define MAX_NAME 128 /* of a client's X-Request-Id */
 
-struct choice {
-	struct answer *answer;
-	struct genreq *r; /* NULL once the engine has let go of it */
-	int index;
-	bool ended; /* for the client */
-	enum genreq_finish finish;
-	int stop; /* which stop string, or -1 */
-	int32_t n_tokens, last_token;
-	struct text_stream text;
-	struct form event; /* stream: of a token that is not the last */
-	struct buf whole;  /* all the text, where it is needed again */
-	int32_t *tokens;   /* all the ids, where they are needed again; from the end on */
+/* What the engine says of a request by now. */
+struct progress {
+	int32_t cached_tokens;
+	double prefill_s, decode_s;
+};
+
+/* What an answer needs again that is not a plain stream. */
+struct kept {
+	struct buf whole;	       /* all the text */
+	int32_t *tokens;	       /* all the ids; from the end on */
 	struct token_logprob *logprob; /* of all tokens, if they were asked for; from the end on */
 	int64_t text_offset;	       /* of the last token's text, in characters ... */
 	int64_t event_offset;	       /* ... and of the first one's in its event */
-	int32_t held;		       /* of one step, whose text waits for that of the last */
-	const char *echo;	       /* still to be put before the first token, or NULL */
-	bool has_role;		       /* its role event has left */
-	int32_t cached_tokens;
-	double prefill_s, decode_s; /* so far */
+};
+
+/* What each token reads stands first: with many streams it is cache lines that a token costs. */
+struct choice {
+	struct answer *answer;
+	struct form event; /* stream: of a token that is not the last */
+	const char *echo;  /* still to be put before the first token, or NULL */
+	int32_t n_tokens, last_token;
+	int32_t held;  /* of one step, whose text waits for that of the last */
+	bool ended;    /* for the client */
+	bool has_role; /* its role event has left, or there is none */
+	struct text_stream text;
+
+	struct genreq *r; /* NULL once the engine has let go of it */
+	int index;
+	enum genreq_finish finish;
+	int stop;		/* which stop string, or -1 */
+	struct progress at_end; /* once it has ended */
+	struct kept *kept;	/* or NULL */
 };
 
 struct answer {
@@ -38,14 +50,14 @@ struct answer {
 	struct http_exchange *x; /* NULL once it has ended */
 	struct outlet *outlet;	 /* or NULL: the exchange itself takes what leaves */
 	const struct api_dialect *d;
-	struct api_request q;
 	unsigned flags; /* of its forms */
-	int64_t created_s;
-	char *id;
-	char *name; /* the client's own for it, or NULL */
 	int n_choices;
 	int n_open; /* choices that have not ended for the client */
 	int n_live; /* requests that the engine still has */
+	struct api_request q;
+	int64_t created_s;
+	char *id;
+	char *name; /* the client's own for it, or NULL */
 	struct choice choice[];
 };
 
@@ -53,6 +65,13 @@ static inline const struct api_prompt *answer_prompt(const struct choice *c)
 {
 	return &c->answer->q.prompt[c->index / c->answer->q.n];
 }
+
+static inline bool answer_has_logprobs(const struct answer *w)
+{
+	return w->flags & FORM_FLAG('l');
+}
+
+struct progress answer_progress(const struct genreq *r);
 
 /* What was asked for of the probabilities of n tokens from `first` on. */
 struct logprob_rows answer_logprobs(const struct choice *c, int32_t first, int32_t n);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/units.h"
 
 /* ---- where it leaves ---- */
 
@@ -70,20 +71,31 @@ static const char *finish_word(const struct choice *c)
 struct logprob_rows answer_logprobs(const struct choice *c, int32_t first, int32_t n)
 {
 	const struct sampling *s = c->answer->q.sampling;
-	const struct token_logprob *all = c->ended ? c->logprob : c->r->logprob;
 	struct logprob_rows rows = {.n_tokens = n, .codec = c->answer->a->c.codec};
+	const struct token_logprob *all;
 
-	if (!s || s->n_logprobs < 0 || !all)
+	if (!answer_has_logprobs(c->answer))
+		return rows;
+	all = c->ended ? c->kept->logprob : c->r->logprob;
+	if (!all)
 		return rows;
 	rows.n_alternatives = s->n_logprobs;
 	rows.entry = all + (int64_t)first * (1 + s->n_logprobs);
 	return rows;
 }
 
+struct progress answer_progress(const struct genreq *r)
+{
+	return (struct progress){r->cached_tokens,
+				 ns_to_s(r->first_token_ns - r->first_scheduled_ns),
+				 ns_to_s(r->last_token_ns - r->first_token_ns)};
+}
+
 static struct form_values values_of(const struct choice *c)
 {
 	const struct answer *w = c->answer;
 	const struct api *a = w->a;
+	struct progress now = c->ended || !c->r ? c->at_end : answer_progress(c->r);
 
 	return (struct form_values){
 		.flags = w->flags,
@@ -97,17 +109,19 @@ static struct form_values values_of(const struct choice *c)
 		.prompt = answer_prompt(c)->text,
 		.prompt_id = answer_prompt(c)->tokens.id,
 		.prompt_tokens = answer_prompt(c)->tokens.n,
-		.cached_tokens = c->cached_tokens,
+		.cached_tokens = now.cached_tokens,
 		.max_tokens = w->q.max_tokens,
 		.temperature = w->q.temperature,
 		.seed = w->q.seed,
 		.stops = &w->q.stops,
-		.whole = buf_head(&c->whole),
-		.whole_len = buf_size(&c->whole),
-		.token_id = c->r ? c->r->tokens + c->r->n_prompt : c->tokens,
+		.whole = c->kept ? buf_head(&c->kept->whole) : "",
+		.whole_len = c->kept ? buf_size(&c->kept->whole) : 0,
+		.token_id = c->r      ? c->r->tokens + c->r->n_prompt
+			    : c->kept ? c->kept->tokens
+				      : NULL,
 		.completion_tokens = c->n_tokens,
-		.prefill_s = c->prefill_s,
-		.decode_s = c->decode_s,
+		.prefill_s = now.prefill_s,
+		.decode_s = now.decode_s,
 		.finish = finish_word(c),
 		.stop = c->ended && c->stop >= 0 ? w->q.stops.text[c->stop] : NULL,
 	};
@@ -124,7 +138,7 @@ static struct form_values total_of(const struct answer *w)
 	for (int i = 0; i < w->n_choices; i++) {
 		v.completion_tokens += w->choice[i].n_tokens;
 		if (i % w->q.n == 0)
-			v.cached_tokens += w->choice[i].cached_tokens;
+			v.cached_tokens += w->choice[i].at_end.cached_tokens;
 	}
 	return v;
 }
@@ -145,7 +159,7 @@ static void send_roles(struct choice *c, struct buf *b)
 	struct answer *w = c->answer;
 
 	buf_clear(b);
-	if (!w->d->role || c->has_role)
+	if (c->has_role)
 		return;
 	for (int i = 0; w->d->roles_together && i < w->n_choices; i++) {
 		buf_clear(b);
@@ -161,6 +175,20 @@ static void send_roles(struct choice *c, struct buf *b)
 	buf_clear(b);
 }
 
+/* Nearly every token of most servers: its text in the middle of a prepared event. */
+static void plain_token(struct answer *w, struct choice *c, const struct buf *text)
+{
+	const struct form_values v = {
+		.ascii = w->a->c.wire->ascii, .text = buf_head(text), .len = buf_size(text)};
+	struct buf *b = &w->a->event;
+
+	if (v.len == 0 && !w->d->shows_nothing)
+		return;
+	buf_clear(b);
+	form_fill(&c->event, &v, b);
+	leave(w, OUT_TOKEN, b, false);
+}
+
 /* Only tokens in the middle have their event prepared. */
 void answer_token(struct choice *c, const struct buf *text)
 {
@@ -170,13 +198,17 @@ void answer_token(struct choice *c, const struct buf *text)
 	struct form_values v;
 	bool over = w->n_open == 0;
 
+	if (!c->ended && !c->echo && c->has_role && c->event.text_only) {
+		plain_token(w, c, text);
+		return;
+	}
 	send_roles(c, b);
 	v = values_of(c);
 	v.text = buf_head(text);
 	v.len = buf_size(text);
 	v.token = c->last_token;
 	v.logprobs = answer_logprobs(c, c->n_tokens - 1 - c->held, 1 + c->held);
-	v.text_offset = c->event_offset;
+	v.text_offset = c->kept ? c->kept->event_offset : 0;
 	if (c->echo)
 		v.flags |= FORM_FLAG('e');
 	if (c->ended && c->stop >= 0)

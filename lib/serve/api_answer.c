@@ -10,6 +10,7 @@
 #include "api_answer.h"
 
 #include <ctype.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +20,27 @@
 #include "api_genreq.h"
 #include "base/check.h"
 #include "base/die.h"
+#include "base/prefetch.h"
 #include "base/units.h"
 #include "script.h"
+
+static struct kept *kept_new(void)
+{
+	struct kept *k = xcalloc(1, sizeof(*k));
+
+	buf_init(&k->whole, SIZE_MAX);
+	return k;
+}
+
+static void kept_free(struct kept *k)
+{
+	if (!k)
+		return;
+	free(k->tokens);
+	free(k->logprob);
+	buf_release(&k->whole);
+	free(k);
+}
 
 static void answer_free_if_over(struct answer *w)
 {
@@ -29,9 +49,7 @@ static void answer_free_if_over(struct answer *w)
 	for (int i = 0; i < w->n_choices; i++) {
 		text_stream_release(&w->choice[i].text);
 		form_release(&w->choice[i].event);
-		free(w->choice[i].tokens);
-		free(w->choice[i].logprob);
-		buf_release(&w->choice[i].whole);
+		kept_free(w->choice[i].kept);
 	}
 	api_request_release(&w->q);
 	free(w->id);
@@ -46,14 +64,16 @@ static void show(struct choice *c, const struct buf *shown)
 {
 	struct answer *w = c->answer;
 
-	if (!w->q.stream || w->d->keeps_whole)
-		CHECK(buf_append(&c->whole, buf_head(shown), buf_size(shown)));
-	if (w->q.stream)
+	const bool stream = w->flags & FORM_FLAG('s');
+
+	if (!stream || w->d->keeps_whole)
+		CHECK(buf_append(&c->kept->whole, buf_head(shown), buf_size(shown)));
+	if (stream)
 		answer_token(c, shown);
 	c->echo = NULL;
 	if (w->n_open > 0)
 		return;
-	if (w->q.stream)
+	if (stream)
 		answer_end_stream(w);
 	else
 		answer_body(w);
@@ -67,36 +87,31 @@ static void end_choice(struct choice *c, enum genreq_finish finish, int stop)
 	c->finish = finish;
 	c->stop = stop;
 	c->answer->n_open--;
-	/* The engine lets go of them before the answer may. */
-	c->logprob = r->logprob;
-	r->logprob = NULL;
-	r->n_logprobs = r->cap_logprobs = 0;
+	/* The engine lets go of all this before the answer may. */
+	c->at_end = answer_progress(r);
+	if (answer_has_logprobs(c->answer)) {
+		c->kept->logprob = r->logprob;
+		r->logprob = NULL;
+		r->n_logprobs = r->cap_logprobs = 0;
+	}
 	if (c->answer->d->keeps_tokens) {
-		c->tokens = xreallocarray(NULL, (size_t)c->n_tokens, sizeof(*c->tokens));
-		memcpy(c->tokens, r->tokens + r->n_prompt,
-		       (size_t)c->n_tokens * sizeof(*c->tokens));
+		c->kept->tokens = xreallocarray(NULL, (size_t)c->n_tokens, sizeof(int32_t));
+		memcpy(c->kept->tokens, r->tokens + r->n_prompt,
+		       (size_t)c->n_tokens * sizeof(int32_t));
 	}
 }
 
-/* What the engine knows of it by now, kept beyond the request's own life. */
-static void note_progress(struct choice *c, const struct genreq *r, int32_t token)
-{
-	c->n_tokens++;
-	c->last_token = token;
-	c->cached_tokens = r->cached_tokens;
-	c->prefill_s = ns_to_s(r->first_token_ns - r->first_scheduled_ns);
-	c->decode_s = ns_to_s(r->last_token_ns - r->first_token_ns);
-}
-
-/* Where the next token's text will stand. */
+/* Where the latest token's text stands. */
 static void note_offset(struct choice *c)
 {
 	struct logprob_rows last;
 
-	if (c->n_tokens < 2)
-		return;
-	last = answer_logprobs(c, c->n_tokens - 2, 1);
-	c->text_offset += logprobs_text_length(&last);
+	if (c->n_tokens >= 2) {
+		last = answer_logprobs(c, c->n_tokens - 2, 1);
+		c->kept->text_offset += logprobs_text_length(&last);
+	}
+	if (c->held == 0)
+		c->kept->event_offset = c->kept->text_offset;
 }
 
 /* The engine broke off: nobody waits for the rest. */
@@ -146,10 +161,10 @@ static void on_token(struct genreq *r, int32_t token, int64_t due_ns, bool more)
 	if (!last || !is_end_mark(r, codec, token))
 		CHECK(r->script ? script_put(r->script, c->n_tokens, bytes)
 				: codec->decode(codec, token, c->n_tokens, bytes));
-	note_progress(c, r, token);
-	note_offset(c);
-	if (c->held == 0)
-		c->event_offset = c->text_offset;
+	c->n_tokens++;
+	c->last_token = token;
+	if (answer_has_logprobs(w))
+		note_offset(c);
 	stop = text_stream_push(&c->text, buf_head(bytes), buf_size(bytes),
 				c->n_tokens > r->min_tokens, shown);
 	if (stop >= 0) {
@@ -186,7 +201,23 @@ static void on_done(struct genreq *r)
 	answer_free_if_over(w);
 }
 
-static const struct engine_sink sink = {.on_token = on_token, .on_done = on_done};
+/* First the answer and its choice (the first one: most have no other), then what they point to. */
+static void on_soon(const struct genreq *r, int calls_away)
+{
+	const struct choice *c = r->owner;
+
+	if (calls_away == 2) {
+		prefetch((const char *)c - sizeof(struct answer), CACHE_LINE_BYTES);
+		prefetch(c, offsetof(struct choice, r));
+		return;
+	}
+	prefetch(c->event.hole, form_bytes(&c->event));
+	if (c->answer->x)
+		http_prefetch(c->answer->x);
+}
+
+static const struct engine_sink sink = {
+	.on_token = on_token, .on_done = on_done, .on_soon = on_soon};
 
 /* The client left: nobody needs the rest. */
 static void on_gone(void *owner)
@@ -286,9 +317,12 @@ static char *make_id(const char *pattern, const char *name, uint64_t seed)
 
 static unsigned flags_of(const struct api_request *q, int n_choices)
 {
+	bool logprobs = q->sampling && q->sampling->n_logprobs >= 0;
+
 	return (q->include_usage ? FORM_FLAG('u') : 0) |
 	       (q->continuous_usage ? FORM_FLAG('c') : 0) | (q->details ? FORM_FLAG('d') : 0) |
-	       (n_choices > 1 ? FORM_FLAG('m') : 0) | (q->stream ? FORM_FLAG('s') : 0);
+	       (n_choices > 1 ? FORM_FLAG('m') : 0) | (q->stream ? FORM_FLAG('s') : 0) |
+	       (logprobs ? FORM_FLAG('l') : 0);
 }
 
 static struct answer *answer_new(struct api *a, struct http_exchange *x, struct api_request *q,
@@ -313,10 +347,12 @@ static struct answer *answer_new(struct api *a, struct http_exchange *x, struct 
 		c->answer = w;
 		c->index = i;
 		c->stop = -1;
+		c->has_role = !d->role;
 		c->echo = q->echo ? answer_prompt(c)->text : NULL;
 		/* A forced length is kept even where a stop string would end the answer. */
 		text_stream_init(&c->text, a->c.forced_tokens > 0 ? NULL : &w->q.stops);
-		buf_init(&c->whole, SIZE_MAX);
+		if (!q->stream || d->keeps_whole || d->keeps_tokens || answer_has_logprobs(w))
+			c->kept = kept_new();
 		form_init(&c->event);
 		if (q->stream)
 			answer_prepare(c);

@@ -102,6 +102,11 @@ static bool get_sampling(const cJSON *o, const struct api_terms *terms, struct a
 	    !api_field_bool(o, "ignore_eos", &q->ignore_eos, e))
 		return false;
 	q->temperature = q->sampling->temperature;
+	/* An engine without logits heeds only what ends an answer. */
+	if (!terms->logits && q->sampling->n_stop_ids == 0 && terms->codec->n_end_ids == 0) {
+		sampling_free(q->sampling);
+		q->sampling = NULL;
+	}
 	q->has_seed = cJSON_IsNumber(seed);
 	q->n = (int)n;
 	q->priority = (int)priority;

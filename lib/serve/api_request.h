@@ -60,22 +60,22 @@ struct api_prompt {
 
 struct api_request {
 	enum api_kind kind;
+	int priority;
 	const char *model; /* one of the terms' ... */
-	int32_t adapter;   /* ... and which: 0 = the first */
 	struct api_prompt *prompt;
 	int n_prompts;
 	int n;		      /* answers to each prompt */
 	int32_t max_tokens;   /* 0 = not named */
 	int32_t usual_tokens; /* ... which means so many to this API; 0 = up to the context's end */
 	int32_t min_tokens;
+	int32_t adapter; /* which of the terms' models: 0 = the first */
 	bool stream, include_usage, continuous_usage, ignore_eos, echo;
 	bool keep_text; /* the answer shows the prompt */
 	bool details;
 	bool has_seed;
 	int64_t seed;
-	struct sampling *sampling; /* of a native dialect: NULL */
+	struct sampling *sampling; /* of a native dialect, and where nobody would heed it: NULL */
 	double temperature;
-	int priority;
 	struct stop_list stops;
 };
 

@@ -18,32 +18,43 @@
 #include "base/clock.h"
 #include "base/die.h"
 #include "base/log.h"
+#include "base/prefetch.h"
 #include "base/units.h"
 #include "engine_stats.h"
 #include "truth.h"
 
 enum flight_phase {
-	FLIGHT_INGEST, /* on the way in: the timer is running, the policy has not seen it */
+	FLIGHT_INGEST, /* on the way in: its timer is running, the policy has not seen it */
 	FLIGHT_KNOWN,  /* the policy has it */
 	FLIGHT_OVER,   /* the policy has let go of it; on_done is on its way */
 };
 
-/* A request as the engine loop sees it. Outlives the genreq as long as emissions point here. */
+/* The timer of a request on its way in. */
+struct ingest {
+	struct timer timer;
+	struct flight *f;
+};
+
+/* A request as the engine loop sees it. Outlives the genreq as long as emissions point here. What
+ * each token reads stands first. */
 struct flight {
-	struct engine *g;
 	struct genreq *r; /* NULL once reported */
 	const struct engine_sink *sink;
-	enum flight_phase phase;
-	bool cancelled;
-	enum genreq_finish why; /* of the cancelling */
-	struct timer ingest;
-	int64_t submitted_ns, last_token_ns;
+	int64_t last_token_ns;
 	int32_t n_made, n_sent; /* output tokens */
 	int32_t n_pending;	/* emissions not yet out */
-	char *name;		/* only for the truth log, which is written after r is gone */
+	bool cancelled;
+	enum genreq_finish why; /* of the cancelling */
+	enum flight_phase phase;
+	struct engine *g;
+	struct ingest *ingest; /* in that phase, if it takes time; else NULL */
+	int64_t submitted_ns;
 	struct flight *prev, *next;
 	struct flight *next_report;
 };
+
+#define FLIGHT_HOT_BYTES (offsetof(struct flight, phase))
+#define GENREQ_HOT_BYTES (offsetof(struct genreq, ready_ns) - offsetof(struct genreq, owner))
 
 /* A token on its way out. */
 struct emission {
@@ -313,6 +324,23 @@ static void deliver_one(struct engine *g, const struct emission *m)
 		free(f);
 }
 
+/* Between two tokens the kernel sends one, and that takes the cache: what the next ones need is
+ * asked for meanwhile, a pointer further with each (at 1,024 streams 0.5 us a token of 6.5). */
+static void look_ahead(const struct engine *g)
+{
+	const struct emission *m = g->out + g->out_head;
+	size_t n = g->out_n - g->out_head;
+	const struct flight *f;
+
+	if (n > 3)
+		prefetch(m[3].f, FLIGHT_HOT_BYTES);
+	if (n > 2 && (f = m[2].f)->r)
+		prefetch(&f->r->owner, GENREQ_HOT_BYTES);
+	for (int i = 1; i >= 0; i--)
+		if (n > (size_t)i && (f = m[i].f)->r && f->sink->on_soon)
+			f->sink->on_soon(f->r, i + 1);
+}
+
 static void deliver(struct engine *g)
 {
 	int64_t now_ns = g->c.egress_ns > 0 ? evloop_now_ns(g->loop) : INT64_MAX;
@@ -321,6 +349,7 @@ static void deliver(struct engine *g)
 		struct emission m =
 			g->out[g->out_head++]; /* a copy: the sink may make the array move */
 
+		look_ahead(g);
 		deliver_one(g, &m);
 	}
 	if (g->out_head < g->out_n)
@@ -373,10 +402,30 @@ static void enter_policy(struct flight *f)
 	evloop_defer(f->g->loop, &f->g->turn_end);
 }
 
+static void stop_ingest(struct flight *f)
+{
+	if (!f->ingest)
+		return;
+	evloop_timer_cancel(f->g->loop, &f->ingest->timer);
+	free(f->ingest);
+	f->ingest = NULL;
+}
+
 static void on_ingested(struct timer *t, int64_t now_ns)
 {
+	struct flight *f = ((struct ingest *)((char *)t - offsetof(struct ingest, timer)))->f;
+
 	(void)now_ns;
-	enter_policy((struct flight *)((char *)t - offsetof(struct flight, ingest)));
+	stop_ingest(f);
+	enter_policy(f);
+}
+
+static void start_ingest(struct flight *f, int64_t until_ns)
+{
+	f->ingest = xcalloc(1, sizeof(*f->ingest));
+	f->ingest->f = f;
+	f->ingest->timer.fn = on_ingested;
+	evloop_timer(f->g->loop, &f->ingest->timer, until_ns);
 }
 
 enum rc engine_submit(struct engine *g, struct genreq *r, const struct engine_sink *sink,
@@ -399,7 +448,6 @@ enum rc engine_submit(struct engine *g, struct genreq *r, const struct engine_si
 	f->r = r;
 	f->sink = sink;
 	f->submitted_ns = now_ns;
-	f->ingest.fn = on_ingested;
 	f->next = g->flights;
 	if (g->flights)
 		g->flights->prev = f;
@@ -408,7 +456,7 @@ enum rc engine_submit(struct engine *g, struct genreq *r, const struct engine_si
 	r->flight = f;
 	r->arrival_ns = r->ready_ns = now_ns + g->c.ingest_ns;
 	if (g->c.ingest_ns > 0)
-		evloop_timer(g->loop, &f->ingest, r->arrival_ns);
+		start_ingest(f, r->arrival_ns);
 	else
 		enter_policy(f);
 	return RC_OK;
@@ -423,7 +471,7 @@ void engine_cancel(struct engine *g, struct genreq *r, enum genreq_finish why)
 	f->cancelled = true;
 	f->why = why;
 	if (f->phase == FLIGHT_INGEST) {
-		evloop_timer_cancel(g->loop, &f->ingest);
+		stop_ingest(f);
 		end_without_token(g, f, why);
 	} else if (f->phase == FLIGHT_KNOWN && !r->slot.in_step) {
 		g->c.policy->remove(g->sched, r);
@@ -489,7 +537,7 @@ void engine_free(struct engine *g)
 		f->cancelled = true; /* a sink that cancels now cancels nothing */
 	for (struct flight *f = g->flights, *next; f; f = next) {
 		next = f->next;
-		evloop_timer_cancel(g->loop, &f->ingest);
+		stop_ingest(f);
 		f->r->finish = FINISH_ABORT;
 		report_done(f);
 		free(f);

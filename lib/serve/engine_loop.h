@@ -43,6 +43,10 @@ struct engine_config {
 struct engine_sink {
 	void (*on_token)(struct genreq *r, int32_t token, int64_t due_ns, bool more);
 	void (*on_done)(struct genreq *r);
+
+	/* NULL, or: on_token of r is so many calls away, 2 and then 1: what it will read may be
+	 * fetched into the cache (base/prefetch.h) while the kernel sends the tokens before it. */
+	void (*on_soon)(const struct genreq *r, int calls_away);
 };
 
 enum rc engine_new(struct engine **out, struct evloop *loop, const struct engine_config *c,

@@ -181,54 +181,69 @@ static void place_finish_object(struct buf *b, const struct form_values *v)
 	}
 }
 
+/* When a place says something else than in the event before, of the same choice. */
+enum change {
+	LASTS,	  /* never */
+	AT_END,	  /* in its last event alone */
+	IF_ASKED, /* if probabilities were asked for */
+	CHANGES,
+};
+
 static const struct place {
 	const char *name;
-	bool lasting; /* the same in all events of a choice */
+	enum change change;
 	void (*put)(struct buf *b, const struct form_values *v);
 } places[] = {
-	{"id", true, place_id},
-	{"model", true, place_model},
-	{"fingerprint", true, place_fingerprint},
-	{"created", true, place_created},
-	{"index", true, place_index},
-	{"prompt", true, place_prompt},
-	{"prompt_ids", true, place_prompt_ids},
-	{"prompt_tokens", true, place_prompt_tokens},
-	{"cached", false, place_cached}, /* known with the first token */
-	{"max_tokens", true, place_max_tokens},
-	{"context", true, place_context},
-	{"engine", true, place_engine},
-	{"temperature", true, place_temperature},
-	{"seed", true, place_seed},
-	{"stops", true, place_stops},
-	{"now", false, place_now},
-	{"text", false, place_text},
-	{"whole", false, place_whole},
-	{"token", false, place_token},
-	{"tokens", false, place_tokens},
-	{"completion_tokens", false, place_completion_tokens},
-	{"total_tokens", false, place_total_tokens},
-	{"resident_tokens", false, place_resident_tokens},
-	{"latency_s", false, place_latency_s},
-	{"timings", false, place_timings},
-	{"logprobs", false, place_logprobs},
-	{"logprobs_text", false, place_logprobs_text},
-	{"finish", false, place_finish},
-	{"finish_object", false, place_finish_object},
-	{"stop", false, place_stop},
-	{"stop_text", false, place_stop_text},
-	{"message", false, place_message},
-	{"type", false, place_type},
-	{"param", false, place_param},
-	{"status", false, place_status},
+	{"id", LASTS, place_id},
+	{"model", LASTS, place_model},
+	{"fingerprint", LASTS, place_fingerprint},
+	{"created", LASTS, place_created},
+	{"index", LASTS, place_index},
+	{"prompt", LASTS, place_prompt},
+	{"prompt_ids", LASTS, place_prompt_ids},
+	{"prompt_tokens", LASTS, place_prompt_tokens},
+	{"cached", CHANGES, place_cached}, /* known with the first token */
+	{"max_tokens", LASTS, place_max_tokens},
+	{"context", LASTS, place_context},
+	{"engine", LASTS, place_engine},
+	{"temperature", LASTS, place_temperature},
+	{"seed", LASTS, place_seed},
+	{"stops", LASTS, place_stops},
+	{"now", CHANGES, place_now},
+	{"text", CHANGES, place_text},
+	{"whole", CHANGES, place_whole},
+	{"token", CHANGES, place_token},
+	{"tokens", CHANGES, place_tokens},
+	{"completion_tokens", CHANGES, place_completion_tokens},
+	{"total_tokens", CHANGES, place_total_tokens},
+	{"resident_tokens", CHANGES, place_resident_tokens},
+	{"latency_s", CHANGES, place_latency_s},
+	{"timings", CHANGES, place_timings},
+	{"logprobs", IF_ASKED, place_logprobs},
+	{"logprobs_text", IF_ASKED, place_logprobs_text},
+	{"finish", AT_END, place_finish},
+	{"finish_object", AT_END, place_finish_object},
+	{"stop", AT_END, place_stop},
+	{"stop_text", AT_END, place_stop_text},
+	{"message", CHANGES, place_message},
+	{"type", CHANGES, place_type},
+	{"param", CHANGES, place_param},
+	{"status", CHANGES, place_status},
 };
 
 static const struct place *find_place(const char *name, size_t len)
 {
 	for (size_t i = 0; i < ARRAY_LEN(places); i++)
-		if (strlen(places[i].name) == len && memcmp(places[i].name, name, len) == 0)
+		if (len > 0 && places[i].name[0] == name[0] &&
+		    strncmp(places[i].name, name, len) == 0 && places[i].name[len] == '\0')
 			return &places[i];
 	return NULL;
+}
+
+/* What an event in the middle has to fill in. */
+static bool is_hole(const struct place *p, const struct form_values *v)
+{
+	return p->change == CHANGES || (p->change == IF_ASKED && v->flags & FORM_FLAG('l'));
 }
 
 /* ---- reading a form ---- */
@@ -267,8 +282,10 @@ static struct piece next_piece(const char *s)
 		p.flag = s[2];
 		p.len = 4;
 	} else {
-		size_t n = strspn(s + 1, "abcdefghijklmnopqrstuvwxyz_");
+		size_t n = 0;
 
+		while ((s[1 + n] >= 'a' && s[1 + n] <= 'z') || s[1 + n] == '_')
+			n++;
 		p.place = find_place(s + 1, n);
 		p.kind = p.place ? PIECE_PLACE : PIECE_WRONG;
 		p.len = n + 1;
@@ -279,12 +296,21 @@ static struct piece next_piece(const char *s)
 /* The fixed part of a form; ' stands for a double quote. */
 static void put_fixed(struct buf *b, const char *s, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		buf_putc(b, (char)(s[i] == '\'' ? '"' : s[i]));
+	for (const char *quote; (quote = memchr(s, '\'', len)); s = quote + 1) {
+		buf_append(b, s, (size_t)(quote - s));
+		buf_putc(b, '"');
+		len -= (size_t)(quote - s) + 1;
+	}
+	buf_append(b, s, len);
 }
 
-/* Walks over the form; what has to wait for its moment becomes a hole of f, if there is an f. */
-static void walk(const char *text, const struct form_values *v, struct buf *b, struct form *f)
+struct holes {
+	struct form_hole hole[FORM_MAX_HOLES];
+	uint8_t n;
+};
+
+/* Walks over the form; what has to wait for its moment becomes a hole, if they are wanted. */
+static void walk(const char *text, const struct form_values *v, struct buf *b, struct holes *h)
 {
 	struct piece p;
 	bool shown = true;
@@ -298,10 +324,11 @@ static void walk(const char *text, const struct form_values *v, struct buf *b, s
 		case PIECE_PLACE:
 			if (!shown)
 				break;
-			if (f && !p.place->lasting) {
-				CHECK(f->n_holes < FORM_MAX_HOLES);
-				f->hole_at[f->n_holes] = (uint32_t)buf_size(b);
-				f->hole_place[f->n_holes++] = (uint8_t)(p.place - places);
+			if (h && is_hole(p.place, v)) {
+				CHECK(h->n < FORM_MAX_HOLES);
+				h->hole[h->n++] =
+					(struct form_hole){.at = (uint32_t)buf_size(b),
+							   .place = (uint8_t)(p.place - places)};
 			} else {
 				p.place->put(b, v);
 			}
@@ -339,7 +366,7 @@ const char *form_check(const char *text)
 				return "$} without its beginning";
 			open = false;
 		}
-		holes += p.kind == PIECE_PLACE && !p.place->lasting;
+		holes += p.kind == PIECE_PLACE && p.place->change != LASTS;
 	}
 	if (holes > FORM_MAX_HOLES)
 		return "too many places for one form";
@@ -353,31 +380,40 @@ void form_init(struct form *f)
 
 void form_release(struct form *f)
 {
-	free(f->text);
+	free(f->hole);
 	form_init(f);
 }
 
 /* It lives as long as its stream: no byte is kept that is not its own. */
 void form_prepare(struct form *f, const char *text, const struct form_values *v)
 {
+	struct holes h = {.n = 0};
 	struct buf b;
 
 	buf_init(&b, UINT32_MAX);
-	walk(text, v, &b, f);
+	walk(text, v, &b, &h);
 	f->len = (uint32_t)buf_size(&b);
-	f->text = xreallocarray(buf_take(&b), (size_t)f->len + 1, 1);
+	f->n_holes = h.n;
+	f->hole = xmalloc(form_bytes(f));
+	memcpy(f->hole, h.hole, h.n * sizeof(*h.hole));
+	memcpy(f->hole + h.n, buf_head(&b), f->len);
+	f->text_only = true;
+	for (int i = 0; i < h.n; i++)
+		f->text_only = f->text_only && places[h.hole[i].place].put == place_text;
+	buf_release(&b);
 }
 
 void form_fill(const struct form *f, const struct form_values *v, struct buf *b)
 {
-	size_t from = 0;
+	const char *fixed = (const char *)(f->hole + f->n_holes);
+	uint32_t from = 0;
 
 	for (int i = 0; i < f->n_holes; i++) {
-		buf_append(b, f->text + from, f->hole_at[i] - from);
-		from = f->hole_at[i];
-		places[f->hole_place[i]].put(b, v);
+		buf_append(b, fixed + from, f->hole[i].at - from);
+		from = f->hole[i].at;
+		places[f->hole[i].place].put(b, v);
 	}
-	buf_append(b, f->text + from, f->len - from);
+	buf_append(b, fixed + from, f->len - from);
 }
 
 void form_put(struct buf *b, const char *text, const struct form_values *v)

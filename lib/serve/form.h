@@ -8,7 +8,7 @@
  * ' stands for a double quote; $name is a place (form.c has their table); $?x{ ... $} is there only
  * if flag x is set, $!x{ ... $} only if it is not. Flags: u usage was asked for; c ... in every
  * event; e the answer echoes its prompt; d details were asked for; m several choices; s a stream;
- * t a stop string was completed.
+ * t a stop string was completed; l probabilities were asked for.
  */
 #ifndef SERVE_FORM_H
 #define SERVE_FORM_H
@@ -70,15 +70,28 @@ struct form_values {
 
 /* A form whose lasting values are filled in. */
 struct form {
-	char *text; /* the fixed parts, one after the other */
-	uint32_t len;
-	uint32_t hole_at[FORM_MAX_HOLES];   /* the hole lies before text[at] */
-	uint8_t hole_place[FORM_MAX_HOLES]; /* in the table */
+	struct form_hole *hole; /* n_holes of them, and behind them the fixed parts, one after the
+				   other: one block, since a token touches all of it */
+	uint32_t len;		/* of the fixed parts */
 	uint8_t n_holes;
+	bool text_only; /* of the values, only the text and how it is written matter to it */
 };
+
+struct form_hole {
+	uint32_t at; /* the hole lies before that byte of the fixed parts */
+	uint8_t place;
+};
+
+static inline size_t form_bytes(const struct form *f)
+{
+	return f->n_holes * sizeof(*f->hole) + f->len;
+}
 
 void form_init(struct form *f);
 void form_release(struct form *f);
+
+/* For events before the end of their choice: what is said of the end, and of probabilities that
+ * nobody asked for, stays as it is in v. */
 void form_prepare(struct form *f, const char *text, const struct form_values *v);
 
 /* Appends the bytes. b has no cap: what an answer may hold is bounded by its request. */

@@ -40,57 +40,64 @@ struct script;
 /* What the memory ledger and the policy keep per request. Owned by the scheduler from add to
  * removal. */
 struct sched_slot {
-	int32_t computed; /* tokens whose KV entries exist: 0..n_tokens */
-	int32_t *block;	  /* KV block ids, in order of position; none while the request waits */
-	int32_t n_blocks, cap_blocks; /* by tokenpool.h only the count is kept */
+	/* what a step reads */
+	struct genreq *next, *prev; /* the policy's list */
+	int32_t computed;	    /* tokens whose KV entries exist: 0..n_tokens */
+	int32_t n_blocks;	    /* KV blocks; by tokenpool.h only their count is kept */
 	int32_t n_named; /* so many blocks bear a name: the ledger finds them by their hash */
-	uint64_t *hash;	 /* chain of the full blocks: [i] covers tokens [0, (i+1)*block_size) */
-	int32_t n_hashes, cap_hashes;
-	struct radix_node *prefix; /* tokenpool.h: where the locked prefix ends; or NULL */
-	int32_t n_prefix;	   /* its tokens, among n_blocks */
-	int32_t n_draft;	   /* tokens drafted for its next step */
+	int32_t n_draft; /* tokens drafted for its next step */
+	bool in_step;	 /* part of a step that is being computed */
+
 	int32_t preemptions;
-	bool in_step;		    /* part of a step that is being computed */
-	struct genreq *prev, *next; /* the policy's list */
-	int32_t heap_at;	    /* place in a queue by priority (waitq.h) */
+	int32_t *block; /* KV block ids, in order of position; none while the request waits */
+	uint64_t *hash; /* chain of the full blocks: [i] covers tokens [0, (i+1)*block_size) */
+	int32_t cap_blocks, n_hashes, cap_hashes;
+	int32_t n_prefix;	   /* tokens of the locked prefix, among n_blocks */
+	struct radix_node *prefix; /* tokenpool.h: where it ends; or NULL */
+	int32_t heap_at;	   /* place in a queue by priority (waitq.h) */
 	int32_t place; /* of a policy with numbered slots: which one; < 0 while it waits */
 };
 
+/* What each token reads stands together: with thousands of requests it is cache lines that a step
+ * costs. */
 struct genreq {
 	/* front end, before engine_submit() */
-	uint64_t id;	 /* ascending in order of arrival: the tie-break everywhere */
-	char *name;	 /* the client's X-Request-Id or one of ours; owned */
-	int priority;	 /* lower runs first, for policies that care */
-	int32_t adapter; /* LoRA: number of the one it wants, from 1; 0 = the model itself */
-	int32_t *tokens; /* prompt, then output; owned */
-	int32_t n_prompt, n_tokens, cap_tokens;
-	int32_t max_tokens; /* output tokens at most, > 0 */
-	int32_t min_tokens;
-	int32_t eos_after; /* simulated models: the answer ends after so many tokens; 0 = never */
-	struct script
-		*script; /* simulated models: what the answer says (script.h); held, or NULL */
-	bool ignore_eos;
-	uint64_t seed;		   /* what sampling, or random words, start from */
-	struct sampling *sampling; /* how tokens are chosen; owned; NULL = greedy, nothing else */
-	float *prompt_logprob;	   /* n_prompt places for an executor with logits to fill: of each
-				      prompt token but the first, given those before it; owned; NULL =
-				      nobody wants them. Not with cached prefixes: those are not
-				      computed */
-	void *owner;		   /* the front end's */
+	uint64_t id;	       /* ascending in order of arrival: the tie-break everywhere */
+	char *name;	       /* the client's X-Request-Id or one of ours; owned */
+	float *prompt_logprob; /* n_prompt places for an executor with logits to fill: of each
+				  prompt token but the first, given those before it; owned; NULL =
+				  nobody wants them. Not with cached prefixes: those are not
+				  computed */
+	int priority;	       /* lower runs first, for policies that care */
+	int32_t adapter;       /* LoRA: number of the one it wants, from 1; 0 = the model itself */
 
 	/* Of so many tokens, all but the last one, the KV entries come with it: another engine has
 	 * made them, and here it decodes from its first step on. 0 = none; the policy forgets it
 	 * when it takes them away. Only for one with sched_type.takes_kv. */
 	int32_t kv_tokens;
 
+	bool ignore_eos;
+	uint64_t seed;		   /* what sampling, or random words, start from */
+	struct sampling *sampling; /* how tokens are chosen; owned; NULL = greedy, nothing else */
+	void *owner;		   /* the front end's */
+	int32_t *tokens;	   /* prompt, then output; owned */
+	int32_t n_prompt, n_tokens, cap_tokens;
+	int32_t max_tokens; /* output tokens at most, > 0 */
+	int32_t min_tokens;
+	int32_t eos_after; /* simulated models: the answer ends after so many tokens; 0 = never */
+	struct script
+		*script; /* simulated models: what the answer says (script.h); held, or NULL */
+
 	/* engine loop and scheduler */
 	enum genreq_state state;
 	enum genreq_finish finish;
-	int64_t arrival_ns; /* when it became schedulable */
-	int64_t ready_ns;   /* its next step may start: arrival, then the end of its last step */
+	struct flight *flight; /* the engine loop's own, from engine_submit() to on_done */
+	int64_t ready_ns;      /* its next step may start: arrival, then the end of its last step */
+	int64_t last_token_ns; /* 0 = none yet; times of the model, not of the wire */
+	struct sched_slot slot;
+	int64_t arrival_ns;	    /* when it became schedulable */
 	int64_t first_scheduled_ns; /* 0 = not yet */
-	int64_t first_token_ns;	    /* 0 = not yet; times of the model, not of the wire */
-	int64_t last_token_ns;
+	int64_t first_token_ns;	    /* likewise */
 	int32_t cached_tokens; /* prompt tokens found in the prefix cache at the first admission */
 
 	/* executor, if sampling asks for it: 1 + n_logprobs entries an output token, the chosen one
@@ -98,8 +105,6 @@ struct genreq {
 	struct token_logprob *logprob;
 	int32_t n_logprobs, cap_logprobs;
 
-	struct sched_slot slot;
-	struct flight *flight;	   /* the engine loop's own, from engine_submit() to on_done */
 	struct handover *handover; /* a fleet's own (fakeengine/fleet.h) */
 };
 

@@ -177,7 +177,9 @@ void http_request_reset(struct http_request *q)
 	q->part = IN_TARGET;
 	q->status = 0;
 	q->started = q->done = q->expects_continue = false;
-	http_request_drop(q);
+	buf_release(&q->head);
+	buf_release(&q->body);
+	q->headers_at = q->path_at = q->query_at = 0;
 }
 
 enum http_read http_request_read(struct http_request *q, const char *data, size_t len, size_t *used)
@@ -243,13 +245,6 @@ const char *http_request_body(struct http_request *q, size_t *len)
 {
 	*len = buf_size(&q->body);
 	return *len ? buf_cstr(&q->body) : "";
-}
-
-void http_request_drop(struct http_request *q)
-{
-	buf_release(&q->head);
-	buf_release(&q->body);
-	q->headers_at = q->path_at = q->query_at = 0;
 }
 
 bool http_request_keeps_alive(const struct http_request *q)

@@ -29,14 +29,13 @@ enum http_read http_request_read(struct http_request *q, const char *data, size_
 /* After BAD: 400, 413 or 431. */
 int http_request_status(const struct http_request *q);
 
-/* After DONE, until reset; the strings until drop, too. The path is without scheme, host and query,
+/* After DONE, until reset. The path is without scheme, host and query,
  * the query without '?', "" if there is none; the header is the first of that name, or NULL. */
 const char *http_request_method(const struct http_request *q);
 const char *http_request_path(const struct http_request *q);
 const char *http_request_query(const struct http_request *q);
 const char *http_request_header(const struct http_request *q, const char *name);
 const char *http_request_body(struct http_request *q, size_t *len);
-void http_request_drop(struct http_request *q); /* gives the strings' memory back */
 bool http_request_keeps_alive(const struct http_request *q);
 bool http_request_takes_chunks(const struct http_request *q); /* HTTP/1.1 or later */
 bool http_request_started(const struct http_request *q);      /* some bytes of it have been read */

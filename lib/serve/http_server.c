@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/die.h"
 #include "base/log.h"
+#include "base/prefetch.h"
 #include "http_listen.h"
 #include "http_request.h"
 
@@ -46,11 +47,11 @@ enum conn_state {
 
 struct http_exchange {
 	struct http_server *server;
-	struct http_request *request;
+	struct http_request *request; /* NULL before its first byte, and once it was dropped */
 	void *owner;
 	void (*on_gone)(void *owner);
 	int64_t received_ns;
-	bool streaming, chunked, head_only, keep_alive;
+	bool streaming, chunked, takes_chunks, head_only, keep_alive;
 };
 
 /* What the kernel has not taken yet. */
@@ -62,11 +63,12 @@ struct unsent {
 struct conn {
 	struct http_exchange x; /* first: an exchange is its connection */
 	int fd;
-	enum conn_state state;
+	enum conn_state state : 8; /* a short one: thousands lie idle, waiting for tokens */
 	bool on_due, refused;
-	struct event readable;
 	struct unsent *unsent; /* few ever have any; or NULL */
-	struct buf early;  /* bytes of the next request that came while one was being answered */
+	struct event readable;
+	struct buf *early; /* bytes of the next request that came while one was being answered;
+			      NULL: none */
 	int64_t active_ns; /* when the client was last heard, or its last answer ended */
 	struct conn *prev, *next;
 	struct conn *next_due;
@@ -141,6 +143,24 @@ static void stop_writing(struct conn *c)
 	c->unsent = NULL;
 }
 
+/* len > 0. False beyond what a body may have. */
+static bool keep_early(struct conn *c, const char *data, size_t len)
+{
+	if (!c->early) {
+		c->early = xmalloc(sizeof(*c->early));
+		buf_init(c->early, c->x.server->c.limits.max_body_bytes);
+	}
+	return buf_append(c->early, data, len);
+}
+
+static void drop_early(struct conn *c)
+{
+	if (c->early)
+		buf_release(c->early);
+	free(c->early);
+	c->early = NULL;
+}
+
 /* Over for good: the socket closes now, the rest goes in the sweep. An open exchange is told there.
  */
 static void conn_kill(struct conn *c)
@@ -183,7 +203,7 @@ static void conn_free(struct conn *c)
 		c->next->prev = c->prev;
 	s->n_conns--;
 	http_request_free(c->x.request);
-	buf_release(&c->early);
+	drop_early(c);
 	free(c);
 }
 
@@ -275,11 +295,12 @@ static void exchange_end(struct conn *c)
 			conn_finish(c);
 		return;
 	}
-	http_request_reset(c->x.request);
+	if (c->x.request)
+		http_request_reset(c->x.request);
 	c->x.streaming = false;
 	c->state = CONN_READING;
 	c->active_ns = monotonic_now_ns();
-	if (buf_size(&c->early) > 0)
+	if (c->early)
 		put_on_due(c);
 }
 
@@ -300,9 +321,9 @@ static void put_head(struct http_exchange *x, int status, const char *content_ty
 		.extra = extra,
 		.length = length,
 		.chunked = length < 0 && x->chunked,
-		.connection = !x->keep_alive || s->draining	       ? "close"
-			      : !http_request_takes_chunks(x->request) ? "keep-alive"
-								       : NULL,
+		.connection = !x->keep_alive || s->draining ? "close"
+			      : !x->takes_chunks	    ? "keep-alive"
+							    : NULL,
 	};
 
 	http_head_put(&s->out, s->c.habit, &h);
@@ -336,7 +357,7 @@ void http_stream_begin(struct http_exchange *x, int status, const char *content_
 {
 	CHECK(conn_of(x)->state == CONN_BUSY && !x->streaming && !x->server->held);
 	x->streaming = true;
-	x->chunked = http_request_takes_chunks(x->request);
+	x->chunked = x->takes_chunks;
 	if (!x->chunked)
 		x->keep_alive = false;
 	put_head(x, status, content_type, extra_headers, -1);
@@ -367,6 +388,11 @@ bool http_stream_write(struct http_exchange *x, const void *data, size_t len)
 {
 	put_chunk(x, data, len);
 	return send_out(x);
+}
+
+void http_prefetch(const struct http_exchange *x)
+{
+	prefetch(x, offsetof(struct conn, readable));
 }
 
 void http_stream_end(struct http_exchange *x, const void *last_data, size_t len)
@@ -416,6 +442,7 @@ static void conn_dispatch(struct conn *c, int64_t now_ns)
 	s->n_open++;
 	c->x.received_ns = now_ns;
 	c->x.keep_alive = http_request_keeps_alive(c->x.request);
+	c->x.takes_chunks = http_request_takes_chunks(c->x.request);
 	c->x.head_only = strcmp(http_request_method(c->x.request), "HEAD") == 0;
 	s->c.handle(&c->x, s->c.arg);
 }
@@ -428,6 +455,9 @@ static void conn_take(struct conn *c, const char *data, size_t len, int64_t now_
 	while (len > 0 && c->state == CONN_READING) {
 		size_t used;
 
+		if (!c->x.request)
+			c->x.request = http_request_new(s->c.limits.max_head_bytes,
+							s->c.limits.max_body_bytes);
 		switch (http_request_read(c->x.request, data, len, &used)) {
 		case HTTP_READ_MORE:
 			return;
@@ -446,9 +476,9 @@ static void conn_take(struct conn *c, const char *data, size_t len, int64_t now_
 		}
 	}
 	if (len > 0 && c->state == CONN_BUSY) {
-		if (!buf_append(&c->early, data, len))
+		if (!keep_early(c, data, len))
 			conn_kill(c);
-		else if (buf_size(&c->early) > s->c.limits.max_head_bytes)
+		else if (buf_size(c->early) > s->c.limits.max_head_bytes)
 			event_del(&c->readable); /* until the answer is out; a client that leaves is
 						    then found by send() */
 	}
@@ -471,8 +501,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	if (c->state == CONN_CLOSING || c->state == CONN_LINGER)
 		return;
 	c->active_ns = monotonic_now_ns();
-	if (c->state == CONN_READING && buf_size(&c->early) > 0) {
-		if (!buf_append(&c->early, s->read_buffer, (size_t)n))
+	if (c->state == CONN_READING && c->early) {
+		if (!keep_early(c, s->read_buffer, (size_t)n))
 			conn_kill(c);
 		return; /* the end of the turn takes them in order */
 	}
@@ -482,12 +512,13 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 /* What waited while an answer was made. */
 static void conn_take_early(struct conn *c)
 {
-	struct buf early = c->early;
+	struct buf *early = c->early;
 
-	buf_init(&c->early, c->x.server->c.limits.max_body_bytes);
+	c->early = NULL;
 	event_add(&c->readable, NULL);
-	conn_take(c, buf_head(&early), buf_size(&early), monotonic_now_ns());
-	buf_release(&early);
+	conn_take(c, buf_head(early), buf_size(early), monotonic_now_ns());
+	buf_release(early);
+	free(early);
 }
 
 static void on_turn_end(struct deferred *d)
@@ -503,7 +534,7 @@ static void on_turn_end(struct deferred *d)
 		if (c->fd < 0) {
 			conn_lose(c);
 			conn_free(c);
-		} else if (c->state == CONN_READING && buf_size(&c->early) > 0) {
+		} else if (c->state == CONN_READING && c->early) {
 			conn_take_early(c);
 		}
 	}
@@ -526,8 +557,6 @@ static void conn_new(struct http_server *s, int fd)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	c->fd = fd;
 	c->x.server = s;
-	c->x.request = http_request_new(s->c.limits.max_head_bytes, s->c.limits.max_body_bytes);
-	buf_init(&c->early, s->c.limits.max_body_bytes);
 	c->active_ns = monotonic_now_ns();
 	c->next = s->first;
 	if (s->first)
@@ -639,8 +668,8 @@ void http_server_stop_accepting(struct http_server *s)
 	stop_listening(s);
 	s->draining = true;
 	for (struct conn *c = s->first; c; c = c->next)
-		if (c->state == CONN_READING && !http_request_started(c->x.request) &&
-		    buf_size(&c->early) == 0) {
+		if (c->state == CONN_READING &&
+		    !(c->x.request && http_request_started(c->x.request)) && !c->early) {
 			c->state = CONN_CLOSING;
 			if (!c->unsent)
 				conn_finish(c);
@@ -711,7 +740,8 @@ const char *http_body(const struct http_exchange *x, size_t *len)
 
 void http_drop_request(struct http_exchange *x)
 {
-	http_request_drop(x->request);
+	http_request_free(x->request);
+	x->request = NULL;
 }
 
 int64_t http_received_ns(const struct http_exchange *x)

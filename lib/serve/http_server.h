@@ -55,8 +55,8 @@ int http_server_port(const struct http_server *s);
 int http_server_open_exchanges(const struct http_server *s);
 int http_server_connections(const struct http_server *s);
 
-/* The request. Strings live as long as the exchange, or until http_drop_request(), which gives
- * their memory back before an answer that may take long. Names of headers are compared without
+/* The request. All of it lives as long as the exchange, or until http_drop_request(), which gives
+ * its memory back before an answer that may take long. Names of headers are compared without
  * case; NULL if there is none. The path is without the query, "" if there is none; the body has a
  * NUL behind len. */
 const char *http_method(const struct http_exchange *x);
@@ -85,6 +85,7 @@ void http_stream_begin(struct http_exchange *x, int status, const char *content_
 		       const char *extra_headers);
 void http_stream_hold(struct http_exchange *x, const void *data, size_t len);
 bool http_stream_write(struct http_exchange *x, const void *data, size_t len);
+void http_prefetch(const struct http_exchange *x); /* a write is to come soon: base/prefetch.h */
 void http_stream_end(struct http_exchange *x, const void *last_data, size_t len);
 
 /* Breaks an answer off: the bytes leave as they are, without a chunk around them, then the

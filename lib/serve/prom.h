@@ -13,8 +13,8 @@
 
 /* Bounds ascend; a value belongs to the first that is not below it, else to +Inf. */
 struct prom_hist {
-	const double *bound; /* not owned */
-	int n_bounds;
+	const double *bound;		      /* not owned */
+	int n_bounds, last;		      /* bucket that was hit last: values come in runs */
 	uint64_t bucket[PROM_MAX_BOUNDS + 1]; /* not cumulative; the last is +Inf */
 	double sum;
 };

@@ -32,12 +32,29 @@ void stop_list_release(struct stop_list *l)
 void text_stream_init(struct text_stream *t, const struct stop_list *stops)
 {
 	t->stops = stops;
-	buf_init(&t->held, SIZE_MAX); /* shorter than the longest stop string */
+	t->held = NULL;
 }
 
 void text_stream_release(struct text_stream *t)
 {
-	buf_release(&t->held);
+	if (t->held)
+		buf_release(t->held);
+	free(t->held);
+	t->held = NULL;
+}
+
+static bool holds(const struct text_stream *t)
+{
+	return t->held && buf_size(t->held) > 0;
+}
+
+static struct buf *held(struct text_stream *t)
+{
+	if (!t->held) {
+		t->held = xmalloc(sizeof(*t->held));
+		buf_init(t->held, SIZE_MAX); /* shorter than the longest stop string */
+	}
+	return t->held;
 }
 
 /* How many bytes at the end of s begin a UTF-8 character without completing it: 0 to 3. */
@@ -81,36 +98,38 @@ int text_stream_push(struct text_stream *t, const char *bytes, size_t len, bool 
 		     struct buf *out)
 {
 	const bool looks = may_stop && t->stops && t->stops->n > 0;
+	struct buf *h;
 	size_t keep, size;
 
-	if (!looks && buf_size(&t->held) == 0 && open_character(bytes, len) == 0) {
+	if (!looks && !holds(t) && open_character(bytes, len) == 0) {
 		CHECK(buf_append(out, bytes, len)); /* nearly every token */
 		return -1;
 	}
+	h = held(t);
 	for (size_t i = 0; i < len; i++) {
-		CHECK(buf_putc(&t->held, bytes[i]));
-		int stop =
-			looks ? stop_at_end(t->stops, buf_head(&t->held), buf_size(&t->held)) : -1;
+		CHECK(buf_putc(h, bytes[i]));
+		int stop = looks ? stop_at_end(t->stops, buf_head(h), buf_size(h)) : -1;
 
 		if (stop >= 0) {
-			CHECK(buf_append(out, buf_head(&t->held),
-					 buf_size(&t->held) - t->stops->len[stop]));
-			buf_clear(&t->held);
+			CHECK(buf_append(out, buf_head(h), buf_size(h) - t->stops->len[stop]));
+			buf_clear(h);
 			return stop;
 		}
 	}
-	size = buf_size(&t->held);
-	keep = looks ? open_stop(t->stops, buf_head(&t->held), size) : 0;
+	size = buf_size(h);
+	keep = looks ? open_stop(t->stops, buf_head(h), size) : 0;
 	/* Characters are whole up to what is kept; a stop string may begin inside one only if it is
 	 * not UTF-8 itself. */
-	keep += open_character(buf_head(&t->held), size - keep);
-	CHECK(buf_append(out, buf_head(&t->held), size - keep));
-	buf_consume(&t->held, size - keep);
+	keep += open_character(buf_head(h), size - keep);
+	CHECK(buf_append(out, buf_head(h), size - keep));
+	buf_consume(h, size - keep);
 	return -1;
 }
 
 void text_stream_end(struct text_stream *t, struct buf *out)
 {
-	CHECK(buf_append(out, buf_head(&t->held), buf_size(&t->held)));
-	buf_clear(&t->held);
+	if (!holds(t))
+		return;
+	CHECK(buf_append(out, buf_head(t->held), buf_size(t->held)));
+	buf_clear(t->held);
 }

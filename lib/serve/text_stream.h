@@ -23,7 +23,7 @@ void stop_list_release(struct stop_list *l);
 
 struct text_stream {
 	const struct stop_list *stops;
-	struct buf held; /* not yet shown */
+	struct buf *held; /* not yet shown; NULL: nothing ever was, as in most streams */
 };
 
 void text_stream_init(struct text_stream *t, const struct stop_list *stops);

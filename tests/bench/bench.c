@@ -58,6 +58,14 @@ double now_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+void sleep_until_s(double at_s)
+{
+	struct timespec t = {.tv_sec = (time_t)at_s, .tv_nsec = (long)(fmod(at_s, 1) * 1e9)};
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+		;
+}
+
 void raise_fd_limit(void)
 {
 	struct rlimit r;
@@ -282,6 +290,16 @@ struct usage wait_usage(pid_t pid, const char *what)
 double wait_cpu_s(pid_t pid, const char *what)
 {
 	return wait_usage(pid, what).cpu_s;
+}
+
+double process_cpu_s(pid_t pid)
+{
+	struct timespec t;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &t))
+		die("no CPU clock of process %d", pid);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 double cpu_us_per_token(const struct result *r)

@@ -19,6 +19,7 @@
 
 void pin_to_core(int core);
 double now_s(void);
+void sleep_until_s(double at_s);
 void raise_fd_limit(void);
 
 int listen_any(int *port);	    /* loopback, a free port, blocking, big backlog */
@@ -59,6 +60,7 @@ struct usage {
 };
 struct usage wait_usage(pid_t pid, const char *what);
 double wait_cpu_s(pid_t pid, const char *what);
+double process_cpu_s(pid_t pid); /* of one that runs, user + system, so far */
 
 /* bench,case,streams,tokens,seconds,tokens_per_s,cpu_us_per_token,ratio: ratio is the floor's CPU
  * per token over this one's on the engine side, this one's over the floor's on the load side (1 =

@@ -70,7 +70,8 @@ static void answer_on_done(struct genreq *r)
 	genreq_free(r);
 }
 
-static const struct engine_sink answer_sink = {answer_on_token, answer_on_done};
+static const struct engine_sink answer_sink = {.on_token = answer_on_token,
+					       .on_done = answer_on_done};
 
 static inline void answer_release(struct answer *a)
 {

@@ -53,7 +53,7 @@ static void on_done(struct genreq *r)
 	genreq_free(r);
 }
 
-static const struct engine_sink sink = {on_token, on_done};
+static const struct engine_sink sink = {.on_token = on_token, .on_done = on_done};
 
 struct world {
 	struct evloop *loop;

@@ -119,7 +119,7 @@ static void loop_done(struct genreq *r)
 }
 
 static const struct sim_sink sim_sink = {sim_tokens, sim_done};
-static const struct engine_sink loop_sink = {loop_token, loop_done};
+static const struct engine_sink loop_sink = {.on_token = loop_token, .on_done = loop_done};
 
 /* The first `shared` tokens of a prompt are everybody's. */
 static struct genreq *make_request(const struct crowd *c, struct row *w)
