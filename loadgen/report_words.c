@@ -268,7 +268,7 @@ void body_clients(struct body *b, const struct report_input *in)
 	say_client(b, in);
 }
 
-void body_words(struct body *b, const struct report_input *in)
+void body_words(struct body *b, const struct report_input *in, const struct report_input *shown)
 {
 	if (!in->n_points)
 		return;
@@ -285,6 +285,6 @@ void body_words(struct body *b, const struct report_input *in)
 	say_waste(b, in);
 	say_traits(b, in);
 	say_short_levels(b, in);
-	body_engines(b, in);
+	body_engines(b, shown);
 	body_drop_bare_heading(b);
 }
