@@ -475,13 +475,13 @@ static const char *write_heatmap(struct figure_input *f)
 		return "it needs a sweep or a search of two keys";
 	v = settings_new(&f->curves, &f->axis);
 	settings_rank(v, s->n_targets);
-	fputs("panel\tx\ty\tbest\tvalue\n", f->dat);
+	fputs("panel\tx\ty\tbest\tmissed\tvalue\n", f->dat);
 	for (int i = 0; i < s->n_targets; i++) {
 		double value = slo ? v[i].goodput_per_s : v[i].tokens_per_s;
 
-		fprintf(f->dat, "%d\t%d\t%d\t%d", v[i].target / sweep_places(s) + 1,
+		fprintf(f->dat, "%d\t%d\t%d\t%d\t%d", v[i].target / sweep_places(s) + 1,
 			sweep_value(s, v[i].target, 0) + 1, sweep_value(s, v[i].target, 1) + 1,
-			i == 0 && v[i].level >= 0);
+			i == 0 && v[i].level >= 0, s->search && v[i].tried && v[i].level < 0);
 		put_figure(f->dat, value);
 		fputc('\n', f->dat);
 		most = fmax(most, value);
