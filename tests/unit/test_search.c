@@ -164,7 +164,7 @@ static void test_finds(void **state)
 	for (size_t g = 0; g < ARRAY_LEN(grids); g++) {
 		struct scenario *s = load(HEAD, grids[g].keys);
 
-		for (int round = 0; round < 40; round++) {
+		for (int round = 0; round < 16; round++) {
 			struct surface f = {.floor = round % 3 ? 0 : 3};
 			struct point points[1000];
 			struct setting *of;
