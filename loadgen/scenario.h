@@ -114,6 +114,8 @@ struct target {
 	/* For tables that set what was measured beside what was published. */
 	char *row, *column;	       /* or NULL */
 	double published_tokens_per_s; /* single stream, as in the source; 0 = none */
+	bool table; /* no engine, but a published table of means: without requests, without a client
+		     */
 
 	/* Connections to a loopback address leave from 127.0.0.(1 + this) on: a worker has ports of
 	 * its own. */
