@@ -60,6 +60,15 @@ static void add_compared(struct comparison *c, const struct loaded_run *run, int
 	c->v[n] = (struct compared){run, target};
 }
 
+/* Of a search's settings most were not. */
+static bool was_tried(const struct loaded_run *run, int target)
+{
+	for (size_t i = 0; i < run->n_points; i++)
+		if (run->points[i].target == target)
+			return true;
+	return !run->scenario->search;
+}
+
 static enum rc choose_targets(struct comparison *c, const struct loaded_run *run, const char *only,
 			      struct err *e)
 {
@@ -71,7 +80,7 @@ static enum rc choose_targets(struct comparison *c, const struct loaded_run *run
 		if (at < sizeof(names))
 			at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s",
 					       i ? ", " : "", s->targets[i].name);
-		if (only && strcmp(only, s->targets[i].name) != 0)
+		if (only ? strcmp(only, s->targets[i].name) != 0 : !was_tried(run, i))
 			continue;
 		add_compared(c, run, i);
 		if (only)

@@ -148,6 +148,12 @@ struct contrasted compare_ratio(const struct comparison *c, int a, int b, int le
 
 	if (over_repeats(pa, pb, field, CONTRAST_RATIO, &out))
 		return out;
+	if (c->s.targets[a].table || c->s.targets[b].table) { /* which has nothing to draw */
+		out.method = INTERVAL_NONE;
+		out.v = (struct interval){
+			curve_spread(pb, field).mean / curve_spread(pa, field).mean, NAN, NAN};
+		return out;
+	}
 	out = over_requests(c, pa, pb, (int)metric, measures[m].percentile, CONTRAST_RATIO);
 	/* the point itself is of the figures in the tables; the draws say how far it may be off */
 	if (metric == M_COUNT && !isnan(out.v.mid)) {

@@ -30,6 +30,14 @@ static void say_runs(struct body *b, const struct comparison *c)
 	for (int i = 0; i < c->s.n_targets; i++) {
 		const struct loaded_run *run = c->v[i].run;
 
+		if (c->s.targets[i].table) {
+			body_say(
+				b, BLOCK_LINE,
+				"%s: a published table of means, %s: no requests, so no counts and "
+				"no percentiles.",
+				c->s.targets[i].name, run->dir);
+			continue;
+		}
 		body_say(b, strcmp(run->ended, "complete") == 0 ? BLOCK_LINE : BLOCK_WARNING,
 			 "%s: %s of %s, seed %llu, started %s, %s", c->s.targets[i].name,
 			 run->scenario->name, run->dir, (unsigned long long)run->scenario->seed,
@@ -63,6 +71,9 @@ static void say_differences(struct body *b, const struct comparison *c)
 	for (int i = 1; i < c->n_runs; i++) {
 		const struct scenario *s = c->runs[i]->scenario;
 
+		/* of a table nobody knows more than its rows */
+		if (first->targets[0].table || s->targets[0].table)
+			continue;
 		if (!same_section(first, s, "workload"))
 			body_say(b, BLOCK_WARNING,
 				 "%s and %s sent different work (workload:): the ratios compare "
@@ -175,7 +186,8 @@ static void say_ratio_marks(struct body *b, const struct marks *m)
 					"know the noise between runs: `repeats:` does"
 				      : "");
 	if (m->few)
-		body_say(b, BLOCK_LINE, "~: too few requests for an interval of this figure.");
+		body_say(b, BLOCK_LINE,
+			 "~: too few requests for an interval of this figure (a table has none).");
 	if (m->noise)
 		body_say(b, BLOCK_LINE, "≈: the interval holds 1; the difference may be noise.");
 }

@@ -230,8 +230,9 @@ void residual_body(struct body *b, const struct comparison *c)
 
 		if (measured < 0)
 			continue;
-		body_say(b, BLOCK_HEADING, "%s, simulated, against %s, measured",
-			 c->s.targets[i].name, c->s.targets[measured].name);
+		body_say(b, BLOCK_HEADING, "%s, simulated, against %s, %s", c->s.targets[i].name,
+			 c->s.targets[measured].name,
+			 c->s.targets[measured].table ? "a table" : "measured");
 		for (int level = 0; level < c->s.n_levels; level++)
 			shared += both_measured(c, i, level);
 		if (!shared) {

@@ -135,12 +135,24 @@ enum rc plan_print(const struct scenario *s, FILE *out, struct err *e)
 			"which "
 			"ones\n# what is measured decides.\n",
 			s->n_levels, find_probes(s));
+	if (s->search)
+		fprintf(out,
+			"\n# A search: of %d settings of a target some are tried, which ones what "
+			"is "
+			"measured\n# decides; each is put under the loads below, those of the "
+			"first "
+			"one.\n",
+			sweep_places(s));
 	phases = phases_new(s, &n_phases);
 	for (int i = 0; i < n_phases; i++) {
 		const struct phase *p = &phases[i];
-		struct timetable t = timetable_of(s, p, w);
-		int64_t n = t.n ? t.n : 10;
+		struct timetable t;
+		int64_t n;
 
+		if (s->search && p->first_target % sweep_places(s))
+			continue;
+		t = timetable_of(s, p, w);
+		n = t.n ? t.n : 10;
 		print_heading(s, p, &t, out);
 		for (int64_t k = 0; k < n; k++) {
 			struct planned_request r;

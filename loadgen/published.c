@@ -92,6 +92,8 @@ static enum rc make_scenario(struct loaded_run *l, const char *path, const struc
 		buf_printf(&b, "%s%.0f", i ? ", " : "", rows[i].of[CONCURRENCY]);
 	buf_puts(&b, "]}}\n");
 	rc = scenario_parse(&l->scenario, path, buf_head(&b), buf_size(&b), &none, &none, e);
+	if (!rc)
+		l->scenario->targets[0].table = true;
 	buf_release(&b);
 	free(stem);
 	return rc;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/die.h"
+#include "report_shown.h"
 
 static struct block *add_block(struct body *b, enum block_kind kind)
 {
@@ -48,6 +49,7 @@ void body_init(struct body *b, const struct report_input *in)
 	const struct scenario *s = in->scenario;
 	const char *started = in->started_utc && *in->started_utc ? in->started_utc : NULL;
 	const char *ended = in->ended ? in->ended : "killed";
+	struct shown shown;
 
 	*b = (struct body){0};
 	body_say(b, BLOCK_HEADING, "%s%s%s", s->name, s->description && *s->description ? ": " : "",
@@ -58,10 +60,12 @@ void body_init(struct body *b, const struct report_input *in)
 	else
 		body_say(b, BLOCK_LINE, "seed %llu, started %s, %s", (unsigned long long)s->seed,
 			 started ? started : "at an unknown time", ended);
+	shown_init(&shown, in);
 	body_best(b, in);
-	body_tables(b, in);
-	body_judgement(b, in);
-	body_words(b, in);
+	body_tables(b, &shown.in);
+	body_judgement(b, in, &shown.in);
+	body_words(b, in, &shown.in);
+	shown_release(&shown);
 }
 
 void body_release(struct body *b)

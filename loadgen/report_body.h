@@ -10,6 +10,7 @@
 
 #include "curve.h"
 #include "report.h"
+#include "setting.h"
 #include "table.h"
 
 enum block_kind { BLOCK_HEADING, BLOCK_LINE, BLOCK_WARNING, BLOCK_TABLE };
@@ -37,19 +38,14 @@ void body_drop_bare_heading(struct body *b); /* if a heading is the last block *
 /* report_tables.c: a table a target, and the matrices. report_words.c: identities, verdicts,
  * failures, waste. */
 void body_tables(struct body *b, const struct report_input *in);
-void body_judgement(struct body *b, const struct report_input *in); /* report_judge.c: found, cost,
-								       expectations */
-void body_best(struct body *b, const struct report_input *in);	    /* report_sweep.c */
-void body_words(struct body *b, const struct report_input *in);
+/* report_judge.c: found, cost, expectations; shown: report_shown.h, of in. */
+void body_judgement(struct body *b, const struct report_input *in,
+		    const struct report_input *shown);
+void body_best(struct body *b, const struct report_input *in); /* report_sweep.c */
+void body_words(struct body *b, const struct report_input *in, const struct report_input *shown);
 void body_engines(struct body *b, const struct report_input *in); /* report_server.c: CPU, memory */
 void body_clients(struct body *b, const struct report_input *in); /* of them: is the client to be
 								     believed? */
-
-/* The level at which a target's cost counts: the highest load that meets the SLO, or without an SLO
- * its fastest. -1: none. And what a million tokens cost at so many a second; NaN without a price.
- */
-int capacity_level(const struct curves *c, const struct axis *a, int target);
-double cost_per_million(double cost_per_hour, double tokens_per_s);
 
 /* report_text.c, report_html.c: a body printed. */
 bool body_text(const struct body *b, struct buf *out);

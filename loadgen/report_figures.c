@@ -15,7 +15,7 @@
 #include "base/utf8.h"
 #include "compare.h"
 #include "report_figures_time.h"
-#include "report_sweep.h"
+#include "setting.h"
 #include "table.h"
 
 #define LOG_SPAN 20 /* an axis whose values span more than this factor is logarithmic */
@@ -472,15 +472,16 @@ static const char *write_heatmap(struct figure_input *f)
 	int met = 0;
 
 	if (s->n_sweep != 2)
-		return "it needs a sweep of two keys";
-	v = sweep_settings(&f->curves, &f->axis);
-	fputs("panel\tx\ty\tbest\tvalue\n", f->dat);
+		return "it needs a sweep or a search of two keys";
+	v = settings_new(&f->curves, &f->axis);
+	settings_rank(v, s->n_targets);
+	fputs("panel\tx\ty\tbest\tmissed\tvalue\n", f->dat);
 	for (int i = 0; i < s->n_targets; i++) {
 		double value = slo ? v[i].goodput_per_s : v[i].tokens_per_s;
 
-		fprintf(f->dat, "%d\t%d\t%d\t%d", v[i].target / sweep_places(s) + 1,
+		fprintf(f->dat, "%d\t%d\t%d\t%d\t%d", v[i].target / sweep_places(s) + 1,
 			sweep_value(s, v[i].target, 0) + 1, sweep_value(s, v[i].target, 1) + 1,
-			i == 0 && v[i].level >= 0);
+			i == 0 && v[i].level >= 0, s->search && v[i].tried && v[i].level < 0);
 		put_figure(f->dat, value);
 		fputc('\n', f->dat);
 		most = fmax(most, value);
@@ -491,6 +492,7 @@ static const char *write_heatmap(struct figure_input *f)
 	define_panels(f);
 	define_number(f->defs, "value_max", most);
 	define_number(f->defs, "any_missed", met < s->n_targets);
+	define_number(f->defs, "searched", s->search);
 	define_text(f->defs, "value_label",
 		    slo ? "good requests/s at the highest load that meets the SLO"
 			: "output tokens/s at the fastest load",
@@ -500,14 +502,14 @@ static const char *write_heatmap(struct figure_input *f)
 }
 
 const struct figure figures[] = {
-	{"throughput", write_throughput},
-	{"latency", write_latency},
-	{"cdf", write_cdf},
-	{"timeline", write_timeline},
-	{"server", write_server},
-	{"goodput", write_goodput},
-	{"ratio", write_ratio},
-	{"overlay", write_overlay},
-	{"heatmap", write_heatmap},
-	{NULL, NULL},
+	{"throughput", write_throughput, false},
+	{"latency", write_latency, false},
+	{"cdf", write_cdf, false},
+	{"timeline", write_timeline, false},
+	{"server", write_server, false},
+	{"goodput", write_goodput, false},
+	{"ratio", write_ratio, false},
+	{"overlay", write_overlay, false},
+	{"heatmap", write_heatmap, true},
+	{NULL, NULL, false},
 };

@@ -24,6 +24,7 @@ struct figure {
 	const char *name;
 	/* NULL, or why there is nothing to draw: half a sentence. */
 	const char *(*write)(struct figure_input *f);
+	bool whole; /* of a search every setting that was tried, not only the best ones */
 };
 extern const struct figure figures[]; /* ends with name NULL */
 

@@ -13,37 +13,6 @@
 #include "find.h"
 #include "report_body.h"
 
-double cost_per_million(double cost_per_hour, double tokens_per_s)
-{
-	return cost_per_hour > 0 && tokens_per_s > 0 ? cost_per_hour / 3600 / tokens_per_s * 1e6
-						     : NAN;
-}
-
-/* The level whose throughput is a target's: the highest load that meets the SLO, or without one
- * the level with the most tokens per second. -1: none. */
-int capacity_level(const struct curves *c, const struct axis *a, int target)
-{
-	int best = -1;
-	double most = 0;
-
-	if (slo_asked(&c->s->slo)) {
-		int at = curve_capacity(c, a, target).at;
-
-		return at < 0 ? -1 : a->levels[at];
-	}
-	for (int i = 0; i < a->n; i++) {
-		double v = curve_spread(curves_at(c, target, a->levels[i]),
-					POINT_FIELD(output_tokens_per_s))
-				   .mean;
-
-		if (v > most) {
-			most = v;
-			best = a->levels[i];
-		}
-	}
-	return best;
-}
-
 static void say_found(struct body *b, const struct report_input *in)
 {
 	char words[512];
@@ -112,7 +81,7 @@ static void say_enough(struct body *b, const struct curves *c)
 	const struct scenario *s = c->s;
 	const struct sweep_axis *a = s->n_sweep ? &s->sweep[s->n_sweep - 1] : NULL;
 
-	if (!a || !slo_asked(&s->slo) || !all_numbers(a))
+	if (!a || s->search || !slo_asked(&s->slo) || !all_numbers(a))
 		return;
 	for (int first = 0; first + a->n <= s->n_targets; first += a->n)
 		for (int level = 0; level < s->n_levels; level++)
@@ -198,15 +167,15 @@ static void say_expectations(struct body *b, const struct report_input *in)
 	expect_free(x);
 }
 
-void body_judgement(struct body *b, const struct report_input *in)
+void body_judgement(struct body *b, const struct report_input *in, const struct report_input *shown)
 {
 	struct curves c;
 	struct axis a;
 
 	body_say(b, BLOCK_HEADING, "Who passes?");
-	curves_init(&c, in->scenario, in->points, in->n_points);
-	axis_init(&a, in->scenario);
-	say_found(b, in);
+	curves_init(&c, shown->scenario, shown->points, shown->n_points);
+	axis_init(&a, shown->scenario);
+	say_found(b, shown);
 	say_enough(b, &c);
 	if (has_standings(in))
 		say_standings(b, in->scenario, &c, &a);

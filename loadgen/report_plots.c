@@ -19,6 +19,7 @@
 #include "base/die.h"
 #include "base/embedded.h"
 #include "report_figures.h"
+#include "report_shown.h"
 #include "table.h"
 
 extern char **environ;
@@ -200,15 +201,13 @@ static enum rc write_figure(struct figure_input *f, const struct figure *figure,
 	return rc;
 }
 
-static enum rc one_figure(struct figure_input *f, const char *plots_dir, const char *name,
-			  bool *gnuplot, struct buf *note, struct err *e)
+static enum rc one_figure(struct figure_input *f, const struct figure *figure,
+			  const char *plots_dir, bool *gnuplot, struct buf *note, struct err *e)
 {
-	const struct figure *figure = find_figure(name);
-	const char *why;
+	const char *name = figure->name, *why;
 	char *stem;
 	enum rc rc;
 
-	CHECK(figure && template_of(name)); /* the scenario checked the name */
 	stem = xasprintf("%s/%s", plots_dir, name);
 	rc = write_figure(f, figure, stem, &why, e);
 	free(stem);
@@ -238,22 +237,43 @@ static enum rc one_figure(struct figure_input *f, const char *plots_dir, const c
 	return RC_OK;
 }
 
+static void input_init(struct figure_input *f, const struct report_input *in)
+{
+	*f = (struct figure_input){.in = in};
+	curves_init(&f->curves, in->scenario, in->points, in->n_points);
+	axis_init(&f->axis, in->scenario);
+	axis_drop_unmeasured(&f->axis, &f->curves);
+}
+
+static void input_release(struct figure_input *f)
+{
+	axis_release(&f->axis);
+	curves_release(&f->curves);
+}
+
 enum rc report_plots(const struct report_input *in, struct buf *note, struct err *e)
 {
 	char *plots_dir = xasprintf("%s/plots", in->dir);
-	struct figure_input f = {.in = in};
+	struct figure_input whole, part;
+	struct shown shown;
 	bool gnuplot = true;
 	enum rc rc = RC_OK;
 
-	curves_init(&f.curves, in->scenario, in->points, in->n_points);
-	axis_init(&f.axis, in->scenario);
-	axis_drop_unmeasured(&f.axis, &f.curves);
+	shown_init(&shown, in);
+	input_init(&whole, in);
+	input_init(&part, &shown.in);
 	if (mkdir(plots_dir, 0777) != 0 && errno != EEXIST)
 		rc = err_set(e, RC_IO, "%s: %s", plots_dir, strerror(errno));
-	for (char **name = in->scenario->output.plots; name && *name && !rc; name++)
-		rc = one_figure(&f, plots_dir, *name, &gnuplot, note, e);
-	axis_release(&f.axis);
-	curves_release(&f.curves);
+	for (char **name = in->scenario->output.plots; name && *name && !rc; name++) {
+		const struct figure *figure = find_figure(*name);
+
+		CHECK(figure && template_of(*name)); /* the scenario checked the name */
+		rc = one_figure(figure->whole ? &whole : &part, figure, plots_dir, &gnuplot, note,
+				e);
+	}
+	input_release(&part);
+	input_release(&whole);
+	shown_release(&shown);
 	free(plots_dir);
 	return rc;
 }

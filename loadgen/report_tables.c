@@ -52,7 +52,7 @@ static bool has_goodput(const struct curves *c, int target)
 
 static bool has_tpot(const struct curves *c, int target)
 {
-	return has_figure(c, target, POINT_METRIC(M_TPOT, S_MEAN));
+	return !c->s->targets[target].table && has_figure(c, target, POINT_METRIC(M_TPOT, S_MEAN));
 }
 
 static bool always(const struct curves *c, int target)
@@ -62,15 +62,29 @@ static bool always(const struct curves *c, int target)
 	return true;
 }
 
+/* A published table has means, a run of our own says more by its percentiles. */
+static bool has_means(const struct curves *c, int target)
+{
+	return c->s->targets[target].table;
+}
+
+static bool has_requests(const struct curves *c, int target)
+{
+	return !has_means(c, target);
+}
+
 static const struct measure measures[] = {
 	{"output tok/s", "total", POINT_FIELD(output_tokens_per_s), .shown = always},
 	{"output tok/s", "seed", POINT_FIELD(seed_mean_tps), .shown = has_seed_reading},
-	{"TTFT ms", "p50", .latency = true, .metric = M_TTFT, .stat = S_P50, .shown = always},
-	{"TTFT ms", "p99", .latency = true, .metric = M_TTFT, .stat = S_P99, .shown = always},
+	{"TTFT ms", "mean", .latency = true, .metric = M_TTFT, .stat = S_MEAN, .shown = has_means},
+	{"TTFT ms", "p50", .latency = true, .metric = M_TTFT, .stat = S_P50, .shown = has_requests},
+	{"TTFT ms", "p99", .latency = true, .metric = M_TTFT, .stat = S_P99, .shown = has_requests},
+	{"TPOT ms", "mean", .latency = true, .metric = M_TPOT, .stat = S_MEAN, .shown = has_means},
 	{"TPOT ms", "p50", .latency = true, .metric = M_TPOT, .stat = S_P50, .shown = has_tpot},
 	{"TPOT ms", "p99", .latency = true, .metric = M_TPOT, .stat = S_P99, .shown = has_tpot},
-	{"E2EL ms", "p50", .latency = true, .metric = M_E2EL, .stat = S_P50, .shown = always},
-	{"E2EL ms", "p99", .latency = true, .metric = M_E2EL, .stat = S_P99, .shown = always},
+	{"E2EL ms", "mean", .latency = true, .metric = M_E2EL, .stat = S_MEAN, .shown = has_means},
+	{"E2EL ms", "p50", .latency = true, .metric = M_E2EL, .stat = S_P50, .shown = has_requests},
+	{"E2EL ms", "p99", .latency = true, .metric = M_E2EL, .stat = S_P99, .shown = has_requests},
 	{"goodput", "req/s", POINT_FIELD(goodput_per_s), .shown = has_goodput},
 };
 
@@ -178,20 +192,23 @@ static void put_verdict(struct table *t, const struct curve_point *p)
 static void target_table(struct body *b, const struct curves *c, int target, struct marks *marks)
 {
 	const struct scenario *s = c->s;
-	bool shown[ARRAY_LEN(measures)], alone = one_kind(s);
+	bool shown[ARRAY_LEN(measures)], alone = one_kind(s), counted = has_requests(c, target);
 	int decimals[ARRAY_LEN(measures)];
 	struct table *t = body_table(b);
 
 	table_column(t, NULL, load_heading(s), !alone);
-	table_column(t, "requests", "ok", false);
-	table_column(t, "requests", "failed", false);
+	if (counted) {
+		table_column(t, "requests", "ok", false);
+		table_column(t, "requests", "failed", false);
+	}
 	for (size_t i = 0; i < ARRAY_LEN(measures); i++) {
 		shown[i] = measures[i].shown(c, target);
 		decimals[i] = measure_decimals(c, target, &measures[i]);
 		if (shown[i])
 			table_column(t, measures[i].group, measures[i].heading, false);
 	}
-	table_column(t, NULL, "client", true);
+	if (counted)
+		table_column(t, NULL, "client", true);
 	for (int level = 0; level < s->n_levels; level++) {
 		const struct curve_point *p = curves_at(c, target, level);
 		int64_t ok = 0, failed = 0;
@@ -203,12 +220,15 @@ static void target_table(struct body *b, const struct curves *c, int target, str
 			failed += p->repeats[i]->failed;
 		}
 		put_load(t, &s->levels[level], alone);
-		table_cell(t, "%lld", (long long)ok);
-		table_cell(t, "%lld", (long long)failed);
+		if (counted) {
+			table_cell(t, "%lld", (long long)ok);
+			table_cell(t, "%lld", (long long)failed);
+		}
 		for (size_t i = 0; i < ARRAY_LEN(measures); i++)
 			if (shown[i])
 				put_measure(t, c, p, &measures[i], decimals[i], marks);
-		put_verdict(t, p);
+		if (counted)
+			put_verdict(t, p);
 	}
 }
 

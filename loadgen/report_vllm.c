@@ -19,7 +19,8 @@
 #include "base/jsonx.h"
 #include "base/units.h"
 #include "curve.h"
-#include "report_sweep.h"
+#include "search.h"
+#include "setting.h"
 
 struct vllm_metric {
 	enum metric m;
@@ -488,10 +489,11 @@ static void put_sweep(struct writer *w, const struct report_input *in)
 	curves_init(&c, s, in->points, in->n_points);
 	axis_init(&a, s);
 	axis_drop_unmeasured(&a, &c);
-	v = sweep_settings(&c, &a);
+	v = settings_new(&c, &a);
+	settings_rank(v, s->n_targets);
 	begin_key(w, "sweep");
 	open_scope(w, '[');
-	for (int i = 0; i < s->n_targets; i++) {
+	for (int i = 0; i < s->n_targets && (v[i].tried || !s->search); i++) {
 		char label[32] = "";
 
 		begin_item(w);

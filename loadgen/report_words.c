@@ -96,14 +96,26 @@ static const char *in_us(double v, char *out, size_t cap)
 	return out;
 }
 
+/* Neither a simulation nor a published table has one. */
+static bool has_client(const struct target *t)
+{
+	return t->scheme != URL_PROFILE && !t->table;
+}
+
 static void say_client(struct body *b, const struct report_input *in)
 {
 	char lag[32], late[32], label[256];
-	size_t bad = 0;
+	size_t bad = 0, clients = 0, kept_up = 0;
+	bool any_table = false;
 
 	for (size_t i = 0; i < in->n_points; i++) {
 		const struct point *p = &in->points[i];
 
+		if (has_client(&in->scenario->targets[p->target])) {
+			clients++;
+			kept_up += p->verdict == VERDICT_OK;
+		}
+		any_table |= in->scenario->targets[p->target].table;
 		if (p->verdict == VERDICT_OK || ++bad > MAX_LINES)
 			continue;
 		point_label(in->scenario, p, label, sizeof(label));
@@ -118,13 +130,19 @@ static void say_client(struct body *b, const struct report_input *in)
 			 "The run was simulated: nothing was sent, and no client could be late.");
 		return;
 	}
+	if (!clients) {
+		body_say(
+			b, BLOCK_LINE,
+			"All of it was simulated%s: nothing was sent, and no client could be late.",
+			any_table ? " or published" : "");
+		return;
+	}
 	in_us(largest(in, POINT_FIELD(self.loop_lag_p99_us)), lag, sizeof(lag));
 	in_us(largest(in, POINT_FIELD(self.send_late_p99_us)), late, sizeof(late));
-	if (bad)
-		snprintf(label, sizeof(label), "at %zu of %zu points", in->n_points - bad,
-			 in->n_points);
+	if (kept_up < clients)
+		snprintf(label, sizeof(label), "at %zu of %zu points", kept_up, clients);
 	else
-		snprintf(label, sizeof(label), "at all %zu points", in->n_points);
+		snprintf(label, sizeof(label), "at all %zu points", clients);
 	body_say(b, BLOCK_LINE,
 		 "The client kept up %s: at p99 its loop at most %s late, sends at most %s after "
 		 "their plan; at most "
@@ -268,7 +286,7 @@ void body_clients(struct body *b, const struct report_input *in)
 	say_client(b, in);
 }
 
-void body_words(struct body *b, const struct report_input *in)
+void body_words(struct body *b, const struct report_input *in, const struct report_input *shown)
 {
 	if (!in->n_points)
 		return;
@@ -285,6 +303,6 @@ void body_words(struct body *b, const struct report_input *in)
 	say_waste(b, in);
 	say_traits(b, in);
 	say_short_levels(b, in);
-	body_engines(b, in);
+	body_engines(b, shown);
 	body_drop_bare_heading(b);
 }

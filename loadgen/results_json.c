@@ -19,6 +19,7 @@
 #include "base/jsonx.h"
 #include "curve.h"
 #include "find.h"
+#include "search.h"
 
 enum rc file_replace(const char *path, const struct buf *content, struct err *e)
 {
@@ -201,6 +202,32 @@ static void add_found(cJSON *root, const struct run_story *y)
 	}
 }
 
+/* What a search among settings found, a target of the file an object. */
+static void add_searched(cJSON *root, const struct run_story *y)
+{
+	cJSON *list = cJSON_AddArrayToObject(root, "searched");
+	const struct scenario *s = y->scenario;
+	struct setting *of = settings_of_points(s, y->points, y->n_points);
+
+	for (int first = 0; first < s->n_targets; first += sweep_places(s)) {
+		struct searched x = search_state(s, of, first);
+		cJSON *o = cJSON_CreateObject();
+		char words[512];
+
+		search_words(s, of, first, words, sizeof(words));
+		if (x.best >= 0)
+			cJSON_AddStringToObject(o, "best", s->targets[x.best].name);
+		else
+			cJSON_AddNullToObject(o, "best");
+		add_int(o, "tried", x.tried);
+		add_int(o, "settings", sweep_places(s));
+		cJSON_AddBoolToObject(o, "complete", x.over);
+		cJSON_AddStringToObject(o, "words", words);
+		cJSON_AddItemToArray(list, o);
+	}
+	free(of);
+}
+
 enum rc run_json_write(const char *path, const struct run_story *y, struct err *e)
 {
 	const struct scenario *s = y->scenario;
@@ -234,6 +261,8 @@ enum rc run_json_write(const char *path, const struct run_story *y, struct err *
 		add_verdicts(root, y);
 		if (s->find)
 			add_found(root, y);
+		if (s->search)
+			add_searched(root, y);
 	}
 	CHECK(json_print(&text, root, true) && buf_putc(&text, '\n'));
 	rc = file_replace(path, &text, e);

@@ -21,6 +21,7 @@
 #include "find.h"
 #include "run_parts.h"
 #include "scrape.h"
+#include "search.h"
 #include "workload.h"
 
 /* Ctrl-C. The first lets the run end in order; the second leaves at once: written rows stay, the
@@ -189,11 +190,51 @@ enum rc run_targets(struct run *r, int first, int *next, struct err *e)
 	return rc;
 }
 
+int run_first_phase(const struct run *r, int target)
+{
+	if (r->s->find)
+		return find_first_phase(r->s, r->phases, r->n_phases, NULL, 0, target);
+	return target * (r->n_phases / r->s->n_targets);
+}
+
+/* How many phases a target goes through, at most. */
+static int phases_a_target(const struct run *r)
+{
+	const struct scenario *s = r->s;
+
+	return s->find ? (s->warmup_requests > 0) + s->repeats * find_probes(s)
+		       : r->n_phases / s->n_targets;
+}
+
+int run_search_next(struct run *r, int *next)
+{
+	int n = search_next(r->s, r->points, r->n_points, next);
+
+	r->phases_expected = r->phases_done + n * phases_a_target(r);
+	return n;
+}
+
+static enum rc run_search(struct run *r, struct err *e)
+{
+	int *next = xcalloc((size_t)r->s->n_targets, sizeof(*next)), n = 1, behind;
+	enum rc rc = RC_OK;
+
+	while (n > 0 && !rc && !r->ended) {
+		n = run_search_next(r, next);
+		for (int i = 0; i < n && !rc && !r->ended; i++)
+			rc = run_targets(r, run_first_phase(r, next[i]), &behind, e);
+	}
+	free(next);
+	return rc;
+}
+
 /* The phases in order; the targets' engines live from their first phase to their last. */
 static enum rc run_phases(struct run *r, struct err *e)
 {
 	enum rc rc = RC_OK;
 
+	if (r->s->search)
+		return run_search(r, e);
 	for (int i = phase_after(r, -1), next = i; i < r->n_phases && !rc && !r->ended; i = next)
 		rc = run_targets(r, i, &next, e);
 	return rc;
@@ -233,8 +274,7 @@ static void run_open(struct run *r, struct scenario *s, const struct run_opts *o
 	r->phases = phases_new(s, &r->n_phases);
 	r->phases_expected = r->n_phases;
 	if (s->find)
-		r->phases_expected =
-			s->n_targets * ((s->warmup_requests > 0) + s->repeats * find_probes(s));
+		r->phases_expected = s->n_targets * phases_a_target(r);
 	evloop_on_notify(r->loop, on_notify, r);
 	catch_interrupts(r->loop);
 }

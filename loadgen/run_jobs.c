@@ -383,21 +383,44 @@ static void await_jobs(struct jobs *j)
 
 static void jobs_init(struct jobs *j, struct run *r, int at_once)
 {
-	const struct scenario *s = r->s;
-
 	*j = (struct jobs){.r = r, .at_once = at_once, .zero_ns = evloop_now_ns(r->loop)};
 	j->last_ns = j->zero_ns;
-	j->job = xcalloc((size_t)s->n_targets, sizeof(*j->job));
-	for (int t = 0, at = 0; t < s->n_targets; t++) {
-		while (!s->find && r->phases[at].first_target < t)
-			at++;
-		j->job[j->n++] = (struct job){
-			.first_phase =
-				s->find ? find_first_phase(s, r->phases, r->n_phases, NULL, 0, t)
-					: at,
-			.fd = -1,
-		};
+	j->job = xcalloc((size_t)r->s->n_targets, sizeof(*j->job));
+}
+
+/* A job for each of the targets, and all they tell. */
+static void jobs_of(struct jobs *j, const int *targets, int n)
+{
+	struct run *r = j->r;
+
+	j->n = n;
+	j->begun = j->turn = 0;
+	for (int i = 0; i < n; i++)
+		j->job[i] = (struct job){.first_phase = run_first_phase(r, targets[i]), .fd = -1};
+	while (j->turn < j->begun || (j->begun < j->n && !*r->interrupts && !j->failed.rc)) {
+		while (j->running < j->at_once && j->begun < j->n && !*r->interrupts &&
+		       !j->failed.rc)
+			job_begin(j, j->begun);
+		if (*r->interrupts)
+			pass_interrupt_on(j);
+		await_jobs(j);
+		take_turns(j);
 	}
+}
+
+/* All targets, or those that a search asks for, round by round. */
+static void jobs_of_all(struct jobs *j)
+{
+	int *targets = xcalloc((size_t)j->r->s->n_targets, sizeof(*targets)), n = 0;
+
+	for (; !j->r->s->search && n < j->r->s->n_targets; n++)
+		targets[n] = n;
+	do {
+		if (j->r->s->search)
+			n = run_search_next(j->r, targets);
+		jobs_of(j, targets, n);
+	} while (j->r->s->search && n && !*j->r->interrupts && !j->failed.rc && !j->any_lost);
+	free(targets);
 }
 
 enum rc run_jobs(struct run *r, int jobs, struct err *e)
@@ -408,14 +431,7 @@ enum rc run_jobs(struct run *r, int jobs, struct err *e)
 	jobs_init(&j, r, jobs);
 	sigaction(SIGINT, NULL, &act);
 	sigaction(SIGUSR1, &act, &before);
-	while (j.turn < j.begun || (j.begun < j.n && !*r->interrupts && !j.failed.rc)) {
-		while (j.running < j.at_once && j.begun < j.n && !*r->interrupts && !j.failed.rc)
-			job_begin(&j, j.begun);
-		if (*r->interrupts)
-			pass_interrupt_on(&j);
-		await_jobs(&j);
-		take_turns(&j);
-	}
+	jobs_of_all(&j);
 	sigaction(SIGUSR1, &before, NULL);
 	free(j.job);
 	if (*r->interrupts)

@@ -74,6 +74,12 @@ void run_load_init(struct run *r);
  * the one behind them. */
 enum rc run_targets(struct run *r, int first, int *next, struct err *e);
 
+/* The phase that a target begins with. */
+int run_first_phase(const struct run *r, int target);
+
+/* A search's next targets, in order, into next[n_targets]; how many: 0 when it is over. */
+int run_search_next(struct run *r, int *next);
+
 /* How many processes share the targets: `asked` (0: one for each core), 1 where only one can.
  * RC_INPUT: asked for more than the scenario can use. */
 enum rc run_jobs_check(const struct run *r, int asked, int *jobs, struct err *e);

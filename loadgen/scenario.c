@@ -102,7 +102,7 @@ static const struct field matrix_fields[] = {
 static const char *const clock_names[] = {"real", "virtual", NULL}; /* as enum run_clock */
 
 /* Before the targets: clock, which says where they run; workload, whose request they start from;
- * matrix, which they refer to; sweep, which multiplies them. */
+ * matrix, which they refer to; sweep or find, which multiplies them. */
 static const struct field scenario_fields[] = {
 	FIELD("name", field_str, offsetof(struct scenario, name)),
 	FIELD("description", field_text, offsetof(struct scenario, description)),
@@ -111,6 +111,7 @@ static const struct field scenario_fields[] = {
 	FIELD("workload", read_workload, 0, .required = true),
 	FIELD("matrix", field_map, 0, .fields = matrix_fields),
 	FIELD("sweep", read_sweep, 0),
+	FIELD("find", read_search, 0),
 	FIELD("targets", read_targets, 0, .required = true),
 	FIELD("load", read_load, 0, .required = true),
 	FIELD("warmup", field_map, 0, .fields = warmup_fields),
@@ -158,13 +159,27 @@ static enum rc check_name(const struct scenario *s, struct err *e)
 	return RC_OK;
 }
 
+static bool no_slo(const struct slo *slo)
+{
+	return !slo->ttft_ns && !slo->tpot_ns && !slo->e2el_ns;
+}
+
 static enum rc check_find(const struct scenario *s, struct err *e)
 {
-	const struct ynode *n = ynode_get(ynode_get(ydoc_root(s->doc), "load"), "find");
+	const struct ynode *load = ynode_get(ydoc_root(s->doc), "load");
+	const struct ynode *find = ynode_get(ydoc_root(s->doc), "find");
 
-	if (s->find && !s->slo.ttft_ns && !s->slo.tpot_ns && !s->slo.e2el_ns)
-		return ynode_err(n, e,
+	if (s->find && no_slo(&s->slo))
+		return ynode_err(ynode_get(load, "find"), e,
 				 "searches for the load that meets the SLO, and there is no slo");
+	if (s->search && no_slo(&s->slo))
+		return ynode_err(find, e,
+				 "searches for the most requests/s that meet the SLO, and there is "
+				 "no slo");
+	if (s->search && s->interleave)
+		return ynode_err(ynode_get(load, "interleave"), e,
+				 "puts all targets under load at once, and find tries one setting "
+				 "after another");
 	return RC_OK;
 }
 

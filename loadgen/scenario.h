@@ -114,6 +114,8 @@ struct target {
 	/* For tables that set what was measured beside what was published. */
 	char *row, *column;	       /* or NULL */
 	double published_tokens_per_s; /* single stream, as in the source; 0 = none */
+	bool table; /* no engine, but a published table of means: without requests, without a client
+		     */
 
 	/* Connections to a loopback address leave from 127.0.0.(1 + this) on: a worker has ports of
 	 * its own. */
@@ -174,12 +176,15 @@ struct output_spec {
 	int64_t scrape_ns; /* how often /metrics is read; 0 = not; default 500 ms */
 };
 
-/* `sweep:`: every target once for each value, or with several axes for each place of the grid. */
+/* `sweep:`: every target once for each value, or with several axes for each place of the grid.
+ * `find:`: the same places, of which a search tries some. */
 struct sweep_axis {
 	char *key;     /* of the profile: "scheduler.max_num_seqs" */
-	char **values; /* n of them, as written */
+	char **values; /* n of them, as written, or those of a range */
 	int n;
+	bool rising; /* they are numbers, each above the one before it */
 };
+#define SEARCH_KEYS 3 /* at most, of a search */
 
 struct scenario {
 	char *path;		  /* of the file; "command line" for a one-point run */
@@ -191,6 +196,7 @@ struct scenario {
 	int n_targets;
 	struct sweep_axis *sweep;
 	int n_sweep;
+	bool search; /* the places are searched for the best, not all tried (search.h) */
 	struct workload_spec workload;
 	struct level *levels;
 	int n_levels;

@@ -86,6 +86,7 @@ READER(read_workload);
 READER(read_targets);
 READER(read_load);
 READER(read_sweep);
+READER(read_search); /* `find:` */
 
 /* How many targets one becomes by the sweep (1 without one), and what it is at one of the places,
  * from 0: its name and its profile's values. */

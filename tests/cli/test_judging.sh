@@ -96,6 +96,14 @@ expect 0 "simulated" loadgen run simulated.yaml --out simulated --progress none
 expect 0 "beside a published table" loadgen compare published.csv simulated --out beside
 grep -q 'published (published)' out || fail "the table is no target: $(cat out)"
 [ -s beside/plots/overlay.png ] || fail "no overlay of a published table"
+# Of which nothing is said that it cannot know: no counts, no percentiles, no client, no workload, no seed.
+tr -s '\n ' ' ' <out >words
+for said in 'published (published): a published table of means, published.csv: no requests, so no counts and no percentiles.' \
+	'published (published) output tok/s TTFT ms TPOT ms E2EL ms clients total mean mean mean 1 80.0 80.00 4.00 116.0 4 300.0' \
+	'All of it was simulated or published: nothing was sent, and no client could be late.' 'closed 4 ~'; do
+	grep -qF -- "$said" words || fail "beside a table it is not said that $said: $(cat out)"
+done
+grep -qE 'kept up|different (work|seeds)|unknown time' words && fail "of a table it is said what nobody knows: $(cat out)"
 # TTFT: mean and what it is off by, but no p99, of which the table says nothing.
 awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i; next }
 	$c["target"] == 1 && $c["load"] == 4 { n++; if ($c["ttft"] != 88 || $c["ttft_p99"] + 0 > 0) exit 1 } END { exit n != 1 }' \

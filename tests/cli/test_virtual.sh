@@ -237,6 +237,35 @@ done
 cmp find1/points.csv find3/points.csv || fail "a search by jobs finds otherwise"
 cmp find1/requests.csv find3/requests.csv || fail "a search by jobs asks otherwise"
 
+# A search among settings tries some of the grid, by rounds that do not depend on the processes, and finds the best of all.
+cat >settings.yaml <<-'YAML'
+	clock: virtual
+	targets: [{name: vLLM, profile: kind-vllm-a100, set: {cost.jitter_cv: 0}}]
+	workload: {prompts: {synthetic: {input_tokens: 300}}, output_tokens: 60}
+	load: {open: {rate: [10, 20], requests: 60}}
+	slo: {ttft: 1s, tpot: 20ms, share: 0.7}
+	output: {events: false, scrape: 0, plots: [heatmap, goodput]}
+YAML
+grid='{target.profile.scheduler.max_num_seqs: {from: 2, to: 64}, target.profile.scheduler.max_num_batched_tokens: {from: 64, to: 2048}}'
+for n in 1 2; do
+	expect 0 "settings, $n jobs" loadgen run settings.yaml --jobs $n --out settings$n --progress none --set "find={max_goodput: $grid}"
+done
+grep -q 'max_num_seqs 16, max_num_batched_tokens 128 is the best: .* (22 of 36 settings tried)' <(tr -s '\n ' ' ' <out) ||
+	fail "another setting is the best: $(cat out)"
+for file in scenario.yaml requests.csv points.csv report.html; do
+	cmp settings1/$file settings2/$file || fail "settings: $file differs between one process and two"
+done
+expect 0 "all settings" loadgen run settings.yaml --out grid --progress none --no-plots --set "sweep=$grid"
+best_setting() { grep -m1 -A9 '"sweep"' "$1/summary.json" | grep -v '"sweep"'; }
+[ -n "$(best_setting grid)" ] && diff <(best_setting grid) <(best_setting settings1) || fail "the search missed the best setting"
+[ "$(cut -d'"' -f2 settings1/points.csv | tail -n +2 | sort -u | wc -l)" = 22 ] || fail "points.csv has not every setting that was tried"
+[ "$(cut -d'"' -f2 grid/points.csv | tail -n +2 | sort -u | wc -l)" = 36 ] || fail "the grid has not 36 places"
+settings() { sed -n '/"sweep"/,$p' settings1/summary.json; }
+settings >settings.told
+expect 0 "report of a search" loadgen report settings1
+diff settings.told <(settings) >diff || fail "settings: report makes another summary.json: $(head -4 diff)"
+grep -q '^Beside the best: vLLM, max_num_seqs 16' out || fail "a search does not tell what lies beside the best: $(cat out)"
+
 # What one process must see whole, or has no use for more.
 expect 2 "jobs of a real run" loadgen run http.yaml --jobs 2 --out none
 says "--jobs: targets have turns of their own in virtual time only"

@@ -28,7 +28,8 @@
 #define WITH_LOAD(keys) TARGET WORKLOAD "load: {" keys "}\n"
 
 #define TOP_KEYS                                                                                   \
-	"want name, description, clock, seed, workload, matrix, sweep, targets, load, warmup, "    \
+	"want name, description, clock, seed, workload, matrix, sweep, find, targets, load, "      \
+	"warmup, "                                                                                 \
 	"workers, repeats, slo, limits, output or expect"
 #define URLS "want http://host:port[/prefix], https://host[:port], or unix:/path.sock"
 
@@ -38,7 +39,7 @@ static const struct mistake {
 	{"", "1:1: workload is missing"},
 	{"nothing\n",
 	 "1:1: got \"nothing\", want a map with name, description, clock, seed, workload, matrix, "
-	 "sweep, targets, load, warmup, workers, repeats, slo, limits, output or expect"},
+	 "sweep, find, targets, load, warmup, workers, repeats, slo, limits, output or expect"},
 	{WORKLOAD LOAD, "1:1: targets is missing"},
 	{TARGET LOAD, "1:1: workload is missing"},
 	{TARGET WORKLOAD, "1:1: load is missing"},
@@ -70,7 +71,33 @@ static const struct mistake {
 	{SIMULATED "sweep: [1]\n",
 	 "5:8: sweep: want a map, as in {target.profile.scheduler.max_num_seqs: [64, 128]}"},
 	{SIMULATED "sweep: {target.profile.x: 1}\n",
-	 "5:27: sweep.target.profile.x: want a list, as in [a, b]"},
+	 "5:27: sweep.target.profile.x: want a list, as in [64, 128], or a range, as in {from: 8, "
+	 "to: 512}"},
+	{SIMULATED "sweep: {target.profile.x: {from: 4}}\n",
+	 "5:27: sweep.target.profile.x: to is missing"},
+	{SIMULATED "sweep: {target.profile.x: {from: 4, to: 4}}\n",
+	 "5:41: sweep.target.profile.x.to: got 4, want more than from (4)"},
+	{SIMULATED "sweep: {target.profile.x: {from: 0, to: 4}}\n",
+	 "5:34: sweep.target.profile.x.from: got 0, which no factor leads away from: want more, or "
+	 "step"},
+	{SIMULATED "sweep: {target.profile.x: {from: 1, to: 4, step: 1, factor: 2}}\n",
+	 "5:50: sweep.target.profile.x.step: cannot stand beside factor"},
+	{SIMULATED "sweep: {target.profile.x: {from: 1, to: 5000, step: 1}}\n",
+	 "5:27: sweep.target.profile.x: has more than 1000 values, want larger steps"},
+	{ALL "find: {max_goodput: {target.profile.x: [1, 2]}}\n",
+	 "4:21: find.max_goodput: engines are swept in virtual time only: run it with --clock "
+	 "virtual"},
+	{SIMULATED "find: {max_goodput: {target.profile.x: [1, 2]}}\n",
+	 "5:7: find: searches for the most requests/s that meet the SLO, and there is no slo"},
+	{SIMULATED "find: {}\n",
+	 "5:7: find: want max_goodput, as in {max_goodput: {target.profile.scheduler.max_num_seqs: "
+	 "{from: 8, to: 512}}}"},
+	{SIMULATED "find: {best: {}}\n", "5:8: find.best: unknown key, want max_goodput"},
+	{SIMULATED "sweep: {target.profile.x: [1]}\nfind: {max_goodput: {target.profile.y: [1]}}\n",
+	 "6:7: find: cannot stand beside sweep: what it tries is its own"},
+	{SIMULATED "slo: {ttft: 1s}\nfind: {max_goodput: {target.profile.a: [1], target.profile.b: "
+		   "[1], target.profile.c: [1], target.profile.d: [1]}}\n",
+	 "6:21: find.max_goodput: got 4 keys, want 1 to 3"},
 	{SIMULATED "sweep: {target.profile.x: []}\n",
 	 "5:27: sweep.target.profile.x: got an empty list, want a value or more"},
 	{SIMULATED "sweep: {load.rate: [1]}\n",
@@ -468,6 +495,11 @@ static const struct mistake {
 	{WITH_LOAD("open: {rate: 1, requests: 4, renewal: 1}"),
 	 "3:46: load.open.renewal: got \"1\", want true or false"},
 
+	{"targets: [{name: a, profile: b}]\nclock: virtual\n" WORKLOAD
+	 "load: {serial: {requests: 1}, interleave: true}\nslo: {ttft: 1s}\n"
+	 "find: {max_goodput: {target.profile.x: [1]}}\n",
+	 "4:43: load.interleave: puts all targets under load at once, and find tries one setting "
+	 "after another"},
 	{WITH_LOAD("find: {}"), "3:14: load.find: want one of max_rate and max_concurrency"},
 	{WITH_LOAD("find: {max_users: {from: 1, to: 2}}"),
 	 "3:15: load.find.max_users: unknown key, want max_rate or max_concurrency"},
