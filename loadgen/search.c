@@ -68,8 +68,9 @@ static int best_of(struct walk *w, const int *place, int n)
 /* The places beside one, so many steps along each key, but not beyond the grid's edge. */
 static int neighbours(const struct scenario *s, int place, const int step[SEARCH_KEYS], int *out)
 {
-	int at[SEARCH_KEYS], n = 0;
+	int at[SEARCH_KEYS] = {0}, n = 0;
 
+	CHECK(s->n_sweep <= SEARCH_KEYS);
 	coordinates(s, place, at);
 	for (int k = 0; k < s->n_sweep; k++) {
 		const struct sweep_axis *a = &s->sweep[k];
@@ -90,8 +91,9 @@ static int neighbours(const struct scenario *s, int place, const int step[SEARCH
 static int diagonals(const struct scenario *s, int place, int *out)
 {
 	static const int signs[4][2] = {{-1, -1}, {-1, 1}, {1, -1}, {1, 1}};
-	int at[SEARCH_KEYS], n = 0;
+	int at[SEARCH_KEYS] = {0}, n = 0;
 
+	CHECK(s->n_sweep <= SEARCH_KEYS);
 	coordinates(s, place, at);
 	for (int a = 0; a < s->n_sweep; a++) {
 		for (int b = a + 1; b < s->n_sweep; b++) {
@@ -115,6 +117,7 @@ static bool halve(const struct scenario *s, int step[SEARCH_KEYS])
 {
 	bool any = false;
 
+	CHECK(s->n_sweep <= SEARCH_KEYS);
 	for (int k = 0; k < s->n_sweep; k++) {
 		any |= step[k] > 1;
 		step[k] = step[k] > 1 ? step[k] / 2 : 1;
@@ -125,7 +128,7 @@ static bool halve(const struct scenario *s, int step[SEARCH_KEYS])
 /* Up from a place, with steps of an n-th of the grid at first. False: it lacks a place. */
 static bool climb(struct walk *w, int place, int nth)
 {
-	int step[SEARCH_KEYS];
+	int step[SEARCH_KEYS] = {1, 1, 1};
 
 	for (int k = 0; k < w->s->n_sweep; k++)
 		step[k] = w->s->sweep[k].n > nth ? w->s->sweep[k].n / nth : 1;
