@@ -131,7 +131,7 @@ static uint32_t below(uint64_t x, uint64_t bound, uint64_t reciprocal)
 
 /* Four blocks at once, two to a register, each word in the lower half of 64 bits: there the
  * multiplication finds it and leaves the product, and what stands above it does not matter. */
-enum { BLOCKS = 4 };
+#define BLOCKS ((size_t)4)
 
 static void next_blocks(struct rng *r, uint64_t x[2 * BLOCKS])
 {
@@ -140,7 +140,7 @@ static void next_blocks(struct rng *r, uint64_t x[2 * BLOCKS])
 	__m128i c0[BLOCKS / 2], c1[BLOCKS / 2], c2[BLOCKS / 2], c3[BLOCKS / 2];
 	uint32_t k0 = r->key[0], k1 = r->key[1];
 
-	for (int i = 0; i < BLOCKS / 2; i++) {
+	for (size_t i = 0; i < BLOCKS / 2; i++) {
 		uint64_t a = (uint64_t)r->ctr[1] << 32 | r->ctr[0], b = a + 1;
 
 		c0[i] = _mm_set_epi64x((int64_t)b, (int64_t)a);
@@ -153,7 +153,7 @@ static void next_blocks(struct rng *r, uint64_t x[2 * BLOCKS])
 	for (int round = 0; round < PHILOX_ROUNDS; round++) {
 		const __m128i key0 = _mm_set1_epi64x(k0), key1 = _mm_set1_epi64x(k1);
 
-		for (int i = 0; i < BLOCKS / 2; i++) {
+		for (size_t i = 0; i < BLOCKS / 2; i++) {
 			__m128i p0 = _mm_mul_epu32(m0, c0[i]), p1 = _mm_mul_epu32(m1, c2[i]);
 
 			c0[i] = _mm_xor_si128(_mm_xor_si128(_mm_srli_epi64(p1, 32), c1[i]), key0);
@@ -164,7 +164,7 @@ static void next_blocks(struct rng *r, uint64_t x[2 * BLOCKS])
 		k0 += PHILOX_W0;
 		k1 += PHILOX_W1;
 	}
-	for (int i = 0; i < BLOCKS / 2; i++) {
+	for (size_t i = 0; i < BLOCKS / 2; i++) {
 		__m128i first = _mm_or_si128(_mm_and_si128(c0[i], low), _mm_slli_epi64(c1[i], 32));
 		__m128i second = _mm_or_si128(_mm_and_si128(c2[i], low), _mm_slli_epi64(c3[i], 32));
 
@@ -175,7 +175,7 @@ static void next_blocks(struct rng *r, uint64_t x[2 * BLOCKS])
 
 #else
 
-enum { BLOCKS = 1 };
+#define BLOCKS ((size_t)1)
 
 static void next_blocks(struct rng *r, uint64_t x[2 * BLOCKS])
 {
@@ -203,7 +203,7 @@ void rng_below_many(struct rng *r, uint64_t bound, uint32_t *out, size_t n)
 		out[done++] = (uint32_t)rng_below(r, bound);
 	while (r->left == 0 && n - done >= 2 * BLOCKS) {
 		next_blocks(r, x);
-		for (int i = 0; i < 2 * BLOCKS; i++) {
+		for (size_t i = 0; i < 2 * BLOCKS; i++) {
 			out[done] = below(x[i], bound, reciprocal);
 			done += !(x[i] < bound && x[i] < -bound % bound);
 		}

@@ -65,7 +65,8 @@ static void assert_form(struct request_form *f, const struct request_aim *aim,
 	request_headers(&headers, aim->target, aim->dialect, true,
 			request_streams(aim->target, aim->dialect), name, aim->left_out);
 	assert_string_equal(spec.headers, buf_cstr(&headers));
-	if (spec.body_len != buf_size(&body) || memcmp(spec.body, buf_head(&body), spec.body_len))
+	if (spec.body_len != buf_size(&body) ||
+	    memcmp(spec.body, buf_head(&body), spec.body_len) != 0)
 		fail_msg("\"%.*s\" is not \"%s\"", (int)spec.body_len, spec.body, buf_cstr(&body));
 	buf_release(&body);
 	buf_release(&headers);
