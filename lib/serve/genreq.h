@@ -50,7 +50,11 @@ struct sched_slot {
 	int32_t n_prefix;	   /* its tokens, among n_blocks */
 	int32_t n_draft;	   /* tokens drafted for its next step */
 	int32_t preemptions;
-	bool in_step;		    /* part of a step that is being computed */
+	bool in_step; /* part of a step that is being computed */
+	bool steady;  /* left out of plans (steady.h), which owns the next three: */
+	int64_t since, due,
+		last_step;	    /* up to date at; something happens in; ends in step number */
+	int64_t order;		    /* of admission, for a policy with a steady.h */
 	struct genreq *prev, *next; /* the policy's list */
 	int32_t heap_at;	    /* place in a queue by priority (waitq.h) */
 	int32_t place; /* of a policy with numbered slots: which one; < 0 while it waits */
@@ -70,6 +74,7 @@ struct genreq {
 	struct script
 		*script; /* simulated models: what the answer says (script.h); held, or NULL */
 	bool ignore_eos;
+	bool watched;		   /* somebody acts on its tokens: they are told one by one */
 	uint64_t seed;		   /* what sampling, or random words, start from */
 	struct sampling *sampling; /* how tokens are chosen; owned; NULL = greedy, nothing else */
 	float *prompt_logprob;	   /* n_prompt places for an executor with logits to fill: of each
@@ -140,9 +145,9 @@ static inline bool genreq_has_stop_ids(const struct genreq *r)
 	return r->sampling && r->sampling->n_stop_ids > 0;
 }
 
-/* n tokens at once to a request that decodes and does not end with them; the last of them made at
- * end_ns. */
-void genreq_take_run(struct genreq *r, const int32_t *token, int32_t n, int64_t end_ns);
+/* Room for n more tokens of a request that decodes and does not end with them: counted already, and
+ * for the caller to fill in. */
+int32_t *genreq_extend(struct genreq *r, int32_t n);
 
 static inline int32_t genreq_output_tokens(const struct genreq *r)
 {

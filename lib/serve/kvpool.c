@@ -326,6 +326,13 @@ bool kvpool_grow(struct kvpool *p, struct genreq *r, int32_t tokens)
 	return true;
 }
 
+int32_t kvpool_lacks(const struct kvpool *p, const struct genreq *r, int32_t tokens)
+{
+	if (tokens <= r->slot.n_blocks * p->block_size)
+		return 0;
+	return blocks_for(p, tokens) - r->slot.n_blocks;
+}
+
 int32_t kvpool_next_change(const struct kvpool *p, const struct genreq *r)
 {
 	int32_t grows = r->slot.n_blocks * p->block_size + 1;

@@ -65,17 +65,17 @@ static void ask(struct user *u)
 static void on_tokens(struct genreq *r, const int64_t *t_ns, int32_t n)
 {
 	struct user *u = r->owner;
-	int32_t i = 0;
 
-	if (u->last_ns < 0) {
+	if (u->last_ns < 0)
 		hist_record(b.ttft, t_ns[0] - u->sent_ns);
-		u->last_ns = t_ns[i++];
-	}
-	for (; i < n; i++) {
-		hist_record(b.itl, t_ns[i] - u->last_ns);
-		u->last_ns = t_ns[i];
-	}
+	u->last_ns = t_ns[n - 1];
 	b.tokens += n;
+}
+
+static void on_gap(void *owner, int64_t gap_ns, int32_t n)
+{
+	(void)owner;
+	hist_record_n(b.itl, gap_ns, (uint64_t)n);
 }
 
 static void on_done(struct genreq *r, int64_t t_ns)
@@ -87,8 +87,10 @@ static void on_done(struct genreq *r, int64_t t_ns)
 static void run_sim(struct result *out, bool step_by_step)
 {
 	static const struct sim_sink sink = {on_tokens, on_done};
-	struct sim_setup c = {
-		.policy = &sched_vllm_v1, .cost = &cost, .step_by_step = step_by_step};
+	struct sim_setup c = {.policy = &sched_vllm_v1,
+			      .cost = &cost,
+			      .step_by_step = step_by_step,
+			      .on_gap = on_gap};
 	double started_s, started_cpu_s;
 	struct err e;
 

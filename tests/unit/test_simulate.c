@@ -90,7 +90,7 @@ static void sim_tokens(struct genreq *r, const int64_t *t_ns, int32_t n)
 		assert_true(t_ns[i] >= t_ns[i - 1]);
 	if (n > 1)
 		crowd_now->in_runs += n;
-	assert_true(n == 1 || t_ns[n - 1] < evloop_next_ns(crowd_now->loop));
+	assert_true(t_ns[n - 1] <= evloop_now_ns(crowd_now->loop));
 	take_token_times(r->owner, t_ns, n);
 }
 
@@ -168,10 +168,12 @@ static void on_cancel(struct timer *t, int64_t now_ns)
 	if (!w->r)
 		return;
 	w->done_ns = now_ns;
-	if (crowd_now->sim)
+	if (crowd_now->sim) {
+		sim_catch_up(crowd_now->sim, w->r);
 		sim_cancel(crowd_now->sim, w->r);
-	else
+	} else {
 		engine_cancel(crowd_now->engine, w->r, FINISH_ABORT);
+	}
 	w->r = NULL;
 }
 
