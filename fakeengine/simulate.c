@@ -355,12 +355,14 @@ static struct sim_step *step_take(struct sim *s)
 
 /* Filler that nobody reads is not made: what matters of it is which tokens are the same, and of the
  * same answers they are. An id beyond all vocabularies, so that no prompt holds it. */
-static int32_t unread_token(const struct genreq *r, int32_t at)
+static void unread_tokens(const struct genreq *r, int32_t at, int32_t n, int32_t *out)
 {
 	uint64_t of_answer = (r->seed + 1) * UINT64_C(0x9e3779b97f4a7c15);
-	uint32_t first = (uint32_t)(of_answer >> 32), stride = (uint32_t)of_answer | 1;
+	uint32_t stride = (uint32_t)of_answer | 1;
+	uint32_t next = (uint32_t)(of_answer >> 32) + (uint32_t)at * stride;
 
-	return (int32_t)(UINT32_C(0x40000000) | (first + (uint32_t)at * stride) >> 2);
+	for (int32_t i = 0; i < n; i++, next += stride)
+		out[i] = (int32_t)(UINT32_C(0x40000000) | next >> 2);
 }
 
 /* Only tokens that may end an answer, or repeat a text, have to be the words they are. */
@@ -371,12 +373,10 @@ static bool is_read(const struct genreq *r)
 
 static void tokens_from(const struct genreq *r, int32_t at, int32_t n, int32_t *out)
 {
-	if (is_read(r)) {
+	if (is_read(r))
 		answer_tokens(r, at, n, out);
-		return;
-	}
-	for (int32_t i = 0; i < n; i++)
-		out[i] = unread_token(r, at + i);
+	else
+		unread_tokens(r, at, n, out);
 }
 
 /* For a policy that has left r out for n steps. */
@@ -392,8 +392,12 @@ static int32_t word_at(const struct genreq *r, int32_t at)
 	int32_t from = at - at % WORDS_AHEAD;
 	struct flight *f = r->flight;
 
-	if (!is_read(r))
-		return unread_token(r, at);
+	if (!is_read(r)) {
+		int32_t token;
+
+		unread_tokens(r, at, 1, &token);
+		return token;
+	}
 	if (f->n_words != from + WORDS_AHEAD) {
 		answer_tokens(r, from, WORDS_AHEAD, f->word);
 		f->n_words = from + WORDS_AHEAD;

@@ -291,12 +291,20 @@ static void arm_limit(struct request *q)
 		evloop_timer(q->env->loop, &q->limit, at_ns);
 }
 
+/* Before it is judged by what has come. */
+static void catch_up(struct request *q)
+{
+	if (q->xfer && q->env->transport_type->catch_up)
+		q->env->transport_type->catch_up(q->xfer);
+}
+
 /* The timer is not moved with every byte: it goes off at the earliest, looks, and is set again. */
 static void on_limit(struct timer *timer, int64_t now_ns)
 {
 	struct request *q = CONTAINER(timer, struct request, limit);
 	const struct limits *l = q->env->limits;
 
+	catch_up(q);
 	if (next_limit_ns(q) > now_ns)
 		arm_limit(q);
 	else if (now_ns >= after(q->rec.send_ns, l->timeout_ns))
@@ -538,7 +546,8 @@ static void send_request(struct request *q, const struct planned_request *plan)
 			env->transport_type->takes_words(env->transport);
 	char name[32];
 	struct buf path, headers, body, text;
-	struct xfer_spec spec = {.method = "POST", .keep_alive = true};
+	struct xfer_spec spec = {
+		.method = "POST", .keep_alive = true, .watched = plan->cancel_after_tokens > 0};
 
 	if (!streams && env->dialect->whole_path)
 		of_dialect = env->dialect->whole_path;
@@ -608,6 +617,8 @@ struct request *request_start(const struct request_env *env, const struct planne
 
 void request_abort(struct request *q, enum outcome why, const char *error, int64_t now_ns)
 {
+	if (q->state != REQUEST_OVER)
+		catch_up(q);
 	if (q->state != REQUEST_OVER)
 		finish(q, why, now_ns, "%s", error);
 }

@@ -46,6 +46,7 @@ struct xfer_spec {
 	const uint8_t *word; /* transport_type.takes_words: what PROMPT_MARK stands for; or NULL */
 	size_t n_words;
 	bool keep_alive; /* the connection may be used again */
+	bool watched;	 /* the caller acts on its tokens: see catch_up() */
 };
 
 /* In a body, where a prompt of words (workload.h) belongs that is not spelled. */
@@ -109,6 +110,11 @@ struct transport_type {
 	/* Copies or sends everything of spec before it returns. */
 	struct xfer *(*start)(struct transport *t, const struct xfer_spec *spec,
 			      const struct xfer_handler *h, void *owner);
+
+	/* NULL: everything is told when it comes. Else so are only the first token, and all of a
+	 * watched request; the others are told at the latest before answered(), or now, so far as
+	 * they have come. */
+	void (*catch_up)(struct xfer *x);
 
 	/* The caller wants no more of it: no callback follows, the connection is closed. */
 	void (*cancel)(struct xfer *x);

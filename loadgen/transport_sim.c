@@ -68,7 +68,7 @@ struct xfer {
 	void *owner;
 	struct deferred step; /* its beginning, then its sweep */
 	struct genreq *r;     /* NULL: a page, or over */
-	bool stream;
+	bool stream, watched;
 	bool dropped; /* nobody listens any more; swept at the end of the turn */
 	int status;
 	const char *content_type, *retry_after;
@@ -279,6 +279,7 @@ static bool submit(struct xfer *x, const struct api_request *q, struct api_error
 		return false;
 	r = api_genreq_new(&g->api, q, 0, g->next_id++, NULL, g->terms.max_len);
 	r->owner = x;
+	r->watched = x->watched;
 	rc = fleet_submit(g->fleet, r, &why);
 	if (rc) {
 		genreq_free(r);
@@ -298,6 +299,7 @@ static void generate(struct xfer *x, enum api_kind kind, const struct xfer_spec 
 	struct api_request q;
 	struct api_error e;
 
+	x->watched = spec->watched;
 	g->codec.word = spec->word;
 	g->codec.n_words = spec->n_words;
 	if (!api_request_read(&q, kind, spec->body, spec->body_len, &g->terms, &e)) {
@@ -374,6 +376,12 @@ static struct xfer *sim_start(struct transport *t, const struct xfer_spec *spec,
 	}
 	evloop_defer(t->engine->loop, &x->step);
 	return x;
+}
+
+static void sim_catch_up_to_now(struct xfer *x)
+{
+	if (x->r && !x->dropped)
+		fleet_catch_up(x->t->engine->fleet, x->r);
 }
 
 static void sim_drop(struct xfer *x)
@@ -527,6 +535,7 @@ const struct transport_type transport_sim = {
 	.open = sim_open,
 	.takes_words = takes_words,
 	.start = sim_start,
+	.catch_up = sim_catch_up_to_now,
 	.cancel = sim_drop,
 	.leave = sim_drop,
 	.stats = sim_transport_stats,

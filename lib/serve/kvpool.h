@@ -50,6 +50,9 @@ int32_t kvpool_lacks(const struct kvpool *p, const struct genreq *r, int32_t tok
  * below it kvpool_grow() and kvpool_cache_full() have nothing to do. */
 int32_t kvpool_next_change(const struct kvpool *p, const struct genreq *r);
 
+/* Whether kvpool_cache_full() has something to do. */
+bool kvpool_names(const struct kvpool *p, const struct genreq *r, int32_t tokens);
+
 /* Gives names (hashes) to r's blocks that are full once `tokens` positions are computed. Call when
  * they are scheduled. */
 void kvpool_cache_full(struct kvpool *p, struct genreq *r, int32_t tokens);

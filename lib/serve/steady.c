@@ -44,6 +44,7 @@ static void put(struct steady *s, struct genreq *r)
 	struct sched_slot *z = &r->slot;
 	struct steady_bucket *b;
 
+	/* behind the steps since it was brought up to date, each longer by one token */
 	z->due = z->since + kvpool_next_change(s->pool, r) - z->computed - 1;
 	if (z->last_step < z->due)
 		z->due = z->last_step;
@@ -220,8 +221,10 @@ void steady_pass(struct steady *s, struct genreq *r)
 	int32_t length = length_then(s, r);
 
 	CHECK(kvpool_grow(s->pool, r, length));
-	steady_catch_up(s, r);
-	kvpool_cache_full(s->pool, r, length);
+	if (kvpool_names(s->pool, r, length)) {
+		steady_catch_up(s, r); /* a name is made of the tokens */
+		kvpool_cache_full(s->pool, r, length);
+	}
 	put(s, r);
 }
 

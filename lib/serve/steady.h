@@ -68,7 +68,7 @@ void steady_find_next_end(struct steady *s);
 /* How many blocks they need for it. */
 int32_t steady_blocks_due(struct steady *s);
 
-/* Gives r the block it needs, which must be there, and names what it fills. */
+/* Gives r the block it needs, which must be there, and names the one it fills. */
 void steady_pass(struct steady *s, struct genreq *r);
 
 /* The step is over, each has its token. */
