@@ -164,14 +164,20 @@ static void finish_by_status(struct request *q, int64_t t_ns)
 
 /* ---- tokens ---- */
 
+static void make_room(struct request *q, int32_t n)
+{
+	if (n <= q->cap_events - q->rec.n_events)
+		return;
+	while (n > q->cap_events - q->rec.n_events)
+		q->cap_events *= 2;
+	q->rec.event = xreallocarray(q->rec.event, (size_t)q->cap_events, sizeof(*q->rec.event));
+}
+
 static void keep_event(struct request *q, int64_t t_ns, bool merged)
 {
 	struct record *rec = &q->rec;
 
-	if (rec->n_events == q->cap_events) {
-		q->cap_events *= 2;
-		rec->event = xreallocarray(rec->event, (size_t)q->cap_events, sizeof(*rec->event));
-	}
+	make_room(q, 1);
 	rec->event[rec->n_events++] = (struct token_event){t_ns, q->running_tokens, merged};
 }
 
@@ -395,6 +401,8 @@ static void take_tokens(struct request *q, const int64_t *t_ns, int32_t n)
 
 	if (rec->token1_ns < 0)
 		rec->byte1_ns = rec->event1_ns = rec->token1_ns = rec->output1_ns = t_ns[0];
+	if (q->env->keep_events)
+		make_room(q, n);
 	for (int32_t i = 0; i < n; i++) {
 		bool merged = q->token_events > 0 && t_ns[i] == rec->token_last_ns;
 
@@ -403,7 +411,8 @@ static void take_tokens(struct request *q, const int64_t *t_ns, int32_t n)
 		rec->token_last_ns = t_ns[i];
 		rec->merged_events += merged;
 		if (q->env->keep_events)
-			keep_event(q, t_ns[i], merged);
+			rec->event[rec->n_events++] =
+				(struct token_event){t_ns[i], q->running_tokens, merged};
 	}
 	if (q->env->on_tokens)
 		q->env->on_tokens(q->env->arg, n);
