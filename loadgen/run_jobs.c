@@ -1,8 +1,8 @@
 /*
- * Owns the processes that share the targets of a run in virtual time: a job is the targets of a run
- * of phases, carried out in a process of its own from the same beginning. Both sides stand here:
- * the job, which tells instead of writing, and the run, on its main thread, which keeps what it is
- * told. Must not know what a row means.
+ * Owns the processes that share the targets of a run in virtual time: a job is some targets, one
+ * after the other, each with the phases that are its own, in a process that begins where all do.
+ * Both sides stand here: the job, which tells instead of writing, and the run, on its main thread,
+ * which keeps what it is told. Must not know what a row means.
  *
  * A simulated target does not depend on when it has its turn, nor on those before it. So every job
  * begins at the run's zero, and what it tells is moved to where the one before it ended: files are
@@ -11,6 +11,8 @@
 #include "run_parts.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -28,7 +30,8 @@
 #include "crew_wire.h"
 #include "find.h"
 
-#define MAX_JOBS	64
+#define MAX_JOBS	64 /* at once */
+#define TURNS		16 /* jobs that a process has, one after the other, where there are many targets */
 #define GATHER_BYTES	((size_t)64 << 10)
 #define READ_BYTES	((size_t)256 << 10)
 #define MAX_OUT_BYTES	((size_t)1 << 30) /* a message and what was gathered before it */
@@ -122,13 +125,27 @@ static void detach(void)
 	sigprocmask(SIG_UNBLOCK, &all, NULL);
 }
 
-_Noreturn static void job_main(struct run *r, int fd, int first_phase)
+static int first_phase_of(const struct run *r, int target)
+{
+	int at = 0;
+
+	if (r->s->find)
+		return find_first_phase(r->s, r->phases, r->n_phases, NULL, 0, target);
+	while (r->phases[at].first_target < target)
+		at++;
+	return at;
+}
+
+_Noreturn static void job_main(struct run *r, int fd, int target, int end_target)
 {
 	struct run_link link = {.fd = fd};
 	struct job_end end;
 	int next;
 
 	detach();
+	/* what one target's rows took is the next one's: giving it back in between costs more */
+	mallopt(M_TRIM_THRESHOLD, INT_MAX);
+	mallopt(M_MMAP_THRESHOLD, 32 << 20); /* the most it takes */
 	memset(&end, 0, sizeof(end));
 	buf_init(&link.out, MAX_OUT_BYTES);
 	/* what the others have told is the run's */
@@ -137,7 +154,8 @@ _Noreturn static void job_main(struct run *r, int fd, int first_phase)
 	r->n_records = r->cap_records = r->n_points = r->cap_points = 0;
 	r->results = NULL;
 	r->link = &link;
-	run_targets(r, first_phase, &next, &end.failed);
+	for (; target < end_target && !r->ended && !end.failed.rc; target++)
+		run_targets(r, first_phase_of(r, target), &next, &end.failed);
 	end.now_ns = evloop_now_ns(r->loop);
 	put(&link, JOB_END, &end, sizeof(end), NULL, 0);
 	send_all(&link);
@@ -147,9 +165,9 @@ _Noreturn static void job_main(struct run *r, int fd, int first_phase)
 /* ---- in the run ---- */
 
 struct job {
-	int first_phase;
-	pid_t pid; /* 0: it has not begun */
-	int fd;	   /* -1: it has not begun, or is over */
+	int target, end_target; /* those from the one to before the other */
+	pid_t pid;		/* 0: it has not begun */
+	int fd;			/* -1: it has not begun, or is over */
 	struct buf in;
 	bool ended;	/* well */
 	char lost[320]; /* how it died; "" = it did not */
@@ -169,7 +187,7 @@ struct jobs {
 
 static const char *job_name(const struct jobs *j, int i)
 {
-	return j->r->s->targets[j->r->phases[j->job[i].first_phase].first_target].name;
+	return j->r->s->targets[j->job[i].target].name;
 }
 
 /* SIGINT and SIGTERM are blocked until the job ignores them; SIGUSR1 has its handler from before.
@@ -195,7 +213,7 @@ static void job_begin(struct jobs *j, int number)
 		for (int i = 0; i < number; i++)
 			if (j->job[i].fd >= 0)
 				close(j->job[i].fd);
-		job_main(j->r, pair[1], job->first_phase);
+		job_main(j->r, pair[1], job->target, job->end_target);
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	close(pair[1]);
@@ -384,20 +402,18 @@ static void await_jobs(struct jobs *j)
 static void jobs_init(struct jobs *j, struct run *r, int at_once)
 {
 	const struct scenario *s = r->s;
+	int each;
 
 	*j = (struct jobs){.r = r, .at_once = at_once, .zero_ns = evloop_now_ns(r->loop)};
 	j->last_ns = j->zero_ns;
+	each = (s->n_targets + TURNS * at_once - 1) / (TURNS * at_once);
 	j->job = xcalloc((size_t)s->n_targets, sizeof(*j->job));
-	for (int t = 0, at = 0; t < s->n_targets; t++) {
-		while (!s->find && r->phases[at].first_target < t)
-			at++;
+	for (int t = 0; t < s->n_targets; t += each)
 		j->job[j->n++] = (struct job){
-			.first_phase =
-				s->find ? find_first_phase(s, r->phases, r->n_phases, NULL, 0, t)
-					: at,
+			.target = t,
+			.end_target = t + each < s->n_targets ? t + each : s->n_targets,
 			.fd = -1,
 		};
-	}
 }
 
 enum rc run_jobs(struct run *r, int jobs, struct err *e)

@@ -50,6 +50,10 @@ extern const char *const workload_word[WORKLOAD_WORDS];
  * without reading it. Not for sessions and batches, which have texts. */
 void workload_keep_words(struct workload *w);
 
+/* From now on what was planned without a text is kept, up to some hundred megabytes: for several
+ * targets, who are asked the same. */
+void workload_remember(struct workload *w);
+
 /* Their text, with single blanks between: appended. False at the cap of out. */
 bool workload_spell(const uint8_t *word, size_t n, struct buf *out);
 
