@@ -36,38 +36,6 @@ void gaps_release(struct gaps *g)
 	*g = (struct gaps){0};
 }
 
-static double mean_ns(const struct gaps *g)
-{
-	double sum = 0;
-
-	for (size_t i = 0; i < g->n; i++)
-		sum += (double)g->ns[i];
-	return g->n ? sum / (double)g->n : NAN;
-}
-
-double gaps_mean_ms(const struct gaps *g)
-{
-	return mean_ns(g) / 1e6;
-}
-
-double gaps_std_ms(const struct gaps *g)
-{
-	double mean = mean_ns(g), sum = 0;
-
-	for (size_t i = 0; i < g->n; i++)
-		sum += ((double)g->ns[i] - mean) * ((double)g->ns[i] - mean);
-	return g->n ? sqrt(sum / (double)g->n) / 1e6 : NAN;
-}
-
-double gaps_max_ms(const struct gaps *g)
-{
-	int64_t max = INT64_MIN;
-
-	for (size_t i = 0; i < g->n; i++)
-		max = g->ns[i] > max ? g->ns[i] : max;
-	return g->n ? ns_to_ms(max) : NAN;
-}
-
 static uint32_t bin_of(int64_t ns)
 {
 	int e;
@@ -94,52 +62,98 @@ static struct place find_place(const uint32_t *count, size_t rank)
 	return at;
 }
 
-static int64_t *values_of(const struct gaps *g, uint32_t bin, size_t n)
+/* One pass over all values. */
+static void sum_up(const struct gaps *g, struct gap_figures *out, uint32_t *count)
 {
-	double *v = xcalloc(n + 1, sizeof(*v)); /* below 2^53 ns, a hundred days, they are exact */
-	int64_t *out = xcalloc(n + 1, sizeof(*out));
-	size_t k = 0;
+	int64_t first = g->ns[0], max = first, sum = 0;
+	double squares = 0, mean;
 
-	for (size_t i = 0; i < g->n; i++)
-		if (bin_of(g->ns[i]) == bin)
-			v[k++] = (double)g->ns[i];
-	CHECK(k == n);
-	sort_doubles(v, n);
-	for (size_t i = 0; i < n; i++)
-		out[i] = (int64_t)v[i];
-	free(v);
-	return out;
+	for (size_t i = 0; i < g->n; i++) {
+		int64_t ns = g->ns[i], off = ns - first; /* small numbers: little is lost */
+
+		sum += off;
+		squares += (double)off * (double)off;
+		max = ns > max ? ns : max;
+		count[bin_of(ns)]++;
+	}
+	mean = (double)sum / (double)g->n;
+	out->mean_ms = ((double)first + mean) / 1e6;
+	out->std_ms = sqrt(fmax(0, squares / (double)g->n - mean * mean)) / 1e6;
+	out->max_ms = ns_to_ms(max);
 }
 
-void gaps_percentiles_ms(const struct gaps *g, const double *p, double *out, size_t n)
+/* The values of the marked bins, in order. */
+static double *pick_out(const struct gaps *g, const uint32_t *count, const bool *marked, size_t *n)
 {
-	uint32_t *count = xcalloc(BINS, sizeof(*count));
-	struct place last = {0};
-	int64_t *sorted = NULL, at[2 * MOST];
+	size_t total = 0, k = 0;
+	double *v;
+
+	for (size_t bin = 0; bin < BINS; bin++)
+		total += marked[bin] ? count[bin] : 0;
+	v = xcalloc(total + 1, sizeof(*v));
+	for (size_t i = 0; i < g->n; i++) {
+		v[k] = (double)g->ns[i]; /* exact below 2^53 ns, a hundred days */
+		k += marked[bin_of(g->ns[i])];
+	}
+	sort_doubles(v, total);
+	*n = total;
+	return v;
+}
+
+/* What is picked out before a bin's values is what other marked bins before it hold. */
+static size_t picked_before(const uint32_t *count, const bool *marked, uint32_t bin)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < bin; i++)
+		n += marked[i] ? count[i] : 0;
+	return n;
+}
+
+static void percentiles(const struct gaps *g, const uint32_t *count, const double *p, double *out,
+			size_t n)
+{
+	bool *marked = xcalloc(BINS, sizeof(*marked));
+	struct place at[2 * MOST];
+	size_t n_picked;
+	double *picked;
+
+	for (size_t i = 0; i < 2 * n; i++) {
+		size_t rank = (size_t)(p[i / 2] / 100 * (double)(g->n - 1)) + i % 2;
+
+		at[i] = find_place(count, rank < g->n ? rank : g->n - 1);
+		marked[at[i].bin] = true;
+	}
+	picked = pick_out(g, count, marked, &n_picked);
+	for (size_t i = 0; i < n; i++) {
+		double rank = p[i] / 100 * (double)(g->n - 1), value[2];
+
+		for (size_t k = 0; k < 2; k++) {
+			const struct place *z = &at[2 * i + k];
+
+			value[k] =
+				picked[picked_before(count, marked, z->bin) + z->rank - z->before] /
+				1e6;
+		}
+		out[i] = value[0] + (rank - floor(rank)) * (value[1] - value[0]);
+	}
+	free(picked);
+	free(marked);
+}
+
+void gaps_figures(const struct gaps *g, const double *p, double *out, size_t n,
+		  struct gap_figures *figures)
+{
+	uint32_t *count;
 
 	CHECK(n <= MOST && g->n < UINT32_MAX);
-	for (size_t i = 0; i < g->n; i++)
-		count[bin_of(g->ns[i])]++;
-	/* neighbours are mostly in the same bin */
-	for (size_t i = 0; i < 2 * n && g->n; i++) {
-		size_t rank = (size_t)(p[i / 2] / 100 * (double)(g->n - 1)) + i % 2;
-		struct place z = find_place(count, rank < g->n ? rank : g->n - 1);
-
-		if (!sorted || z.bin != last.bin) {
-			free(sorted);
-			sorted = values_of(g, z.bin, count[z.bin]);
-			last = z;
-		}
-		at[i] = sorted[z.rank - z.before];
-	}
-	for (size_t i = 0; i < n; i++) {
-		double rank = g->n ? p[i] / 100 * (double)(g->n - 1) : 0;
-
-		out[i] = g->n ? ns_to_ms(at[2 * i]) +
-					 (rank - floor(rank)) *
-						 (ns_to_ms(at[2 * i + 1]) - ns_to_ms(at[2 * i]))
-			      : NAN;
-	}
-	free(sorted);
+	*figures = (struct gap_figures){NAN, NAN, NAN};
+	for (size_t i = 0; i < n; i++)
+		out[i] = NAN;
+	if (!g->n)
+		return;
+	count = xcalloc(BINS, sizeof(*count));
+	sum_up(g, figures, count);
+	percentiles(g, count, p, out, n);
 	free(count);
 }

@@ -18,12 +18,12 @@ struct gaps {
 int64_t *gaps_extend(struct gaps *g, size_t n);
 void gaps_release(struct gaps *g);
 
-/* NaN when empty. */
-double gaps_mean_ms(const struct gaps *g);
-double gaps_std_ms(const struct gaps *g); /* population */
-double gaps_max_ms(const struct gaps *g);
+struct gap_figures {
+	double mean_ms, std_ms, max_ms; /* std: of the population */
+};
 
-/* out[i]: the p[i]-th percentile, as sample_percentile(); n <= 16. */
-void gaps_percentiles_ms(const struct gaps *g, const double *p, double *out, size_t n);
+/* out[i]: the p[i]-th percentile in ms, as sample_percentile(); n <= 16. All NaN when empty. */
+void gaps_figures(const struct gaps *g, const double *p, double *out, size_t n,
+		  struct gap_figures *figures);
 
 #endif

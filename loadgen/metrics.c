@@ -322,11 +322,13 @@ static void compute_rates(struct point *p, const struct sums *z, bool open_loop,
 
 static void summarise_gaps(struct point *p, const struct gaps *g, enum metric m)
 {
+	struct gap_figures f;
+
+	gaps_figures(g, &stat_percentiles[S_P50], &p->m[m][S_P50], S_P99 - S_P50 + 1, &f);
 	p->samples[m] = g->n;
-	p->std_ms[m] = gaps_std_ms(g);
-	p->m[m][S_MEAN] = gaps_mean_ms(g);
-	gaps_percentiles_ms(g, &stat_percentiles[S_P50], &p->m[m][S_P50], S_P99 - S_P50 + 1);
-	p->m[m][S_MAX] = gaps_max_ms(g);
+	p->std_ms[m] = f.std_ms;
+	p->m[m][S_MEAN] = f.mean_ms;
+	p->m[m][S_MAX] = f.max_ms;
 }
 
 static void summarise(struct point *p, struct sums *z)

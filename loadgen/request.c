@@ -531,10 +531,24 @@ static void on_end(void *owner, enum xfer_end how, const char *why, int64_t t_ns
 
 /* ---- sending ---- */
 
+static const struct xfer_handler handler = {on_connected, on_written, on_head,	  on_body,
+					    on_end,	  on_tokens,  on_answered};
+
+/* Whoever has read the same request before needs no other body of it. */
+static bool send_again(struct request *q, const struct planned_request *plan)
+{
+	const struct request_env *env = q->env;
+	struct xfer_spec spec = {.watched = plan->cancel_after_tokens > 0, .plan = plan->word};
+
+	if (!plan->kept || !env->transport_type->remembers ||
+	    !env->transport_type->remembers(env->transport, plan->word))
+		return false;
+	q->xfer = env->transport_type->start(env->transport, &spec, &handler, q);
+	return true;
+}
+
 static void send_request(struct request *q, const struct planned_request *plan)
 {
-	static const struct xfer_handler handler = {on_connected, on_written, on_head,	  on_body,
-						    on_end,	  on_tokens,  on_answered};
 	const struct request_env *env = q->env;
 	const struct target *t = env->target;
 	struct ask ask = {
@@ -555,8 +569,10 @@ static void send_request(struct request *q, const struct planned_request *plan)
 			env->transport_type->takes_words(env->transport);
 	char name[32];
 	struct buf path, headers, body, text;
-	struct xfer_spec spec = {
-		.method = "POST", .keep_alive = true, .watched = plan->cancel_after_tokens > 0};
+	struct xfer_spec spec = {.method = "POST",
+				 .keep_alive = true,
+				 .watched = plan->cancel_after_tokens > 0,
+				 .plan = plan->kept ? plan->word : NULL};
 
 	if (!streams && env->dialect->whole_path)
 		of_dialect = env->dialect->whole_path;
@@ -620,7 +636,8 @@ struct request *request_start(const struct request_env *env, const struct planne
 		q->rec.event = xreallocarray(NULL, (size_t)q->cap_events, sizeof(*q->rec.event));
 	}
 	arm_limit(q);
-	send_request(q, plan);
+	if (!send_again(q, plan))
+		send_request(q, plan);
 	return q;
 }
 

@@ -47,6 +47,10 @@ struct xfer_spec {
 	size_t n_words;
 	bool keep_alive; /* the connection may be used again */
 	bool watched;	 /* the caller acts on its tokens: see catch_up() */
+
+	/* Not NULL: stands for all that is asked, as long as the target is from the same place of
+	 * the scenario's file. See remembers(). */
+	const void *plan;
 };
 
 /* In a body, where a prompt of words (workload.h) belongs that is not spelled. */
@@ -106,6 +110,11 @@ struct transport_type {
 	/* Whoever reads the requests needs no text of made-up prompts: they may come as words.
 	 * NULL: they may not. */
 	bool (*takes_words)(const struct transport *t);
+
+	/* Optional. A request that bears this plan has been started here, or at another target from
+	 * the same place: start() needs nothing else of it, body, path and headers may be left out.
+	 */
+	bool (*remembers)(const struct transport *t, const void *plan);
 
 	/* Copies or sends everything of spec before it returns. */
 	struct xfer *(*start)(struct transport *t, const struct xfer_spec *spec,

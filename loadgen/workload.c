@@ -521,6 +521,7 @@ static void keep_plan(struct workload *w, struct kept_plans *p, int64_t k,
 	word = xmalloc(plan->n_words + 1);
 	memcpy(word, plan->word, plan->n_words);
 	plan->word = word;
+	plan->kept = true;
 	p->v[k] = *plan;
 	w->kept_bytes += plan->n_words + sizeof(*plan);
 }

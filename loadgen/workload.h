@@ -31,6 +31,7 @@ struct planned_request {
 	size_t len;
 	const uint8_t *word; /* workload_keep_words(): the words it has instead of text, or NULL */
 	size_t n_words;
+	bool kept;		      /* workload_remember(): `word` stays, and stands for it all */
 	const struct message *before; /* said before it: a system prompt, a history */
 	size_t n_before;
 	int32_t input_tokens;  /* synthetic, trace: as drawn; else -1 (the server counts) */
