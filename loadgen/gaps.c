@@ -63,7 +63,7 @@ static struct place find_place(const uint32_t *count, size_t rank)
 }
 
 /* One pass over all values. */
-static void sum_up(const struct gaps *g, struct gap_figures *out, uint32_t *count)
+static void sum_up(const struct gaps *g, struct gap_figures *out, uint32_t *count, uint16_t *bins)
 {
 	int64_t first = g->ns[0], max = first, sum = 0;
 	double squares = 0, mean;
@@ -74,7 +74,8 @@ static void sum_up(const struct gaps *g, struct gap_figures *out, uint32_t *coun
 		sum += off;
 		squares += (double)off * (double)off;
 		max = ns > max ? ns : max;
-		count[bin_of(ns)]++;
+		bins[i] = (uint16_t)bin_of(ns);
+		count[bins[i]]++;
 	}
 	mean = (double)sum / (double)g->n;
 	out->mean_ms = ((double)first + mean) / 1e6;
@@ -83,7 +84,8 @@ static void sum_up(const struct gaps *g, struct gap_figures *out, uint32_t *coun
 }
 
 /* The values of the marked bins, in order. */
-static double *pick_out(const struct gaps *g, const uint32_t *count, const bool *marked, size_t *n)
+static double *pick_out(const struct gaps *g, const uint32_t *count, const uint16_t *bins,
+			const bool *marked, size_t *n)
 {
 	size_t total = 0, k = 0;
 	double *v;
@@ -91,10 +93,9 @@ static double *pick_out(const struct gaps *g, const uint32_t *count, const bool 
 	for (size_t bin = 0; bin < BINS; bin++)
 		total += marked[bin] ? count[bin] : 0;
 	v = xcalloc(total + 1, sizeof(*v));
-	for (size_t i = 0; i < g->n; i++) {
-		v[k] = (double)g->ns[i]; /* exact below 2^53 ns, a hundred days */
-		k += marked[bin_of(g->ns[i])];
-	}
+	for (size_t i = 0; i < g->n; i++)
+		if (marked[bins[i]])
+			v[k++] = (double)g->ns[i]; /* exact below 2^53 ns, a hundred days */
 	sort_doubles(v, total);
 	*n = total;
 	return v;
@@ -110,8 +111,8 @@ static size_t picked_before(const uint32_t *count, const bool *marked, uint32_t 
 	return n;
 }
 
-static void percentiles(const struct gaps *g, const uint32_t *count, const double *p, double *out,
-			size_t n)
+static void percentiles(const struct gaps *g, const uint32_t *count, const uint16_t *bins,
+			const double *p, double *out, size_t n)
 {
 	bool *marked = xcalloc(BINS, sizeof(*marked));
 	struct place at[2 * MOST];
@@ -124,7 +125,7 @@ static void percentiles(const struct gaps *g, const uint32_t *count, const doubl
 		at[i] = find_place(count, rank < g->n ? rank : g->n - 1);
 		marked[at[i].bin] = true;
 	}
-	picked = pick_out(g, count, marked, &n_picked);
+	picked = pick_out(g, count, bins, marked, &n_picked);
 	for (size_t i = 0; i < n; i++) {
 		double rank = p[i] / 100 * (double)(g->n - 1), value[2];
 
@@ -145,6 +146,7 @@ void gaps_figures(const struct gaps *g, const double *p, double *out, size_t n,
 		  struct gap_figures *figures)
 {
 	uint32_t *count;
+	uint16_t *bins; /* of each gap */
 
 	CHECK(n <= MOST && g->n < UINT32_MAX);
 	*figures = (struct gap_figures){NAN, NAN, NAN};
@@ -153,7 +155,9 @@ void gaps_figures(const struct gaps *g, const double *p, double *out, size_t n,
 	if (!g->n)
 		return;
 	count = xcalloc(BINS, sizeof(*count));
-	sum_up(g, figures, count);
-	percentiles(g, count, p, out, n);
+	bins = xreallocarray(NULL, g->n, sizeof(*bins));
+	sum_up(g, figures, count, bins);
+	percentiles(g, count, bins, p, out, n);
+	free(bins);
 	free(count);
 }

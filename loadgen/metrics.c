@@ -453,12 +453,27 @@ static void add_tokens(struct token_times *z, int64_t t_ns, double tokens)
 		z->in_steady += tokens;
 }
 
-/* As add_tokens() of one each, in one go: they come in order. */
+/* How many of the events, which come in order, came by then. */
+static size_t events_by(const struct record *r, int64_t t_ns)
+{
+	size_t low = 0, high = (size_t)r->n_events;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (r->event[mid].t_ns <= t_ns)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* As add_tokens() of one each, in one go. */
 static void add_events(struct token_times *z, const struct record *r)
 {
 	const struct token_event *v = r->event, *end = v + r->n_events;
 	int64_t from_ns = z->point.from_ns;
-	int32_t in_steady = 0;
 
 	if (v->t_ns < from_ns || (end - 1)->t_ns > z->point.to_ns)
 		return; /* only a damaged file says so */
@@ -467,11 +482,13 @@ static void add_events(struct token_times *z, const struct record *r)
 		int64_t next_ns = from_ns + (second + 1) * NS_PER_S;
 		const struct token_event *first = v;
 
-		for (; v < end && v->t_ns < next_ns; v++)
-			in_steady += v->t_ns > z->steady.from_ns && v->t_ns <= z->steady.to_ns;
+		while (v < end && v->t_ns < next_ns)
+			v++;
 		z->per_s[second] += (double)(v - first);
 	}
-	z->in_steady += in_steady;
+	if (z->steady.to_ns > z->steady.from_ns)
+		z->in_steady +=
+			(double)(events_by(r, z->steady.to_ns) - events_by(r, z->steady.from_ns));
 }
 
 /* Where events count fewer tokens than usage told (several in one event), each carries its share.

@@ -398,22 +398,30 @@ static void on_body(void *owner, const char *bytes, size_t n, int64_t t_ns)
 static void take_tokens(struct request *q, const int64_t *t_ns, int32_t n)
 {
 	struct record *rec = &q->rec;
+	int32_t tokens = q->running_tokens, n_merged = 0;
+	struct token_event *event = NULL;
+	int64_t last_ns;
 
 	if (rec->token1_ns < 0)
 		rec->byte1_ns = rec->event1_ns = rec->token1_ns = rec->output1_ns = t_ns[0];
-	if (q->env->keep_events)
+	if (q->env->keep_events) {
 		make_room(q, n);
-	for (int32_t i = 0; i < n; i++) {
-		bool merged = q->token_events > 0 && t_ns[i] == rec->token_last_ns;
-
-		q->token_events++;
-		q->running_tokens++;
-		rec->token_last_ns = t_ns[i];
-		rec->merged_events += merged;
-		if (q->env->keep_events)
-			rec->event[rec->n_events++] =
-				(struct token_event){t_ns[i], q->running_tokens, merged};
+		event = rec->event + rec->n_events;
 	}
+	last_ns = q->token_events > 0 ? rec->token_last_ns : -1;
+	for (int32_t i = 0; i < n; i++) {
+		bool merged = t_ns[i] == last_ns;
+
+		last_ns = t_ns[i];
+		n_merged += merged;
+		if (event)
+			*event++ = (struct token_event){last_ns, ++tokens, merged};
+	}
+	rec->n_events += event ? n : 0;
+	rec->merged_events += n_merged;
+	rec->token_last_ns = last_ns;
+	q->token_events += n;
+	q->running_tokens += n;
 	if (q->env->on_tokens)
 		q->env->on_tokens(q->env->arg, n);
 }
