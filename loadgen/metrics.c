@@ -475,13 +475,15 @@ static void add_events(struct token_times *z, const struct record *r)
 	const struct token_event *v = r->event, *end = v + r->n_events;
 	int64_t from_ns = z->point.from_ns;
 
-	if (v->t_ns < from_ns || (end - 1)->t_ns > z->point.to_ns)
-		return; /* only a damaged file says so */
 	while (v < end) {
 		int64_t second = (v->t_ns - from_ns) / NS_PER_S;
 		int64_t next_ns = from_ns + (second + 1) * NS_PER_S;
 		const struct token_event *first = v;
 
+		if (v->t_ns < from_ns || v->t_ns > z->point.to_ns) {
+			v++; /* only a damaged file says so */
+			continue;
+		}
 		while (v < end && v->t_ns < next_ns)
 			v++;
 		z->per_s[second] += (double)(v - first);
