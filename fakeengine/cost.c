@@ -116,7 +116,7 @@ static int64_t share(int64_t n, int32_t parts)
 
 static int64_t linked_step_ps(const struct cost *c, const struct step_plan *p)
 {
-	int32_t seqs = p->n_items > 0 ? p->n_items : 1;
+	int32_t in_plan = p->n_items + p->n_steady, seqs = in_plan > 0 ? in_plan : 1;
 	int32_t parts = c->links.stages < seqs ? c->links.stages : seqs;
 	struct step_plan part = *p;
 	int64_t ps;

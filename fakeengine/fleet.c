@@ -265,6 +265,18 @@ enum rc fleet_submit(struct fleet *f, struct genreq *r, struct err *e)
 	return f->first.next ? handover_begin(f, r, e) : pool_submit(&f->first, r, e);
 }
 
+/* Until it decodes, all there is to tell was told. */
+void fleet_catch_up(struct fleet *f, struct genreq *r)
+{
+	const struct replica *at;
+
+	(void)f;
+	if (r->handover && !is_decoding(r->handover))
+		return;
+	at = sim_owner(r);
+	sim_catch_up(at->sim, r);
+}
+
 void fleet_cancel(struct fleet *f, struct genreq *r)
 {
 	(void)f;

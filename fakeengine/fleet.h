@@ -31,12 +31,13 @@ struct fleet_shape {
 	double router_knobs[ROUTER_MAX_KNOBS];
 };
 
-/* As sim_new(), _submit(), _cancel(): a router refuses nothing, so RC_LIMIT says that the replica
- * it chose is full. */
+/* As sim_new(), _submit(), _catch_up(), _cancel(): a router refuses nothing, so RC_LIMIT says that
+ * the replica it chose is full. */
 enum rc fleet_new(struct fleet **out, struct evloop *loop, const struct sim_setup *engine,
 		  const struct fleet_shape *shape, const struct sim_sink *sink, struct err *e);
 void fleet_free(struct fleet *f);
 enum rc fleet_submit(struct fleet *f, struct genreq *r, struct err *e);
+void fleet_catch_up(struct fleet *f, struct genreq *r);
 void fleet_cancel(struct fleet *f, struct genreq *r);
 int32_t fleet_max_len(const struct fleet *f);
 

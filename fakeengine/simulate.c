@@ -3,13 +3,17 @@
  * whose tokens are on their way out. Runs on the thread of its loop. Must not know text, HTTP or
  * why requests come; asks no policy for its name.
  *
- * All tokens of a step leave together, so what waits to leave is a queue of steps, not of tokens,
- * and nothing is allocated or moved per token.
+ * All tokens of a step leave together, so what waits to leave is a queue of steps, not of tokens.
+ * Of a policy that leaves steady requests out of its plans (sched.h) a step has only those items to
+ * which something happens. The others' tokens are told when theirs is, or when somebody asks: their
+ * times are those of the last steps, all of which stand in one log. Nothing is allocated or moved
+ * per token.
  */
 #include "simulate.h"
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/die.h"
@@ -19,8 +23,12 @@
 /* Words are made several at a time: it is how they come cheapest (wordcodec.h). */
 #define WORDS_AHEAD 8
 
-/* Tokens of a run at most: they stay in the cache from their making to their end. */
-#define MAX_RUN_TOKENS 65536
+#define MAX_RUN_STEPS 4096
+
+#define AT_ONCE 8 /* tokens that nobody reads */
+
+/* Steps in the log before those of the past are told and forgotten. */
+#define LOG_STEPS 65536
 
 #define CONTAINER(p, T, m) ((T *)((char *)(p)-offsetof(T, m)))
 
@@ -29,25 +37,33 @@ struct flight {
 	struct sim *s;
 	struct genreq *r;
 	struct timer ingest;
+	struct flight *next_cancelled;
 	bool cancelled;		   /* but part of a step that is being computed */
+	int32_t n_told;		   /* of its output tokens, to the sink */
 	int32_t word[WORDS_AHEAD]; /* the tokens [n_words - WORDS_AHEAD, n_words) it will make */
 	int32_t n_words;
 	struct flight *prev, *next;
 };
 
-/* A step: computed until its timer goes off, then waiting for its tokens to leave. Or a run of
- * equal steps, which is over when it is made and only waits. */
+/* A step: computed until its timer goes off, then waiting for its tokens to leave. */
 struct sim_step {
 	struct step_plan plan;
 	struct sim *s;
 	struct timer timer;
-	int32_t *token; /* 1 + max_draft an item, or in a run n_due an item */
+	int32_t *token; /* 1 + max_draft an item */
 	size_t cap_tokens;
-	int64_t *due_ns; /* when the tokens leave */
-	int32_t n_due, cap_due;
-	int32_t n_left; /* of them: so many tokens an item have left */
-	bool ends;	/* the last token of a request is among them */
+	int64_t due_ns;	 /* when its tokens leave */
+	int64_t log_end; /* it is the last step before this place in the log */
+	bool ends;	 /* the last token of a request is among them */
 	struct sim_step *next, *next_all;
+};
+
+/* When the tokens of each step leave, of terse plans. Places count from the first step on. */
+struct step_log {
+	int64_t *due_ns; /* of places [first, end) */
+	int64_t first, end;
+	int64_t n_left; /* tokens of the steps before it have left, as far as they are told */
+	int64_t cap;
 };
 
 struct sim {
@@ -56,13 +72,17 @@ struct sim {
 	const struct sim_sink *sink;
 	struct sched *sched;
 	struct cost_clock clock;
-	struct flight flights; /* head of a ring */
-	int32_t n_flights, n_cancelled;
+	struct flight flights;	  /* head of a ring */
+	struct flight *cancelled; /* that leave with the end of their step */
+	int32_t n_flights;
+	int32_t n_computing;  /* steps */
 	int32_t max_requests; /* at once; 0 = no limit */
 	struct sim_step *all, *idle;
 	struct sim_step *out, **out_end; /* FIFO: their tokens have not left */
 	int64_t *end_ns;		 /* scratch of run_ahead() */
-	int32_t cap_ends;
+	bool terse;
+	int32_t n_steady; /* of the last plan */
+	struct step_log log;
 	struct deferred turn_end;
 	struct timer egress, wake; /* wake: the policy waits for a time to come */
 	int32_t max_len;
@@ -118,6 +138,7 @@ enum rc sim_submit(struct sim *s, struct genreq *r, struct err *e)
 	f = xcalloc(1, sizeof(*f));
 	f->s = s;
 	f->r = r;
+	f->n_told = genreq_output_tokens(r);
 	f->ingest.fn = on_ingested;
 	flight_add(s, f);
 	r->flight = f;
@@ -143,8 +164,11 @@ void sim_cancel(struct sim *s, struct genreq *r)
 	struct flight *f = r->flight;
 
 	silence(s, r);
-	if (r->slot.in_step) {
-		s->n_cancelled += !f->cancelled;
+	if (r->slot.in_step || (r->slot.steady && s->n_computing > 0)) {
+		if (!f->cancelled) {
+			f->next_cancelled = s->cancelled;
+			s->cancelled = f;
+		}
 		f->cancelled = true;
 		return;
 	}
@@ -170,69 +194,125 @@ static void step_give_back(struct sim *s, struct sim_step *step)
 	s->idle = step;
 }
 
-/* Requests that were cancelled while the step was computed leave with its end. */
+/* Its item in p, or the number of items, if it is steady; -1: it is in another step. */
+static int32_t place_in(const struct step_plan *p, const struct genreq *r)
+{
+	for (int32_t i = 0; i < p->n_items; i++)
+		if (p->item[i].req == r)
+			return i;
+	return r->slot.steady ? p->n_items : -1;
+}
+
+/* The one of those in p whom the policy has had for longest. */
+static struct flight **first_cancelled(struct sim *s, const struct step_plan *p)
+{
+	struct flight **first = NULL;
+	int32_t at = 0;
+
+	for (struct flight **f = &s->cancelled; *f; f = &(*f)->next_cancelled) {
+		const struct genreq *r = (*f)->r, *best = first ? (*first)->r : NULL;
+		int32_t place = place_in(p, r);
+
+		if (place < 0 || (best && (r->slot.order > best->slot.order ||
+					   (r->slot.order == best->slot.order && place > at))))
+			continue;
+		first = f;
+		at = place;
+	}
+	return first;
+}
+
+/* Requests that were cancelled while the step was computed leave with its end, in order of
+ * admission, as the policy had them. */
 static void drop_cancelled(struct sim *s, struct step_plan *p)
 {
-	for (int32_t i = 0; i < p->n_items; i++) {
-		struct genreq *r = p->item[i].req;
+	struct flight **link;
 
-		if (!r->flight->cancelled)
-			continue;
-		if (r->state != GENREQ_DONE)
-			s->c.policy->remove(s->sched, r);
-		s->n_cancelled--;
-		p->item[i].req = NULL;
-		forget(r);
+	while ((link = first_cancelled(s, p))) {
+		struct flight *f = *link;
+		int32_t at = place_in(p, f->r);
+
+		*link = f->next_cancelled;
+		if (at < p->n_items)
+			p->item[at].req = NULL;
+		else
+			s->generation_tokens--; /* which are counted with those of the others */
+		if (f->r->state != GENREQ_DONE)
+			s->c.policy->remove(s->sched, f->r);
+		forget(f->r);
 	}
 }
 
 /* What is left in the plan are those who have something to say: a token, or that the policy gave
- * them up. True if somebody's last is among it. */
-static bool count_tokens(struct sim *s, struct step_plan *p)
+ * them up. False if there are none. *ends: somebody's last is among it. */
+static bool count_tokens(struct sim *s, struct step_plan *p, bool *ends)
 {
-	bool ends = false;
+	bool any = false;
+
+	*ends = false;
+	s->generation_tokens += p->n_steady;
 
 	for (int32_t i = 0; i < p->n_items; i++) {
 		struct step_item *it = &p->item[i];
 
 		if (!it->req)
 			continue;
-		ends |= it->req->state == GENREQ_DONE;
-		if (!it->emits) {
-			if (it->req->state != GENREQ_DONE)
-				it->req = NULL;
+		if (!it->emits && it->req->state != GENREQ_DONE) {
+			it->req = NULL;
 			continue;
 		}
+		any = true;
+		*ends |= it->req->state == GENREQ_DONE;
+		if (!it->emits)
+			continue;
 		s->generation_tokens += 1 + it->n_accepted;
 		if (it->prefill && genreq_output_tokens(it->req) == 1)
 			s->prompt_tokens += it->req->n_prompt;
 	}
-	return ends;
-}
-
-/* Room for the tokens of n steps and the times they leave. */
-static void step_reserve(struct sim_step *step, int32_t n)
-{
-	size_t tokens = (size_t)step->plan.n_items * (size_t)n;
-
-	if (step->cap_tokens < tokens) {
-		step->cap_tokens = 2 * tokens;
-		step->token = xreallocarray(step->token, step->cap_tokens, sizeof(*step->token));
-	}
-	if (step->cap_due < n) {
-		step->cap_due = 2 * n;
-		step->due_ns =
-			xreallocarray(step->due_ns, (size_t)step->cap_due, sizeof(*step->due_ns));
-	}
+	return any;
 }
 
 static void queue_out(struct sim *s, struct sim_step *step)
 {
-	step->n_left = 0;
 	step->next = NULL;
 	*s->out_end = step;
 	s->out_end = &step->next;
-	evloop_defer(s->loop, &s->turn_end);
+}
+
+static void log_add(struct step_log *l, int64_t due_ns)
+{
+	if (l->end - l->first == l->cap) {
+		l->cap = l->cap ? 2 * l->cap : 1024;
+		l->due_ns = xreallocarray(l->due_ns, (size_t)l->cap, sizeof(*l->due_ns));
+	}
+	l->due_ns[l->end++ - l->first] = due_ns;
+}
+
+static const int64_t *log_at(const struct step_log *l, int64_t place)
+{
+	return l->due_ns + (place - l->first);
+}
+
+/* A step is over: for the log, and for whoever counts gaps. */
+static void step_made(struct sim *s, int32_t n_steady, int64_t end_ns)
+{
+	int64_t due_ns = end_ns + s->c.egress_ns;
+
+	if (n_steady > 0 && s->c.on_gap)
+		s->c.on_gap(s->c.owner, due_ns - *log_at(&s->log, s->log.end - 1), n_steady);
+	if (s->terse)
+		log_add(&s->log, due_ns);
+}
+
+/* Before their new tokens are theirs. */
+static void tell_gaps(const struct sim *s, const struct step_plan *p, int64_t end_ns)
+{
+	for (int32_t i = 0; i < p->n_items; i++) {
+		const struct genreq *r = p->item[i].req;
+
+		if (p->item[i].emits && genreq_output_tokens(r) > 0)
+			s->c.on_gap(s->c.owner, end_ns - r->last_token_ns, 1);
+	}
 }
 
 static void on_step_end(struct timer *t, int64_t now_ns)
@@ -241,13 +321,20 @@ static void on_step_end(struct timer *t, int64_t now_ns)
 	struct sim *s = step->s;
 
 	(void)now_ns; /* the step ends at its deadline */
+	s->n_computing--;
+	if (s->c.on_gap)
+		tell_gaps(s, &step->plan, t->at_ns);
 	s->c.policy->commit(s->sched, &step->plan, step->token, t->at_ns);
-	if (s->n_cancelled > 0)
+	step_made(s, step->plan.n_steady, t->at_ns);
+	if (s->cancelled)
 		drop_cancelled(s, &step->plan);
-	step->ends = count_tokens(s, &step->plan);
-	step->due_ns[0] = t->at_ns + s->c.egress_ns;
-	step->n_due = 1;
-	queue_out(s, step);
+	step->due_ns = t->at_ns + s->c.egress_ns;
+	step->log_end = s->log.end;
+	if (count_tokens(s, &step->plan, &step->ends))
+		queue_out(s, step);
+	else
+		step_give_back(s, step);
+	evloop_defer(s->loop, &s->turn_end);
 }
 
 static struct sim_step *step_take(struct sim *s)
@@ -270,12 +357,18 @@ static struct sim_step *step_take(struct sim *s)
 
 /* Filler that nobody reads is not made: what matters of it is which tokens are the same, and of the
  * same answers they are. An id beyond all vocabularies, so that no prompt holds it. */
-static int32_t unread_token(const struct genreq *r, int32_t at)
+static void unread_tokens(const struct genreq *r, int32_t at, int32_t n, int32_t *out)
 {
 	uint64_t of_answer = (r->seed + 1) * UINT64_C(0x9e3779b97f4a7c15);
-	uint32_t first = (uint32_t)(of_answer >> 32), stride = (uint32_t)of_answer | 1;
+	uint32_t stride = (uint32_t)of_answer | 1;
+	uint32_t next = (uint32_t)(of_answer >> 32) + (uint32_t)at * stride;
 
-	return (int32_t)(UINT32_C(0x40000000) | (first + (uint32_t)at * stride) >> 2);
+	/* several at a time, which the compiler makes a vector of */
+	for (; n >= AT_ONCE; n -= AT_ONCE, out += AT_ONCE, next += AT_ONCE * stride)
+		for (uint32_t k = 0; k < AT_ONCE; k++)
+			out[k] = (int32_t)(UINT32_C(0x40000000) | (next + k * stride) >> 2);
+	for (int32_t i = 0; i < n; i++, next += stride)
+		out[i] = (int32_t)(UINT32_C(0x40000000) | next >> 2);
 }
 
 /* Only tokens that may end an answer, or repeat a text, have to be the words they are. */
@@ -286,12 +379,18 @@ static bool is_read(const struct genreq *r)
 
 static void tokens_from(const struct genreq *r, int32_t at, int32_t n, int32_t *out)
 {
-	if (is_read(r)) {
+	if (is_read(r))
 		answer_tokens(r, at, n, out);
-		return;
-	}
-	for (int32_t i = 0; i < n; i++)
-		out[i] = unread_token(r, at + i);
+	else
+		unread_tokens(r, at, n, out);
+}
+
+/* For a policy that has left r out for n steps. */
+static void append_tokens(struct genreq *r, int32_t n)
+{
+	int32_t at = genreq_output_tokens(r);
+
+	tokens_from(r, at, n, genreq_extend(r, n));
 }
 
 static int32_t word_at(const struct genreq *r, int32_t at)
@@ -299,8 +398,12 @@ static int32_t word_at(const struct genreq *r, int32_t at)
 	int32_t from = at - at % WORDS_AHEAD;
 	struct flight *f = r->flight;
 
-	if (!is_read(r))
-		return unread_token(r, at);
+	if (!is_read(r)) {
+		int32_t token;
+
+		unread_tokens(r, at, 1, &token);
+		return token;
+	}
 	if (f->n_words != from + WORDS_AHEAD) {
 		answer_tokens(r, from, WORDS_AHEAD, f->word);
 		f->n_words = from + WORDS_AHEAD;
@@ -311,10 +414,13 @@ static int32_t word_at(const struct genreq *r, int32_t at)
 static void make_tokens(struct sim_step *step)
 {
 	const struct step_plan *p = &step->plan;
-
 	int32_t each = 1 + p->max_draft;
+	size_t tokens = (size_t)p->n_items * (size_t)each + 1; /* none at all: the step is lost */
 
-	step_reserve(step, each);
+	if (step->cap_tokens < tokens) {
+		step->cap_tokens = 2 * tokens;
+		step->token = xreallocarray(step->token, step->cap_tokens, sizeof(*step->token));
+	}
 	for (int32_t i = 0; i < p->n_items; i++) {
 		struct step_item *it = &p->item[i];
 		int32_t *token = step->token + (size_t)i * (size_t)each;
@@ -336,63 +442,62 @@ static int64_t quiet_until(const struct sim *s)
 	int64_t ns = evloop_next_ns(s->loop);
 
 	for (const struct sim_step *step = s->out; step; step = step->next)
-		if (step->ends && step->due_ns[0] < ns)
-			ns = step->due_ns[0];
+		if (step->ends && step->due_ns < ns)
+			ns = step->due_ns;
 	return ns;
-}
-
-/* n steps of p's batch have ended at end_ns[]; p becomes the one behind them. */
-static void take_run(struct sim *s, struct step_plan *p, const int64_t *end_ns, int32_t n)
-{
-	struct sim_step *run = step_take(s);
-
-	for (int32_t i = 0; i < p->n_items; i++)
-		step_plan_add(&run->plan, p->item[i].req, p->item[i].computed, 1);
-	step_reserve(run, n);
-	for (int32_t i = 0; i < p->n_items; i++) {
-		const struct genreq *r = p->item[i].req;
-
-		tokens_from(r, genreq_output_tokens(r), n, run->token + (size_t)i * (size_t)n);
-	}
-	s->c.policy->repeat(s->sched, p, n, run->token, end_ns);
-	for (int32_t k = 0; k < n; k++)
-		run->due_ns[k] = end_ns[k] + s->c.egress_ns;
-	run->n_due = n;
-	run->ends = false;
-	s->generation_tokens += (int64_t)n * p->n_items;
-	queue_out(s, run);
 }
 
 /* When the step just planned ends. As long as the batch is known to stay what it is, and nobody
  * comes, goes or looks, the steps behind it are taken on the way, each with the cost it has by
- * itself: the same numbers as one by one, at a fraction of the work. */
+ * itself: the same numbers as one by one, at a fraction of the work. p becomes the one behind them.
+ */
 static int64_t run_ahead(struct sim *s, struct step_plan *p)
 {
 	int64_t end_ns = p->start_ns + cost_clock_step_ns(&s->clock, p), quiet_ns;
-	struct step_plan next = *p; /* its numbers move on; its items are p's */
+	struct step_plan next = *p; /* its numbers move on */
 	int32_t most, n = 0;
 
-	if (s->c.step_by_step || !s->c.policy->horizon)
+	if (p->n_steady == 0)
 		return end_ns;
 	quiet_ns = quiet_until(s);
 	if (end_ns >= quiet_ns)
 		return end_ns;
 	most = s->c.policy->horizon(s->sched, p);
-	if (most > MAX_RUN_TOKENS / p->n_items)
-		most = MAX_RUN_TOKENS / p->n_items;
+	if (most > MAX_RUN_STEPS)
+		most = MAX_RUN_STEPS;
 	while (n + 1 < most && end_ns < quiet_ns) {
-		if (n == s->cap_ends) {
-			s->cap_ends = s->cap_ends ? 2 * s->cap_ends : 256;
-			s->end_ns =
-				xreallocarray(s->end_ns, (size_t)s->cap_ends, sizeof(*s->end_ns));
-		}
 		s->end_ns[n++] = end_ns;
+		step_made(s, p->n_steady, end_ns);
 		next.decode_kv_tokens += next.decode_seqs;
 		end_ns += cost_clock_step_ns(&s->clock, &next);
 	}
-	if (n > 0)
-		take_run(s, p, s->end_ns, n);
+	if (n > 0) {
+		s->c.policy->repeat(s->sched, p, n, s->end_ns);
+		s->generation_tokens += (int64_t)n * p->n_steady;
+	}
 	return end_ns;
+}
+
+/* Those who were left out so far may be items now, or preempted, or have to wait: their tokens up
+ * to here are those of steps one after the other, which later ones need not be. */
+static void queue_left_out(struct sim *s)
+{
+	struct sim_step *step = step_take(s);
+
+	for (struct flight *f = s->flights.next; f != &s->flights; f = f->next) {
+		if (f->r->state == GENREQ_DONE || genreq_output_tokens(f->r) <= f->n_told)
+			continue; /* who ends has an item that brings all */
+		step_plan_add(&step->plan, f->r, f->r->n_tokens - 1, 1);
+		step->plan.item[step->plan.n_items - 1].computed--; /* it yielded the last one */
+	}
+	step->ends = false;
+	step->log_end = s->log.end;
+	if (step->plan.n_items == 0) {
+		step_give_back(s, step);
+		return;
+	}
+	step->due_ns = *log_at(&s->log, s->log.end - 1);
+	queue_out(s, step);
 }
 
 /* As many steps as the policy allows. */
@@ -424,6 +529,10 @@ static void pump(struct sim *s)
 			set_wake(s);
 			return;
 		}
+		if (s->n_steady > 0 && step->plan.n_steady == 0)
+			queue_left_out(s);
+		s->n_steady = step->plan.n_steady;
+		s->n_computing++;
 		evloop_timer(s->loop, &step->timer, run_ahead(s, &step->plan));
 		make_tokens(step);
 	}
@@ -431,13 +540,72 @@ static void pump(struct sim *s)
 
 /* ---- the way out ---- */
 
-/* The next n tokens of each item. */
-static void deliver_tokens(struct sim *s, struct sim_step *step, int32_t n)
+/* Tells r's tokens up to its made-th, which was made in the last step before place `end` of the
+ * log: those of the steps before n_left. */
+static void tell_up_to(struct sim *s, struct genreq *r, int32_t made, int64_t end, int64_t n_left)
 {
-	const int64_t *due_ns = step->due_ns + step->n_left;
+	struct flight *f = r->flight;
+	int64_t first = end - (made - f->n_told), n = (end < n_left ? end : n_left) - first;
 
+	if (n <= 0)
+		return;
+	f->n_told += (int32_t)n;
+	s->sink->on_tokens(r, log_at(&s->log, first), (int32_t)n);
+}
+
+/* How many r has made behind its item. */
+static int32_t made_behind(const struct step_item *it)
+{
+	return it->computed + it->n_tokens + 1 - it->req->n_prompt;
+}
+
+/* By the end of the turn in which they were due. */
+static int64_t n_left(const struct sim *s)
+{
+	int64_t now_ns = evloop_now_ns(s->loop), n = s->log.n_left;
+
+	while (n < s->log.end && *log_at(&s->log, n) < now_ns)
+		n++;
+	return n;
+}
+
+void sim_catch_up(struct sim *s, struct genreq *r)
+{
+	int32_t told_of = r->flight->n_told; /* ... or about to be, by steps in the queue */
+	int64_t left;
+
+	if (!s->terse)
+		return;
+	left = n_left(s);
+	for (struct sim_step *step = s->out; step; step = step->next) {
+		for (int32_t i = 0; i < step->plan.n_items; i++) {
+			const struct step_item *it = &step->plan.item[i];
+
+			if (it->req != r || !it->emits)
+				continue;
+			told_of = made_behind(it);
+			tell_up_to(s, r, told_of, step->log_end, left);
+		}
+	}
+	if (r->slot.steady)
+		s->c.policy->catch_up(s->sched, r);
+	if (r->flight->n_told == told_of && genreq_output_tokens(r) > told_of)
+		tell_up_to(s, r, genreq_output_tokens(r), s->log.end, left);
+}
+
+static void tell_tokens(struct sim *s, const struct sim_step *step, struct step_item *it)
+{
+	if (s->terse)
+		tell_up_to(s, it->req, made_behind(it), step->log_end, step->log_end);
+	else
+		s->sink->on_tokens(it->req, &step->due_ns, 1);
+}
+
+/* In the queue: a reader may cancel somebody. */
+static void deliver_step(struct sim *s, struct sim_step *step)
+{
 	for (int32_t i = 0; i < step->plan.n_items; i++) {
-		const struct step_item *it = &step->plan.item[i];
+		struct step_item *it = &step->plan.item[i];
 		struct genreq *r = it->req;
 		bool last;
 
@@ -448,47 +616,50 @@ static void deliver_tokens(struct sim *s, struct sim_step *step, int32_t n)
 		       (!it->emits ||
 			it->computed + it->n_tokens + it->n_accepted == r->n_tokens - 1);
 		if (it->emits)
-			s->sink->on_tokens(r, due_ns, n);
+			tell_tokens(s, step, it);
 		if (last && it->req) { /* else it was cancelled by its own reader */
-			s->sink->on_done(r, due_ns[0]);
+			s->sink->on_done(r, step->due_ns);
 			forget(r);
 		}
 	}
-	step->n_left += n;
 }
 
-/* How many tokens an item of the first step in the queue may leave. Those that nobody does anything
- * about may do so before their time has come, if nothing else happens until then. */
-static int32_t may_leave(const struct sim *s, const struct sim_step *step)
+/* Of what has left, all is told, and the rest kept. */
+static void shorten_log(struct sim *s)
 {
-	int64_t now_ns = evloop_now_ns(s->loop), before_ns = now_ns + 1;
-	int32_t n = step->n_left;
+	struct step_log *l = &s->log;
+	int64_t from;
 
-	if (!step->ends && !s->c.step_by_step && evloop_next_ns(s->loop) > before_ns)
-		before_ns = evloop_next_ns(s->loop);
-	while (n < step->n_due && step->due_ns[n] < before_ns)
-		n++;
-	return n - step->n_left;
+	if (l->end - l->first < LOG_STEPS)
+		return;
+	for (struct flight *f = s->flights.next; f != &s->flights; f = f->next)
+		sim_catch_up(s, f->r);
+	from = n_left(s);
+	if (from == l->end)
+		from--; /* whose time the next gap begins at */
+	memmove(l->due_ns, log_at(l, from), (size_t)(l->end - from) * sizeof(*l->due_ns));
+	l->first = from;
 }
 
 static void deliver(struct sim *s)
 {
-	evloop_timer_cancel(s->loop, &s->egress);
-	while (s->out) {
-		struct sim_step *step = s->out;
-		int32_t n = may_leave(s, step);
+	int64_t now_ns = evloop_now_ns(s->loop);
 
-		if (n > 0)
-			deliver_tokens(s, step, n); /* in the queue: a reader may cancel somebody */
-		if (step->n_left < step->n_due) {
-			evloop_timer(s->loop, &s->egress, step->due_ns[step->n_left]);
-			break;
-		}
+	evloop_timer_cancel(s->loop, &s->egress);
+	while (s->out && s->out->due_ns <= now_ns) {
+		struct sim_step *step = s->out;
+
+		deliver_step(s, step);
 		s->out = step->next;
 		if (!s->out)
 			s->out_end = &s->out;
 		step_give_back(s, step);
 	}
+	if (s->out)
+		evloop_timer(s->loop, &s->egress, s->out->due_ns);
+	while (s->log.n_left < s->log.end && *log_at(&s->log, s->log.n_left) <= now_ns)
+		s->log.n_left++;
+	shorten_log(s);
 }
 
 static void on_turn_end(struct deferred *d)
@@ -534,6 +705,11 @@ enum rc sim_new(struct sim **out, struct evloop *loop, const struct sim_setup *c
 	c->policy->stats(s->sched, &at_start);
 	s->max_len = at_start.max_model_len;
 	s->max_requests = at_start.max_requests;
+	s->terse = c->policy->set_terse && !c->step_by_step && at_start.max_draft == 0;
+	if (s->terse) {
+		c->policy->set_terse(s->sched, append_tokens);
+		s->end_ns = xcalloc(MAX_RUN_STEPS, sizeof(*s->end_ns));
+	}
 	*out = s;
 	return RC_OK;
 }
@@ -553,7 +729,6 @@ void sim_free(struct sim *s)
 		evloop_timer_cancel(s->loop, &step->timer);
 		step_plan_release(&step->plan);
 		free(step->token);
-		free(step->due_ns);
 		free(step);
 	}
 	while (s->flights.next != &s->flights) {
@@ -561,6 +736,7 @@ void sim_free(struct sim *s)
 		forget(s->flights.next->r);
 	}
 	free(s->end_ns);
+	free(s->log.due_ns);
 	free(s);
 }
 

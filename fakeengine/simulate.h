@@ -32,16 +32,21 @@ struct sim_setup {
 	const struct drafter *drafter; /* for a policy that speculates; must outlive the engine */
 	void *owner;		       /* the caller's: sim_owner() */
 
-	/* Plan each step by itself, also where the policy knows that the next ones are the same:
-	 * slower, the same to the nanosecond. */
+	/* Optional: n more tokens (events of a step, with speculation) have been made, each gap_ns
+	 * behind the one before it of the same answer. Must not call back. */
+	void (*on_gap)(void *owner, int64_t gap_ns, int32_t n);
+
+	/* Plan each step by itself, with everybody who is part of it, and tell each token when it
+	 * leaves: slower, the same to the nanosecond. */
 	bool step_by_step;
 };
 
 /* Called on the loop. Either may submit, and cancel others. */
 struct sim_sink {
 	/* n more tokens of r have left, one by one, at these times; or, with speculation, all that
-	 * one step made of it as one event (n = 1). The loop's time may not have
-	 * come to them yet, but nothing else that it knows of happens before them. */
+	 * one step made of it as one event (n = 1). The first of an answer is told when it leaves,
+	 * the others of a request that is not watched (genreq.watched) at the latest with its last.
+	 * Whoever would do something about them, cancel or submit, watches it. */
 	void (*on_tokens)(struct genreq *r, const int64_t *t_ns, int32_t n);
 	/* r->finish says why; r is freed when this returns. */
 	void (*on_done)(struct genreq *r, int64_t t_ns);
@@ -55,6 +60,9 @@ void sim_free(struct sim *s); /* and every request in it, without a word */
 /* Takes r, which comes now. RC_INPUT: it can never run; RC_LIMIT: the engine is full. It then stays
  * the caller's. */
 enum rc sim_submit(struct sim *s, struct genreq *r, struct err *e);
+
+/* Tells what has left of r by now and was not told yet. For who may cancel it, and counts. */
+void sim_catch_up(struct sim *s, struct genreq *r);
 
 /* Nobody wants r any more: nothing is said about it again, and it is gone for the caller. It leaves
  * the batch when the step that it is part of ends. */

@@ -1,6 +1,7 @@
 /*
- * Owns the drawing of resamples. Pure. A resampled percentile needs no sorting: the pool is sorted
- * once, a resample is how often each place was drawn, and its ranks are counted off.
+ * Owns the drawing of resamples, and what stands for it where there are very many requests. Pure. A
+ * resampled percentile needs no sorting: the pool is sorted once, a resample is how often each
+ * place was drawn, and its ranks are counted off.
  */
 #include "bootstrap.h"
 
@@ -241,7 +242,7 @@ static double drawn_quotient(const struct drawn *d, const unsigned *count, const
 	return sum_y > 0 ? sum_x / sum_y : NAN;
 }
 
-void bootstrap_figures(struct draw_figure *f, size_t n_figures, size_t n, struct rng *rng)
+static void draw_figures(struct draw_figure *f, size_t n_figures, size_t n, struct rng *rng)
 {
 	struct drawn *d = xcalloc(n_figures + 1, sizeof(*d));
 	unsigned *count = xcalloc(n + 1, sizeof(*count));
@@ -272,4 +273,89 @@ void bootstrap_figures(struct draw_figure *f, size_t n_figures, size_t n, struct
 	}
 	free(count);
 	free(d);
+}
+
+/* ---- very many requests ---- */
+
+#define NORMAL_975 1.959963984540054
+
+/* At a rank, from 0, between two of n sorted values or beyond them. */
+static double at_rank(const double *v, size_t n, double rank)
+{
+	double last = (double)(n - 1), low;
+
+	rank = rank < 0 ? 0 : rank > last ? last : rank;
+	low = floor(rank);
+	if (low >= last)
+		return v[n - 1];
+	return v[(size_t)low] + (rank - low) * (v[(size_t)low + 1] - v[(size_t)low]);
+}
+
+/* How many of n drawn values are below a given one is binomial: the drawn percentile is the value
+ * whose rank is off by so many. */
+static void percentile_ends(struct draw_figure *f, const double *sorted, size_t n)
+{
+	double q = f->percentile / 100, rank = q * (double)(n - 1);
+	double off = NORMAL_975 * sqrt((double)n * q * (1 - q));
+
+	f->low = at_rank(sorted, n, rank - off);
+	f->high = at_rank(sorted, n, rank + off);
+}
+
+/* The quotient of two drawn sums, to first order in how far they are off. */
+static void quotient_ends(struct draw_figure *f, size_t n)
+{
+	double sum_x = 0, sum_y = 0, squares = 0, q, off;
+	size_t has = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (isnan(f->x[i]))
+			continue;
+		has++;
+		sum_x += f->x[i];
+		sum_y += f->y ? f->y[i] : 1;
+	}
+	if (has < BOOTSTRAP_LEAST || !(sum_y > 0))
+		return;
+	q = sum_x / sum_y;
+	for (size_t i = 0; i < n; i++) {
+		double rest = isnan(f->x[i]) ? 0 : f->x[i] - q * (f->y ? f->y[i] : 1);
+
+		squares += rest * rest;
+	}
+	off = NORMAL_975 * sqrt(squares) / sum_y;
+	f->low = q - off;
+	f->high = q + off;
+}
+
+static void figures_at_the_limit(struct draw_figure *f, size_t n_figures, size_t n)
+{
+	double *sorted = xcalloc(n, sizeof(*sorted));
+	const double *of = NULL;
+	size_t has = 0;
+
+	for (size_t j = 0; j < n_figures; j++) {
+		f[j].low = f[j].high = NAN;
+		if (f[j].percentile >= 0 && f[j].x != of) {
+			of = f[j].x;
+			has = 0;
+			for (size_t i = 0; i < n; i++)
+				if (!isnan(of[i]))
+					sorted[has++] = of[i];
+			sort_doubles(sorted, has);
+		}
+		if (f[j].percentile < 0)
+			quotient_ends(&f[j], n);
+		else if (has >= BOOTSTRAP_LEAST)
+			percentile_ends(&f[j], sorted, has);
+	}
+	free(sorted);
+}
+
+void bootstrap_figures(struct draw_figure *f, size_t n_figures, size_t n, struct rng *rng)
+{
+	if (n >= BOOTSTRAP_MANY)
+		figures_at_the_limit(f, n_figures, n);
+	else
+		draw_figures(f, n_figures, n, rng);
 }

@@ -30,9 +30,12 @@ enum { BOOTSTRAP_LEAST = 8 };
 struct interval bootstrap_contrast(struct draw_pool *a, struct draw_pool *b, enum contrast how,
 				   struct rng *rng);
 
+enum { BOOTSTRAP_MANY = 4000 };
+
 /* Figures of the same n requests, drawn again together: a percentile of x, or sum x / sum y, over
  * those requests that have an x (NaN: it has none). low and high are filled in; NaN with fewer than
- * BOOTSTRAP_LEAST of them. */
+ * BOOTSTRAP_LEAST of them. With BOOTSTRAP_MANY requests nothing is drawn: the ends are those to
+ * which ever more draws converge, by the normal law that so many follow. */
 struct draw_figure {
 	const double *x, *y; /* n values each; y NULL: all 1 */
 	double percentile;   /* -1: the quotient */

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/die.h"
 #include "base/units.h"
+#include "gaps.h"
 
 /*
  * The limits of the client verdict. What blurs no figure by more than a hundredth is not worth a
@@ -174,7 +175,9 @@ bool record_is_good(const struct record *r, const struct slo *slo)
 
 /* What is summed up on the way to rates; not part of the point. */
 struct sums {
-	struct sample metric[M_COUNT];
+	struct sample metric[M_COUNT]; /* but of M_ITL, and where `plain` of M_ITL_PER_TOKEN: */
+	struct gaps itl;
+	bool plain; /* every event is one token, so that both are the same */
 	int64_t level_start_ns;
 	int64_t sent, good, with_prompt, with_output, late_1ms;
 	int64_t first_send_ns, last_send_ns, last_sched_ns, last_end_ns;
@@ -184,6 +187,33 @@ struct sums {
 	int64_t decoded_tokens;	     /* the tokens behind those first ones */
 };
 
+static void add_gaps(const struct record *r, struct gaps *out)
+{
+	int64_t *ns;
+
+	if (!r->streamed || r->n_events < 2)
+		return;
+	ns = gaps_extend(out, (size_t)r->n_events - 1);
+	for (int32_t i = 1; i < r->n_events; i++)
+		ns[i - 1] = r->event[i].t_ns - r->event[i - 1].t_ns;
+}
+
+/* Each of its events is one token, and has a time of its own. */
+static bool is_plain(const struct record *r)
+{
+	return r->token_source == TOKENS_USAGE && r->merged_events == 0 && r->n_events > 0 &&
+	       r->n_events == r->output_tokens && r->event[r->n_events - 1].tokens == r->n_events;
+}
+
+static bool all_plain(const struct record *const *records, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (records[i]->outcome == OUTCOME_OK && records[i]->streamed &&
+		    records[i]->n_events > 1 && !is_plain(records[i]))
+			return false;
+	return true;
+}
+
 static void add_metrics(struct sums *z, const struct record *r)
 {
 	for (int m = 0; m < M_COUNT; m++) {
@@ -192,8 +222,9 @@ static void add_metrics(struct sums *z, const struct record *r)
 		if (!isnan(v))
 			sample_add(&z->metric[m], v);
 	}
-	record_add_gaps_ms(r, M_ITL, &z->metric[M_ITL]);
-	record_add_gaps_ms(r, M_ITL_PER_TOKEN, &z->metric[M_ITL_PER_TOKEN]);
+	add_gaps(r, &z->itl);
+	if (!z->plain)
+		record_add_gaps_ms(r, M_ITL_PER_TOKEN, &z->metric[M_ITL_PER_TOKEN]);
 }
 
 static void add_ok(struct point *p, struct sums *z, const struct record *r)
@@ -289,11 +320,24 @@ static void compute_rates(struct point *p, const struct sums *z, bool open_loop,
 	p->dispatch_over_1ms_share = ratio((double)z->late_1ms, (double)z->sent);
 }
 
+static void summarise_gaps(struct point *p, const struct gaps *g, enum metric m)
+{
+	struct gap_figures f;
+
+	gaps_figures(g, &stat_percentiles[S_P50], &p->m[m][S_P50], S_P99 - S_P50 + 1, &f);
+	p->samples[m] = g->n;
+	p->std_ms[m] = f.std_ms;
+	p->m[m][S_MEAN] = f.mean_ms;
+	p->m[m][S_MAX] = f.max_ms;
+}
+
 static void summarise(struct point *p, struct sums *z)
 {
 	for (int m = 0; m < M_COUNT; m++) {
 		struct sample *s = &z->metric[m];
 
+		if (m == M_ITL || (m == M_ITL_PER_TOKEN && z->plain))
+			continue;
 		p->samples[m] = s->n;
 		p->std_ms[m] = sample_std(s);
 		p->m[m][S_MEAN] = sample_mean(s);
@@ -301,6 +345,12 @@ static void summarise(struct point *p, struct sums *z)
 			p->m[m][k] = sample_percentile(s, stat_percentiles[k]);
 		p->m[m][S_MAX] = sample_max(s);
 	}
+	summarise_gaps(p, &z->itl, M_ITL);
+	if (!z->plain)
+		return;
+	p->samples[M_ITL_PER_TOKEN] = p->samples[M_ITL];
+	p->std_ms[M_ITL_PER_TOKEN] = p->std_ms[M_ITL];
+	memcpy(p->m[M_ITL_PER_TOKEN], p->m[M_ITL], sizeof(p->m[M_ITL]));
 }
 
 /* ---- the point as a line of time ---- */
@@ -403,6 +453,46 @@ static void add_tokens(struct token_times *z, int64_t t_ns, double tokens)
 		z->in_steady += tokens;
 }
 
+/* How many of the events, which come in order, came by then. */
+static size_t events_by(const struct record *r, int64_t t_ns)
+{
+	size_t low = 0, high = (size_t)r->n_events;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (r->event[mid].t_ns <= t_ns)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* As add_tokens() of one each, in one go. */
+static void add_events(struct token_times *z, const struct record *r)
+{
+	const struct token_event *v = r->event, *end = v + r->n_events;
+	int64_t from_ns = z->point.from_ns;
+
+	while (v < end) {
+		int64_t second = (v->t_ns - from_ns) / NS_PER_S;
+		int64_t next_ns = from_ns + (second + 1) * NS_PER_S;
+		const struct token_event *first = v;
+
+		if (v->t_ns < from_ns || v->t_ns > z->point.to_ns) {
+			v++; /* only a damaged file says so */
+			continue;
+		}
+		while (v < end && v->t_ns < next_ns)
+			v++;
+		z->per_s[second] += (double)(v - first);
+	}
+	if (z->steady.to_ns > z->steady.from_ns)
+		z->in_steady +=
+			(double)(events_by(r, z->steady.to_ns) - events_by(r, z->steady.from_ns));
+}
+
 /* Where events count fewer tokens than usage told (several in one event), each carries its share.
  */
 static void add_tokens_of(struct token_times *z, const struct record *r)
@@ -413,6 +503,10 @@ static void add_tokens_of(struct token_times *z, const struct record *r)
 		return;
 	if (!r->n_events || r->event[r->n_events - 1].tokens <= 0) {
 		add_tokens(z, r->done_ns, r->output_tokens);
+		return;
+	}
+	if (is_plain(r)) {
+		add_events(z, r);
 		return;
 	}
 	share = (double)r->output_tokens / r->event[r->n_events - 1].tokens;
@@ -535,6 +629,7 @@ void point_compute(struct point *p, const struct scenario *s, const struct recor
 	bool open_loop = l->kind == LOAD_OPEN;
 
 	*p = identity;
+	z.plain = all_plain(records, n);
 	for (size_t i = 0; i < n; i++) {
 		add_record(p, &z, records[i]);
 		z.good += record_is_good(records[i], &s->slo);
@@ -550,4 +645,5 @@ void point_compute(struct point *p, const struct scenario *s, const struct recor
 	point_intervals(p, s, records, n);
 	for (int m = 0; m < M_COUNT; m++)
 		sample_release(&z.metric[m]);
+	gaps_release(&z.itl);
 }

@@ -155,14 +155,20 @@ static void finish_by_status(struct request *q, int64_t t_ns)
 
 /* ---- tokens ---- */
 
+static void make_room(struct request *q, int32_t n)
+{
+	if (n <= q->cap_events - q->rec.n_events)
+		return;
+	while (n > q->cap_events - q->rec.n_events)
+		q->cap_events *= 2;
+	q->rec.event = xreallocarray(q->rec.event, (size_t)q->cap_events, sizeof(*q->rec.event));
+}
+
 static void keep_event(struct request *q, int64_t t_ns, bool merged)
 {
 	struct record *rec = &q->rec;
 
-	if (rec->n_events == q->cap_events) {
-		q->cap_events *= 2;
-		rec->event = xreallocarray(rec->event, (size_t)q->cap_events, sizeof(*rec->event));
-	}
+	make_room(q, 1);
 	rec->event[rec->n_events++] = (struct token_event){t_ns, q->running_tokens, merged};
 }
 
@@ -282,12 +288,20 @@ static void arm_limit(struct request *q)
 		evloop_timer(q->env->loop, &q->limit, at_ns);
 }
 
+/* Before it is judged by what has come. */
+static void catch_up(struct request *q)
+{
+	if (q->xfer && q->env->transport_type->catch_up)
+		q->env->transport_type->catch_up(q->xfer);
+}
+
 /* The timer is not moved with every byte: it goes off at the earliest, looks, and is set again. */
 static void on_limit(struct timer *timer, int64_t now_ns)
 {
 	struct request *q = CONTAINER(timer, struct request, limit);
 	const struct limits *l = q->env->limits;
 
+	catch_up(q);
 	if (next_limit_ns(q) > now_ns)
 		arm_limit(q);
 	else if (now_ns >= after(q->rec.send_ns, l->timeout_ns))
@@ -375,19 +389,30 @@ static void on_body(void *owner, const char *bytes, size_t n, int64_t t_ns)
 static void take_tokens(struct request *q, const int64_t *t_ns, int32_t n)
 {
 	struct record *rec = &q->rec;
+	int32_t tokens = q->running_tokens, n_merged = 0;
+	struct token_event *event = NULL;
+	int64_t last_ns;
 
 	if (rec->token1_ns < 0)
 		rec->byte1_ns = rec->event1_ns = rec->token1_ns = rec->output1_ns = t_ns[0];
-	for (int32_t i = 0; i < n; i++) {
-		bool merged = q->token_events > 0 && t_ns[i] == rec->token_last_ns;
-
-		q->token_events++;
-		q->running_tokens++;
-		rec->token_last_ns = t_ns[i];
-		rec->merged_events += merged;
-		if (q->env->keep_events)
-			keep_event(q, t_ns[i], merged);
+	if (q->env->keep_events) {
+		make_room(q, n);
+		event = rec->event + rec->n_events;
 	}
+	last_ns = q->token_events > 0 ? rec->token_last_ns : -1;
+	for (int32_t i = 0; i < n; i++) {
+		bool merged = t_ns[i] == last_ns;
+
+		last_ns = t_ns[i];
+		n_merged += merged;
+		if (event)
+			*event++ = (struct token_event){last_ns, ++tokens, merged};
+	}
+	rec->n_events += event ? n : 0;
+	rec->merged_events += n_merged;
+	rec->token_last_ns = last_ns;
+	q->token_events += n;
+	q->running_tokens += n;
 	if (q->env->on_tokens)
 		q->env->on_tokens(q->env->arg, n);
 }
@@ -525,14 +550,30 @@ struct request_form *request_env_form(const struct request_env *env)
 	return request_form_new(&aim);
 }
 
+static const struct xfer_handler handler = {on_connected, on_written, on_head,	  on_body,
+					    on_end,	  on_tokens,  on_answered};
+
+/* Whoever has read the same request before needs no other body of it. */
+static bool send_again(struct request *q, const struct planned_request *plan)
+{
+	const struct request_env *env = q->env;
+	struct xfer_spec spec = {.watched = plan->cancel_after_tokens > 0, .plan = plan->word};
+
+	if (!plan->kept || !env->transport_type->remembers ||
+	    !env->transport_type->remembers(env->transport, plan->word))
+		return false;
+	q->xfer = env->transport_type->start(env->transport, &spec, &handler, q);
+	return true;
+}
+
 static void send_request(struct request *q, const struct planned_request *plan)
 {
-	static const struct xfer_handler handler = {on_connected, on_written, on_head,	  on_body,
-						    on_end,	  on_tokens,  on_answered};
 	const struct request_env *env = q->env;
 	struct request_form *form = env->form ? env->form : request_env_form(env);
 	struct xfer_spec spec = request_form_fill(form, plan, q->rec.request_id);
 
+	spec.watched = plan->cancel_after_tokens > 0;
+	spec.plan = plan->kept ? plan->word : NULL;
 	q->xfer = env->transport_type->start(env->transport, &spec, &handler, q);
 	if (form != env->form)
 		request_form_free(form);
@@ -567,12 +608,15 @@ struct request *request_start(const struct request_env *env, const struct planne
 		q->rec.event = xreallocarray(NULL, (size_t)q->cap_events, sizeof(*q->rec.event));
 	}
 	arm_limit(q);
-	send_request(q, plan);
+	if (!send_again(q, plan))
+		send_request(q, plan);
 	return q;
 }
 
 void request_abort(struct request *q, enum outcome why, const char *error, int64_t now_ns)
 {
+	if (q->state != REQUEST_OVER)
+		catch_up(q);
 	if (q->state != REQUEST_OVER)
 		finish(q, why, now_ns, "%s", error);
 }

@@ -71,7 +71,8 @@ double point_figure_value(const struct point *p, struct point_figure f); /* NaN:
 /* Reading back, also of a killed run (a torn last line is dropped). Points are computed anew from
  * the raw rows, in order of their number: of points.csv only the self_watch columns and the level's
  * start are taken; a point that has no line there (killed while it ran) counts from its first
- * planned start. Records carry their events if events.bin holds them; without, ITL does not exist.
+ * planned start. Of a run without rows (output.rows) the points are those of points.csv, to
+ * its digits. Records carry their events if events.bin holds them; without, ITL does not exist.
  */
 struct loaded_run {
 	struct scenario *scenario;

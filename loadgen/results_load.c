@@ -399,6 +399,89 @@ static enum rc load_points(struct loaded_run *l, struct err *e)
 	return rc;
 }
 
+/* ---- a run without rows ---- */
+
+static enum rc read_figures(const struct csv_table *t, size_t row, const int *col, struct point *p,
+			    struct err *e)
+{
+	struct point_figure f;
+	enum rc rc = RC_OK;
+	char name[32];
+
+	for (size_t i = 0; !rc && point_figure_at(i, name, &f); i++) {
+		void *at = (char *)p + f.offset;
+		int64_t whole = 0;
+
+		if (f.kind == FIGURE_NUM)
+			rc = csv_field_num(t, row, col[i], NAN, at, e);
+		else
+			rc = csv_field_int(t, row, col[i], 0, &whole, e);
+		if (f.kind == FIGURE_INT64)
+			*(int64_t *)at = whole;
+		else if (f.kind == FIGURE_INT)
+			*(int *)at = (int)whole;
+		else if (f.kind == FIGURE_BOOL)
+			*(bool *)at = whole != 0;
+	}
+	return rc;
+}
+
+static bool read_verdict(const char *name, enum verdict *out)
+{
+	for (int v = VERDICT_OK; v <= VERDICT_FAILED; v++) {
+		if (strcmp(name, verdict_name((enum verdict)v)) == 0) {
+			*out = (enum verdict)v;
+			return true;
+		}
+	}
+	return false;
+}
+
+static enum rc read_point(const struct loaded_run *l, const struct csv_table *t, size_t row,
+			  const int *col, const int *named, struct point *p, struct err *e)
+{
+	enum rc rc = read_figures(t, row, col, p, e);
+
+	if (rc)
+		return rc;
+	p->target = find_target(l->scenario, csv_field(t, row, named[0]));
+	if (p->target < 0 || p->level < 0 || p->level >= l->scenario->n_levels ||
+	    !read_verdict(csv_field(t, row, named[1]), &p->verdict))
+		return err_set(e, RC_INPUT,
+			       "%s/points.csv: line %zu is of no target, level or verdict of its "
+			       "scenario",
+			       l->dir, row + 2);
+	record_set_text(p->verdict_text, sizeof(p->verdict_text), csv_field(t, row, named[2]));
+	for (int m = 0; m < M_COUNT; m++)
+		p->samples[m] = isnan(p->m[m][S_MEAN]) ? 0 : (size_t)p->ok;
+	return RC_OK;
+}
+
+static enum rc load_kept_points(struct loaded_run *l, struct err *e)
+{
+	static const char *const names[] = {"target", "verdict", "verdict_text"};
+	char *path = xasprintf("%s/points.csv", l->dir), name[32];
+	int named[ARRAY_LEN(names)], *col = NULL;
+	struct csv_table *t = NULL;
+	struct point_figure f;
+	enum rc rc = read_whole_lines(&t, path, e);
+	size_t n = 0;
+
+	for (size_t i = 0; !rc && t && i < ARRAY_LEN(names); i++)
+		rc = csv_need(t, names[i], &named[i], e);
+	for (; !rc && t && point_figure_at(n, name, &f); n++) {
+		col = xreallocarray(col, n + 1, sizeof(*col));
+		rc = csv_need(t, name, &col[n], e);
+	}
+	l->points = xcalloc((t ? csv_rows(t) : 0) + 1, sizeof(*l->points));
+	for (size_t row = 0; !rc && t && row < csv_rows(t); row++)
+		rc = read_point(l, t, row, col, named, &l->points[l->n_points++], e);
+	csv_table_free(t);
+	free(col);
+	free(path);
+	return rc;
+}
+
 /* ---- the whole ---- */
 
 static char *string_of(const cJSON *root, const char *key, const char *otherwise)
@@ -455,12 +538,12 @@ enum rc results_load_judged(struct loaded_run **out, const char *dir, const stru
 		l->scenario->slo = *slo;
 	if (!rc)
 		rc = load_run_json(l, e);
-	if (!rc)
+	if (!rc && l->scenario->output.rows)
 		rc = load_requests(l, e);
-	if (!rc)
+	if (!rc && l->scenario->output.rows)
 		rc = load_events(l, e);
 	if (!rc)
-		rc = load_points(l, e);
+		rc = l->scenario->output.rows ? load_points(l, e) : load_kept_points(l, e);
 	if (rc)
 		loaded_run_free(l);
 	else

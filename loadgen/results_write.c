@@ -29,8 +29,9 @@ struct results {
 	const struct scenario *s;
 	int64_t start_ns, wall_offset_ns;
 	int64_t last_end_ns; /* of a point; start_ns before the first */
-	struct csv_writer *requests, *points, *server;
-	int events_fd; /* -1: the scenario wants none */
+	struct csv_writer *requests, *points,
+		*server; /* requests: NULL if the scenario wants none */
+	int events_fd;	 /* -1: the scenario wants none */
 	struct buf events;
 	struct point *done; /* what results_close() says of them */
 	size_t n_done;
@@ -267,6 +268,8 @@ void results_add_record(struct results *r, const struct record *rec)
 {
 	struct err e = {0};
 
+	if (!r->requests)
+		return;
 	if (r->events_fd >= 0 && rec->n_events > 0)
 		add_events(r, rec);
 	for (size_t i = 0; i < N_REQUEST_COLUMNS; i++)
@@ -296,7 +299,7 @@ void results_flush(struct results *r)
 
 	if (r->events_fd >= 0)
 		flush_events(r);
-	if (csv_flush(r->requests, &e) != RC_OK)
+	if (r->requests && csv_flush(r->requests, &e) != RC_OK)
 		keep_failure(r, &e);
 	if (csv_flush(r->server, &e) != RC_OK)
 		keep_failure(r, &e);
@@ -345,19 +348,20 @@ static enum rc open_rows(struct results *r, struct err *e)
 	const char *names[N_REQUEST_COLUMNS + 1] = {NULL};
 	char *requests = path_in(r, "requests.csv"), *points = path_in(r, "points.csv");
 	char *server = path_in(r, "server.csv");
-	enum rc rc;
+	enum rc rc = RC_OK;
 
 	for (size_t i = 0; i < N_REQUEST_COLUMNS; i++)
 		names[i] = request_columns[i].name;
-	rc = csv_create(&r->requests, requests, names, e);
+	if (r->s->output.rows)
+		rc = csv_create(&r->requests, requests, names, e);
 	if (!rc)
 		rc = points_create(&r->points, points, e);
 	if (!rc)
 		rc = csv_create(&r->server, server, server_columns, e);
-	if (!rc) {
+	if (!rc && r->requests)
 		csv_set_buffered(r->requests, true);
+	if (!rc)
 		csv_set_buffered(r->server, true);
-	}
 	if (!rc && r->s->output.events)
 		rc = open_events(r, e);
 	free(requests);
@@ -372,7 +376,7 @@ static enum rc release(struct results *r, struct err *e)
 	struct err failed = {0};
 
 	for (size_t i = 0; i < ARRAY_LEN(writers); i++)
-		if (csv_close(writers[i], &failed) != RC_OK)
+		if (writers[i] && csv_close(writers[i], &failed) != RC_OK)
 			keep_failure(r, &failed);
 	if (r->events_fd >= 0 && close(r->events_fd) != 0) {
 		err_set(&failed, RC_IO, "%s/events.bin: %s", r->dir, strerror(errno));

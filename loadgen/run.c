@@ -312,6 +312,8 @@ enum rc run_scenario(struct scenario *s, const struct run_opts *o, struct run_do
 		rc = workload_new(&r.load.workload, s, e);
 	if (!rc && asks_in_words(s))
 		workload_keep_words(r.load.workload);
+	if (!rc && asks_in_words(s) && s->n_targets > 1)
+		workload_remember(r.load.workload);
 	if (!rc)
 		rc = look_at_deployed(&r, e);
 	if (!rc)

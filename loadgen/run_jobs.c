@@ -1,8 +1,8 @@
 /*
- * Owns the processes that share the targets of a run in virtual time: a job is the targets of a run
- * of phases, carried out in a process of its own from the same beginning. Both sides stand here:
- * the job, which tells instead of writing, and the run, on its main thread, which keeps what it is
- * told. Must not know what a row means.
+ * Owns the processes that share the targets of a run in virtual time: a job is some targets, one
+ * after the other, each with the phases that are its own, in a process that begins where all do.
+ * Both sides stand here: the job, which tells instead of writing, and the run, on its main thread,
+ * which keeps what it is told. Must not know what a row means.
  *
  * A simulated target does not depend on when it has its turn, nor on those before it. So every job
  * begins at the run's zero, and what it tells is moved to where the one before it ended: files are
@@ -11,6 +11,8 @@
 #include "run_parts.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -26,9 +28,9 @@
 #include "base/die.h"
 #include "base/log.h"
 #include "crew_wire.h"
-#include "find.h"
 
-#define MAX_JOBS	64
+#define MAX_JOBS	64 /* at once */
+#define TURNS		16 /* jobs that a process has, one after the other, where there are many targets */
 #define GATHER_BYTES	((size_t)64 << 10)
 #define READ_BYTES	((size_t)256 << 10)
 #define MAX_OUT_BYTES	((size_t)1 << 30) /* a message and what was gathered before it */
@@ -122,13 +124,16 @@ static void detach(void)
 	sigprocmask(SIG_UNBLOCK, &all, NULL);
 }
 
-_Noreturn static void job_main(struct run *r, int fd, int first_phase)
+_Noreturn static void job_main(struct run *r, int fd, int target, int end_target)
 {
 	struct run_link link = {.fd = fd};
 	struct job_end end;
 	int next;
 
 	detach();
+	/* what one target's rows took is the next one's: giving it back in between costs more */
+	mallopt(M_TRIM_THRESHOLD, INT_MAX);
+	mallopt(M_MMAP_THRESHOLD, 32 << 20); /* the most it takes */
 	memset(&end, 0, sizeof(end));
 	buf_init(&link.out, MAX_OUT_BYTES);
 	/* what the others have told is the run's */
@@ -137,7 +142,8 @@ _Noreturn static void job_main(struct run *r, int fd, int first_phase)
 	r->n_records = r->cap_records = r->n_points = r->cap_points = 0;
 	r->results = NULL;
 	r->link = &link;
-	run_targets(r, first_phase, &next, &end.failed);
+	for (; target < end_target && !r->ended && !end.failed.rc; target++)
+		run_targets(r, run_first_phase(r, target), &next, &end.failed);
 	end.now_ns = evloop_now_ns(r->loop);
 	put(&link, JOB_END, &end, sizeof(end), NULL, 0);
 	send_all(&link);
@@ -147,9 +153,9 @@ _Noreturn static void job_main(struct run *r, int fd, int first_phase)
 /* ---- in the run ---- */
 
 struct job {
-	int first_phase;
-	pid_t pid; /* 0: it has not begun */
-	int fd;	   /* -1: it has not begun, or is over */
+	int target, end_target; /* those from the one to before the other */
+	pid_t pid;		/* 0: it has not begun */
+	int fd;			/* -1: it has not begun, or is over */
 	struct buf in;
 	bool ended;	/* well */
 	char lost[320]; /* how it died; "" = it did not */
@@ -169,7 +175,7 @@ struct jobs {
 
 static const char *job_name(const struct jobs *j, int i)
 {
-	return j->r->s->targets[j->r->phases[j->job[i].first_phase].first_target].name;
+	return j->r->s->targets[j->job[i].target].name;
 }
 
 /* SIGINT and SIGTERM are blocked until the job ignores them; SIGUSR1 has its handler from before.
@@ -195,7 +201,7 @@ static void job_begin(struct jobs *j, int number)
 		for (int i = 0; i < number; i++)
 			if (j->job[i].fd >= 0)
 				close(j->job[i].fd);
-		job_main(j->r, pair[1], job->first_phase);
+		job_main(j->r, pair[1], job->target, job->end_target);
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	close(pair[1]);
@@ -388,15 +394,13 @@ static void jobs_init(struct jobs *j, struct run *r, int at_once)
 	j->job = xcalloc((size_t)r->s->n_targets, sizeof(*j->job));
 }
 
-/* A job for each of the targets, and all they tell. */
-static void jobs_of(struct jobs *j, const int *targets, int n)
+/* n jobs, and all they tell. */
+static void jobs_of(struct jobs *j, int n)
 {
 	struct run *r = j->r;
 
 	j->n = n;
 	j->begun = j->turn = 0;
-	for (int i = 0; i < n; i++)
-		j->job[i] = (struct job){.first_phase = run_first_phase(r, targets[i]), .fd = -1};
 	while (j->turn < j->begun || (j->begun < j->n && !*r->interrupts && !j->failed.rc)) {
 		while (j->running < j->at_once && j->begun < j->n && !*r->interrupts &&
 		       !j->failed.rc)
@@ -408,18 +412,33 @@ static void jobs_of(struct jobs *j, const int *targets, int n)
 	}
 }
 
-/* All targets, or those that a search asks for, round by round. */
+static void add_job(struct jobs *j, int number, int target, int end_target)
+{
+	j->job[number] = (struct job){.target = target, .end_target = end_target, .fd = -1};
+}
+
+/* All targets, many of them a few at a time. */
 static void jobs_of_all(struct jobs *j)
 {
-	int *targets = xcalloc((size_t)j->r->s->n_targets, sizeof(*targets)), n = 0;
+	int targets = j->r->s->n_targets, most = TURNS * j->at_once, n = 0;
+	int each = (targets + most - 1) / most;
 
-	for (; !j->r->s->search && n < j->r->s->n_targets; n++)
-		targets[n] = n;
+	for (int t = 0; t < targets; t += each)
+		add_job(j, n++, t, t + each < targets ? t + each : targets);
+	jobs_of(j, n);
+}
+
+/* Those that the search asks for, round by round. */
+static void jobs_of_search(struct jobs *j)
+{
+	int *targets = xcalloc((size_t)j->r->s->n_targets, sizeof(*targets)), n;
+
 	do {
-		if (j->r->s->search)
-			n = run_search_next(j->r, targets);
-		jobs_of(j, targets, n);
-	} while (j->r->s->search && n && !*j->r->interrupts && !j->failed.rc && !j->any_lost);
+		n = run_search_next(j->r, targets);
+		for (int i = 0; i < n; i++)
+			add_job(j, i, targets[i], targets[i] + 1);
+		jobs_of(j, n);
+	} while (n && !*j->r->interrupts && !j->failed.rc && !j->any_lost);
 	free(targets);
 }
 
@@ -431,7 +450,10 @@ enum rc run_jobs(struct run *r, int jobs, struct err *e)
 	jobs_init(&j, r, jobs);
 	sigaction(SIGINT, NULL, &act);
 	sigaction(SIGUSR1, &act, &before);
-	jobs_of_all(&j);
+	if (r->s->search)
+		jobs_of_search(&j);
+	else
+		jobs_of_all(&j);
 	sigaction(SIGUSR1, &before, NULL);
 	free(j.job);
 	if (*r->interrupts)

@@ -22,6 +22,8 @@ static void keep_record(struct run *r, const struct record *rec, int64_t now_ns)
 		r->records = xreallocarray(r->records, r->cap_records, sizeof(*r->records));
 	}
 	r->records[r->n_records++] = *rec;
+	if (!r->s->output.rows)
+		return;
 	if (r->link)
 		run_link_row(r->link, rec, now_ns);
 	else
@@ -288,6 +290,8 @@ void run_phase_over(struct run *r)
 	if (!r->s->output.events)
 		for (size_t i = r->first_record; i < r->n_records; i++)
 			record_release(&r->records[i]);
+	if (r->link || !r->s->output.rows) /* its point says it all, or the run has them */
+		r->n_records = r->first_record;
 	if (r->link)
 		run_link_phase_over(r->link);
 	else

@@ -71,6 +71,7 @@ static READER(field_figures)
 }
 
 static const struct field output_fields[] = {
+	FIELD("rows", field_bool, offsetof(struct output_spec, rows)),
 	FIELD("events", field_bool, offsetof(struct output_spec, events)),
 	FIELD("plots", field_figures, offsetof(struct output_spec, plots)),
 	FIELD("scrape", field_scrape, offsetof(struct output_spec, scrape_ns), .min = 0,
@@ -140,7 +141,7 @@ static void set_defaults(struct scenario *s)
 		.idle_ns = 60 * NS_PER_S,
 		.grace_ns = 30 * NS_PER_S,
 	};
-	s->output.events = true;
+	s->output.rows = s->output.events = true;
 	s->output.scrape_ns = 500 * NS_PER_MS;
 	for (size_t i = 0; i < sizeof(plots) / sizeof(plots[0]); i++)
 		strings_push(&s->output.plots, xstrdup(plots[i]));
@@ -279,6 +280,44 @@ static enum rc check_workers(const struct scenario *s, struct err *e)
 	return RC_OK;
 }
 
+/* Figures that points alone can draw. */
+static bool drawn_from_points(const char *plot)
+{
+	return strcmp(plot, "cdf") != 0 && strcmp(plot, "timeline") != 0;
+}
+
+/* What was measured once is kept row by row; only what can be simulated again may go without. */
+static enum rc check_rows(struct scenario *s, struct err *e)
+{
+	const struct ynode *output = ynode_get(ydoc_root(s->doc), "output");
+	const struct ynode *events = ynode_get(output, "events"),
+			   *plots = ynode_get(output, "plots");
+	size_t n = 0;
+
+	if (s->output.rows)
+		return RC_OK;
+	if (s->clock != RUN_CLOCK_VIRTUAL)
+		return ynode_err(ynode_get(output, "rows"), e,
+				 "what is measured is kept: want true, or clock: virtual");
+	if (events && s->output.events)
+		return ynode_err(events, e, "events belong to rows, and there are none");
+	s->output.events = false;
+	for (size_t i = 0; s->output.plots[i]; i++) {
+		char *plot = s->output.plots[i];
+
+		if (drawn_from_points(plot)) {
+			s->output.plots[n++] = plot;
+			continue;
+		}
+		if (plots)
+			return ynode_err(plots, e, "%s is drawn from rows, and there are none",
+					 plot);
+		free(plot);
+	}
+	s->output.plots[n] = NULL;
+	return RC_OK;
+}
+
 static enum rc apply_sets(struct ydoc *doc, const struct opt_list *sets, struct err *e)
 {
 	enum rc rc = RC_OK;
@@ -358,6 +397,8 @@ static enum rc build(struct scenario **out, struct ydoc *doc, const char *path,
 		rc = check_find(s, e);
 	if (!rc)
 		rc = check_workers(s, e);
+	if (!rc)
+		rc = check_rows(s, e);
 	free(r.request.extra_json);
 	if (rc)
 		scenario_free(s);

@@ -171,7 +171,8 @@ struct limits {
 };
 
 struct output_spec {
-	bool events;	   /* events.bin; default true */
+	bool rows;	   /* requests.csv, and all that is drawn from it; default true */
+	bool events;	   /* events.bin; default true, false without rows */
 	char **plots;	   /* names, NULL-terminated; default: throughput latency cdf timeline */
 	int64_t scrape_ns; /* how often /metrics is read; 0 = not; default 500 ms */
 };

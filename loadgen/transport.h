@@ -46,6 +46,11 @@ struct xfer_spec {
 	const uint8_t *word; /* transport_type.takes_words: what PROMPT_MARK stands for; or NULL */
 	size_t n_words;
 	bool keep_alive; /* the connection may be used again */
+	bool watched;	 /* the caller acts on its tokens: see catch_up() */
+
+	/* Not NULL: stands for all that is asked, as long as the target is from the same place of
+	 * the scenario's file. See remembers(). */
+	const void *plan;
 };
 
 /* In a body, where a prompt of words (workload.h) belongs that is not spelled. */
@@ -106,9 +111,19 @@ struct transport_type {
 	 * NULL: they may not. */
 	bool (*takes_words)(const struct transport *t);
 
+	/* Optional. A request that bears this plan has been started here, or at another target from
+	 * the same place: start() needs nothing else of it, body, path and headers may be left out.
+	 */
+	bool (*remembers)(const struct transport *t, const void *plan);
+
 	/* Copies or sends everything of spec before it returns. */
 	struct xfer *(*start)(struct transport *t, const struct xfer_spec *spec,
 			      const struct xfer_handler *h, void *owner);
+
+	/* NULL: everything is told when it comes. Else so are only the first token, and all of a
+	 * watched request; the others are told at the latest before answered(), or now, so far as
+	 * they have come. */
+	void (*catch_up)(struct xfer *x);
 
 	/* The caller wants no more of it: no callback follows, the connection is closed. */
 	void (*cancel)(struct xfer *x);

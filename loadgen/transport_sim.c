@@ -39,6 +39,26 @@ struct prompt_codec {
 	size_t n_words;
 };
 
+/* Requests that were read once, for the engines that would read them the same: those of a sweep,
+ * one after the other. */
+struct asked {
+	const void *plan; /* NULL: an empty place */
+	struct api_request q;
+};
+
+#define MAX_ASKED_BYTES ((size_t)1 << 30)
+
+static struct {
+	const struct ynode *node; /* of their target, and what else they were read by: */
+	const struct wire_habit *wire;
+	char *models;
+	int32_t max_len;
+	struct asked *v; /* open addressing */
+	size_t n, cap;	 /* a power of two */
+	size_t bytes;
+	uint64_t epoch; /* of whom it is: engine_in_process.asked */
+} asked;		/* of the thread that has the loop */
+
 /* One engine, or a fleet. Whoever opens the same target on the same loop reaches the same one. */
 struct engine_in_process {
 	struct evloop *loop;
@@ -51,6 +71,7 @@ struct engine_in_process {
 	struct api_terms terms;
 	struct fleet *fleet;
 	uint64_t next_id;
+	uint64_t asked; /* the epoch of `asked` whose requests it would read the same */
 	struct engine_in_process *next;
 };
 
@@ -68,7 +89,7 @@ struct xfer {
 	void *owner;
 	struct deferred step; /* its beginning, then its sweep */
 	struct genreq *r;     /* NULL: a page, or over */
-	bool stream;
+	bool stream, watched;
 	bool dropped; /* nobody listens any more; swept at the end of the turn */
 	int status;
 	const char *content_type, *retry_after;
@@ -250,6 +271,89 @@ static bool takes_words(const struct transport *t)
 	return !t->engine->terms.keep_said;
 }
 
+/* ---- what was asked before ---- */
+
+static struct asked *asked_place(const void *plan)
+{
+	size_t at = ((uintptr_t)plan >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 20;
+
+	for (;; at++) {
+		struct asked *a = &asked.v[at & (asked.cap - 1)];
+
+		if (!a->plan || a->plan == plan)
+			return a;
+	}
+}
+
+static void asked_forget(void)
+{
+	for (size_t i = 0; i < asked.cap; i++)
+		if (asked.v[i].plan)
+			api_request_release(&asked.v[i].q);
+	free(asked.v);
+	free(asked.models);
+	asked.v = NULL;
+	asked.models = NULL;
+	asked.n = asked.cap = asked.bytes = 0;
+	asked.epoch++;
+}
+
+static void asked_grow(void)
+{
+	struct asked *old = asked.v;
+	size_t n = asked.cap;
+
+	asked.cap = n ? 2 * n : 1024;
+	asked.v = xcalloc(asked.cap, sizeof(*asked.v));
+	for (size_t i = 0; i < n; i++)
+		if (old[i].plan)
+			*asked_place(old[i].plan) = old[i];
+	free(old);
+}
+
+/* Takes q, or releases it if there is no more room. */
+static void asked_keep(const void *plan, struct api_request *q)
+{
+	size_t bytes = sizeof(struct asked) + (size_t)q->prompt[0].tokens.cap * sizeof(int32_t);
+
+	if (asked.bytes + bytes > MAX_ASKED_BYTES) {
+		api_request_release(q);
+		return;
+	}
+	if (2 * asked.n >= asked.cap)
+		asked_grow();
+	q->model = NULL; /* a name of the engine's */
+	*asked_place(plan) = (struct asked){plan, *q};
+	asked.bytes += bytes;
+	asked.n++;
+}
+
+/* Requests that were read by other terms are not this engine's. */
+static void asked_open(struct engine_in_process *g)
+{
+	struct buf models;
+
+	buf_init(&models, MAX_PAGE_BYTES);
+	for (int i = 0; g->profile.models[i]; i++)
+		CHECK(buf_printf(&models, "%s\n", g->profile.models[i]));
+	if (asked.node != g->target->node || asked.wire != g->profile.wire ||
+	    asked.max_len != g->terms.max_len || !asked.models ||
+	    strcmp(asked.models, buf_cstr(&models)) != 0) {
+		asked_forget();
+		asked.node = g->target->node;
+		asked.wire = g->profile.wire;
+		asked.max_len = g->terms.max_len;
+		asked.models = xstrdup(buf_cstr(&models));
+	}
+	g->asked = asked.epoch;
+	buf_release(&models);
+}
+
+static bool remembers(const struct transport *t, const void *plan)
+{
+	return asked.cap && t->engine->asked == asked.epoch && asked_place(plan)->plan;
+}
+
 /* ---- what is asked ---- */
 
 static void refuse(struct xfer *x, const struct api_error *e)
@@ -279,6 +383,7 @@ static bool submit(struct xfer *x, const struct api_request *q, struct api_error
 		return false;
 	r = api_genreq_new(&g->api, q, 0, g->next_id++, NULL, g->terms.max_len);
 	r->owner = x;
+	r->watched = x->watched;
 	rc = fleet_submit(g->fleet, r, &why);
 	if (rc) {
 		genreq_free(r);
@@ -298,6 +403,7 @@ static void generate(struct xfer *x, enum api_kind kind, const struct xfer_spec 
 	struct api_request q;
 	struct api_error e;
 
+	x->watched = spec->watched;
 	g->codec.word = spec->word;
 	g->codec.n_words = spec->n_words;
 	if (!api_request_read(&q, kind, spec->body, spec->body_len, &g->terms, &e)) {
@@ -306,7 +412,19 @@ static void generate(struct xfer *x, enum api_kind kind, const struct xfer_spec 
 	}
 	if (!submit(x, &q, &e))
 		refuse(x, &e);
-	api_request_release(&q);
+	if (spec->plan && spec->word && g->asked == asked.epoch)
+		asked_keep(spec->plan, &q);
+	else
+		api_request_release(&q);
+}
+
+static void generate_again(struct xfer *x, const struct xfer_spec *spec)
+{
+	struct api_error e;
+
+	x->watched = spec->watched;
+	if (!submit(x, &asked_place(spec->plan)->q, &e))
+		refuse(x, &e);
 }
 
 static void write_models(struct xfer *x)
@@ -357,12 +475,14 @@ static const struct route *find_route(const struct wire_habit *wire, const struc
 static struct xfer *sim_start(struct transport *t, const struct xfer_spec *spec,
 			      const struct xfer_handler *h, void *owner)
 {
-	const struct wire_habit *wire = t->engine->api.wire;
-	const struct route *r = find_route(wire, spec);
+	bool again = spec->plan && remembers(t, spec->plan);
+	const struct route *r = again ? NULL : find_route(t->engine->api.wire, spec);
 	struct xfer *x = xfer_new(t, h, owner);
 	struct api_error e;
 
-	if (r) {
+	if (again) {
+		generate_again(x, spec);
+	} else if (r) {
 		generate(x, r->kind, spec);
 	} else if (path_is(spec, "GET", "/v1/models")) {
 		write_models(x);
@@ -374,6 +494,12 @@ static struct xfer *sim_start(struct transport *t, const struct xfer_spec *spec,
 	}
 	evloop_defer(t->engine->loop, &x->step);
 	return x;
+}
+
+static void sim_catch_up_to_now(struct xfer *x)
+{
+	if (x->r && !x->dropped)
+		fleet_catch_up(x->t->engine->fleet, x->r);
 }
 
 static void sim_drop(struct xfer *x)
@@ -475,6 +601,7 @@ static enum rc engine_open(struct engine_in_process **out, struct evloop *loop,
 		.prepare_arg = g->answers,
 		.wire = g->profile.wire,
 	};
+	asked_open(g);
 	g->next = engines;
 	engines = g;
 	*out = g;
@@ -526,7 +653,9 @@ const struct transport_type transport_sim = {
 	.stamps = STAMP_VIRTUAL,
 	.open = sim_open,
 	.takes_words = takes_words,
+	.remembers = remembers,
 	.start = sim_start,
+	.catch_up = sim_catch_up_to_now,
 	.cancel = sim_drop,
 	.leave = sim_drop,
 	.stats = sim_transport_stats,

@@ -58,6 +58,20 @@ struct workload {
 	struct buf text;      /* the same, spelled */
 	struct message *also; /* of the last batch; texts owned */
 	size_t n_also;
+
+	bool remember;
+	struct kept_plans *kept;
+	size_t kept_bytes;
+};
+
+#define MAX_KEPT_BYTES ((size_t)512 << 20)
+
+/* Plans of a level in a repeat, by their number. */
+struct kept_plans {
+	int level, repeat;
+	struct planned_request *v; /* of those that are there, `word` is ours */
+	int64_t n;
+	struct kept_plans *next;
 };
 
 #define ORDER_NONE UINT64_MAX
@@ -219,6 +233,19 @@ static void drop_batch(struct workload *w)
 		free(w->also[--w->n_also].text);
 }
 
+static void forget_plans(struct workload *w)
+{
+	while (w->kept) {
+		struct kept_plans *p = w->kept;
+
+		w->kept = p->next;
+		for (int64_t i = 0; i < p->n; i++)
+			free((uint8_t *)p->v[i].word);
+		free(p->v);
+		free(p);
+	}
+}
+
 void workload_free(struct workload *w)
 {
 	if (!w)
@@ -226,6 +253,7 @@ void workload_free(struct workload *w)
 	prompts_release(&w->set);
 	trace_release(&w->trace);
 	drop_batch(w);
+	forget_plans(w);
 	free(w->also);
 	free(w->order);
 	buf_release(&w->word);
@@ -460,10 +488,61 @@ void workload_plan_turn(struct workload *w, int level, int repeat, int64_t sessi
 	plan_lengths(w, level, repeat, k, own, out);
 }
 
+static struct kept_plans *kept_plans(struct workload *w, int level, int repeat)
+{
+	struct kept_plans *p = w->kept;
+
+	while (p && (p->level != level || p->repeat != repeat))
+		p = p->next;
+	if (p)
+		return p;
+	p = xcalloc(1, sizeof(*p));
+	p->level = level;
+	p->repeat = repeat;
+	p->next = w->kept;
+	w->kept = p;
+	return p;
+}
+
+static void keep_plan(struct workload *w, struct kept_plans *p, int64_t k,
+		      struct planned_request *plan)
+{
+	uint8_t *word;
+
+	if (!plan->word || w->kept_bytes + plan->n_words > MAX_KEPT_BYTES)
+		return;
+	if (k >= p->n) {
+		int64_t n = k + 1 > 2 * p->n ? k + 1 : 2 * p->n;
+
+		p->v = xreallocarray(p->v, (size_t)n, sizeof(*p->v));
+		memset(p->v + p->n, 0, (size_t)(n - p->n) * sizeof(*p->v));
+		p->n = n;
+	}
+	word = xmalloc(plan->n_words + 1);
+	memcpy(word, plan->word, plan->n_words);
+	plan->word = word;
+	plan->kept = true;
+	p->v[k] = *plan;
+	w->kept_bytes += plan->n_words + sizeof(*plan);
+}
+
+void workload_remember(struct workload *w)
+{
+	w->remember = true;
+}
+
 void workload_plan(struct workload *w, int level, int repeat, int64_t k,
 		   struct planned_request *out)
 {
+	struct kept_plans *p = w->remember ? kept_plans(w, level, repeat) : NULL;
+
+	if (p && k < p->n && p->v[k].word) {
+		*out = p->v[k];
+		return;
+	}
 	workload_plan_turn(w, level, repeat, k, 0, k, out);
+	if (p)
+		keep_plan(w, p, k, out);
 }
 
 /* The prompt as one text, with what the set has in front of it. */

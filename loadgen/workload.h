@@ -31,6 +31,7 @@ struct planned_request {
 	size_t len;
 	const uint8_t *word; /* workload_keep_words(): the words it has instead of text, or NULL */
 	size_t n_words;
+	bool kept;		      /* workload_remember(): `word` stays, and stands for it all */
 	const struct message *before; /* said before it: a system prompt, a history */
 	size_t n_before;
 	int32_t input_tokens;  /* synthetic, trace: as drawn; else -1 (the server counts) */
@@ -49,6 +50,10 @@ extern const char *const workload_word[WORKLOAD_WORDS];
 /* From now on a made-up prompt is told by the numbers of its words: for whoever counts its tokens
  * without reading it. Not for sessions and batches, which have texts. */
 void workload_keep_words(struct workload *w);
+
+/* From now on what was planned without a text is kept, up to some hundred megabytes: for several
+ * targets, who are asked the same. */
+void workload_remember(struct workload *w);
 
 /* Their text, with single blanks between: appended. False at the cap of out. */
 bool workload_spell(const uint8_t *word, size_t n, struct buf *out);

@@ -36,6 +36,10 @@ struct step_plan {
 	struct genreq **preempted; /* put back to the queue while planning, in order */
 	int32_t n_preempted, cap_preempted;
 
+	/* So many more decode one token each, and are no items: only in plans of a policy that was
+	 * asked to leave them out (sched_type.set_terse). The numbers below count them. */
+	int32_t n_steady;
+
 	/* The batch in numbers, what a cost model reads (simulation.md section 2). Filled by
 	 * step_plan_add(). */
 	int64_t prefill_tokens;	  /* P */
@@ -57,9 +61,6 @@ void step_plan_add(struct step_plan *p, struct genreq *r, int32_t computed, int3
 void step_plan_verify(struct step_plan *p, int32_t n_draft); /* ... the last item, as well */
 void step_plan_load(struct step_plan *p, int32_t n_tokens);  /* ... for the last item */
 void step_plan_add_preempted(struct step_plan *p, struct genreq *r);
-
-/* The same batch n steps later, each item n tokens further: of a plan that only decodes. */
-void step_plan_repeat(struct step_plan *p, int32_t n);
 
 /* Takes r's item out again and returns its tokens, drafted ones included; 0 if it has none. For a
  * policy that changes its mind. */

@@ -152,13 +152,12 @@ int32_t genreq_tokens_left(const struct genreq *r, int32_t max_len)
 	return end > 1 ? end : 1;
 }
 
-void genreq_take_run(struct genreq *r, const int32_t *token, int32_t n, int64_t end_ns)
+int32_t *genreq_extend(struct genreq *r, int32_t n)
 {
 	DCHECK(r->state == GENREQ_DECODE);
 	make_room(r, n);
-	memcpy(r->tokens + r->n_tokens, token, (size_t)n * sizeof(*token));
 	r->n_tokens += n;
-	r->last_token_ns = end_ns;
+	return r->tokens + r->n_tokens - n;
 }
 
 struct token_logprob *genreq_add_logprobs(struct genreq *r)

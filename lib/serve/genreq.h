@@ -47,14 +47,18 @@ struct sched_slot {
 	int32_t n_named; /* so many blocks bear a name: the ledger finds them by their hash */
 	int32_t n_draft; /* tokens drafted for its next step */
 	bool in_step;	 /* part of a step that is being computed */
+	bool steady;	 /* left out of plans (steady.h) */
 
 	int32_t preemptions;
 	int32_t *block; /* KV block ids, in order of position; none while the request waits */
 	uint64_t *hash; /* chain of the full blocks: [i] covers tokens [0, (i+1)*block_size) */
 	int32_t cap_blocks, n_hashes, cap_hashes;
-	int32_t n_prefix;	   /* tokens of the locked prefix, among n_blocks */
-	struct radix_node *prefix; /* tokenpool.h: where it ends; or NULL */
-	int32_t heap_at;	   /* place in a queue by priority (waitq.h) */
+	int32_t n_prefix;	       /* tokens of the locked prefix, among n_blocks */
+	struct radix_node *prefix;     /* tokenpool.h: where it ends; or NULL */
+	int64_t order;		       /* of admission, for a policy with a steady.h, */
+	int64_t since, due, last_step; /* which owns these: up to date at; something happens in;
+					  ends in step number */
+	int32_t heap_at;	       /* place in a queue by priority (waitq.h) */
 	int32_t place; /* of a policy with numbered slots: which one; < 0 while it waits */
 };
 
@@ -77,6 +81,7 @@ struct genreq {
 	int32_t kv_tokens;
 
 	bool ignore_eos;
+	bool watched;		   /* somebody acts on its tokens: they are told one by one */
 	uint64_t seed;		   /* what sampling, or random words, start from */
 	struct sampling *sampling; /* how tokens are chosen; owned; NULL = greedy, nothing else */
 	void *owner;		   /* the front end's */
@@ -145,9 +150,9 @@ static inline bool genreq_has_stop_ids(const struct genreq *r)
 	return r->sampling && r->sampling->n_stop_ids > 0;
 }
 
-/* n tokens at once to a request that decodes and does not end with them; the last of them made at
- * end_ns. */
-void genreq_take_run(struct genreq *r, const int32_t *token, int32_t n, int64_t end_ns);
+/* Room for n more tokens of a request that decodes and does not end with them: counted already, and
+ * for the caller to fill in. */
+int32_t *genreq_extend(struct genreq *r, int32_t n);
 
 static inline int32_t genreq_output_tokens(const struct genreq *r)
 {

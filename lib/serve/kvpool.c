@@ -326,6 +326,13 @@ bool kvpool_grow(struct kvpool *p, struct genreq *r, int32_t tokens)
 	return true;
 }
 
+int32_t kvpool_lacks(const struct kvpool *p, const struct genreq *r, int32_t tokens)
+{
+	if (tokens <= r->slot.n_blocks * p->block_size)
+		return 0;
+	return blocks_for(p, tokens) - r->slot.n_blocks;
+}
+
 int32_t kvpool_next_change(const struct kvpool *p, const struct genreq *r)
 {
 	int32_t grows = r->slot.n_blocks * p->block_size + 1;
@@ -334,12 +341,17 @@ int32_t kvpool_next_change(const struct kvpool *p, const struct genreq *r)
 	return p->prefix_caching && named < grows ? named : grows;
 }
 
+bool kvpool_names(const struct kvpool *p, const struct genreq *r, int32_t tokens)
+{
+	return p->prefix_caching && tokens >= (r->slot.n_named + 1) * p->block_size;
+}
+
 void kvpool_cache_full(struct kvpool *p, struct genreq *r, int32_t tokens)
 {
 	struct sched_slot *s = &r->slot;
 	int32_t n;
 
-	if (!p->prefix_caching || tokens < (s->n_named + 1) * p->block_size)
+	if (!kvpool_names(p, r, tokens))
 		return;
 	n = tokens / p->block_size;
 	extend_chain(p, r, n);

@@ -43,9 +43,15 @@ bool kvpool_admit(struct kvpool *p, struct genreq *r, int32_t hit_tokens, int32_
  * (nothing changes). */
 bool kvpool_grow(struct kvpool *p, struct genreq *r, int32_t tokens);
 
+/* How many blocks that would hand out. */
+int32_t kvpool_lacks(const struct kvpool *p, const struct genreq *r, int32_t tokens);
+
 /* The next length at which r, growing token by token, needs a block or fills one that gets a name:
  * below it kvpool_grow() and kvpool_cache_full() have nothing to do. */
 int32_t kvpool_next_change(const struct kvpool *p, const struct genreq *r);
+
+/* Whether kvpool_cache_full() has something to do. */
+bool kvpool_names(const struct kvpool *p, const struct genreq *r, int32_t tokens);
 
 /* Gives names (hashes) to r's blocks that are full once `tokens` positions are computed. Call when
  * they are scheduled. */

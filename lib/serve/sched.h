@@ -98,17 +98,29 @@ struct sched_type {
 
 	void (*stats)(const struct sched *s, struct sched_stats *out);
 
-	/* Optional, both or none, for a policy with one step in flight. p has just been planned:
-	 * for how many steps, p the first, is its batch sure to stay what it is, each request one
-	 * token further, if nobody comes and nobody is removed? Nobody ends before the last of
+	/*
+	 * Optional, all or none, for a policy with one step in flight; for who computes no tokens
+	 * but knows them. From set_terse() on, before the first request, plans leave out whoever
+	 * is steady (slot.steady): it decodes one token in this step as in the last one, does not
+	 * end in it, is not watched, and has no tokens that end it. Its share is in the plan's
+	 * numbers; the request itself is behind, until it is an item again or caught up. append:
+	 * adds the next n tokens of its answer to r (genreq_extend()). A steady request is in_step
+	 * while any step is.
+	 */
+	void (*set_terse)(struct sched *s, void (*append)(struct genreq *r, int32_t n));
+
+	/* Brings a steady request up to where the last committed step left it. */
+	void (*catch_up)(struct sched *s, struct genreq *r);
+
+	/* p has just been planned: for how many steps, p the first, is the batch sure to stay what
+	 * it is, all of it steady, if nobody comes and nobody is removed? Nobody ends in any of
 	 * them, everybody's memory is there, and no waiting request would be admitted. At least 1.
 	 * A pure function of the policy's state. */
 	int32_t (*horizon)(const struct sched *s, const struct step_plan *p);
 
 	/* The first n of these steps, n < horizon(), end at end_ns[0..n-1]: the same as n times
-	 * commit() and plan() again into p. token: n an item, item by item. */
-	void (*repeat)(struct sched *s, struct step_plan *p, int32_t n, const int32_t *token,
-		       const int64_t *end_ns);
+	 * commit() and plan() again into p. */
+	void (*repeat)(struct sched *s, struct step_plan *p, int32_t n, const int64_t *end_ns);
 
 	/* For a policy that lets time pass, though it could plan a step; NULL for all others.
 	 * wake_ns: while plan() says false, when it may say something else even if nothing happens

@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/die.h"
 #include "kvpool.h"
+#include "steady.h"
 #include "waitq.h"
 
 enum {
@@ -91,7 +92,9 @@ struct sched {
 
 	struct kvpool *pool;
 	struct waitq waiting;
-	struct reqlist running; /* in order of admission */
+	struct reqlist running; /* in order of admission; those who are steady are there instead: */
+	struct steady steady;	/* all zero unless plans are terse */
+	int64_t admissions;
 	bool in_flight;
 	int64_t last_end_ns; /* INT64_MIN before the first step */
 
@@ -99,9 +102,6 @@ struct sched {
 	int64_t external_queries_tokens, external_hits_tokens;
 
 	int64_t drafts, draft_tokens, accepted_tokens, accepted_at[SCHED_MAX_DRAFT];
-
-	int32_t *change; /* scratch of repeat() */
-	int32_t cap_changes;
 };
 
 /* ---- opening ---- */
@@ -189,7 +189,7 @@ static void vllm_close(struct sched *s)
 		return;
 	kvpool_free(s->pool);
 	waitq_release(&s->waiting);
-	free(s->change);
+	steady_release(&s->steady);
 	free(s);
 }
 
@@ -217,9 +217,17 @@ static void vllm_add(struct sched *s, struct genreq *r)
 	waitq_add(&s->waiting, r);
 }
 
+static int32_t n_running(const struct sched *s)
+{
+	return s->running.n + s->steady.n;
+}
+
 static void leave_running(struct sched *s, struct genreq *r)
 {
-	reqlist_remove(&s->running, r);
+	if (r->slot.steady)
+		steady_remove(&s->steady, r);
+	else
+		reqlist_remove(&s->running, r);
 	kvpool_release(s->pool, r);
 	r->slot.computed = r->slot.n_draft = 0;
 }
@@ -323,12 +331,118 @@ static void advance_running(struct sched *s, struct step_plan *p, int32_t *budge
 	}
 }
 
+/* ---- terse plans ---- */
+
+/* Behind those who were admitted before it. */
+static void return_to_running(struct sched *s, struct genreq *r)
+{
+	struct genreq *before = s->running.tail;
+
+	while (before && before->slot.order > r->slot.order)
+		before = before->slot.prev;
+	reqlist_insert(&s->running, before, r);
+}
+
+static void return_all_to_running(struct sched *s)
+{
+	struct genreq **back;
+	int32_t n = steady_remove_all(&s->steady, &back);
+
+	for (int32_t i = 0; i < n; i++)
+		return_to_running(s, back[i]);
+}
+
+/* Whether everybody who runs gets what he lacks, his blocks included, though those who are steady
+ * have their token first: only the last one may be short of budget. */
+static bool all_advance(struct sched *s, int32_t budget)
+{
+	int32_t blocks = steady_blocks_due(&s->steady);
+
+	budget -= s->steady.n;
+	for (const struct genreq *r = s->running.head; r; r = r->slot.next) {
+		int32_t lack = lacks(s, r, r->slot.computed), n = min_tokens(lack, budget);
+
+		if (n < lack && s->steady.newest > r->slot.order)
+			return false;
+		blocks += kvpool_lacks(s->pool, r, r->slot.computed + n);
+		budget -= n;
+	}
+	return blocks <= kvpool_free_blocks(s->pool);
+}
+
+/* Those who end in this step are items of it. */
+static void recall_who_ends(struct sched *s)
+{
+	struct genreq **due;
+	int32_t n = steady_due(&s->steady, &due);
+
+	if (s->steady.next_end > s->steady.step)
+		return;
+	for (int32_t i = 0; i < n;) {
+		struct genreq *r = due[i];
+
+		if (r->slot.last_step > s->steady.step) {
+			i++;
+			continue;
+		}
+		steady_remove(&s->steady, r);
+		return_to_running(s, r);
+		n--;
+	}
+	steady_find_next_end(&s->steady);
+}
+
+/* The same as advance_running(), but that those who are steady stay out of the plan. Everybody gets
+ * his blocks in his turn. */
+static void advance_tersely(struct sched *s, struct step_plan *p, int32_t *budget)
+{
+	struct genreq **due, *r;
+	int32_t n_due, at = 0;
+
+	recall_who_ends(s);
+	*budget -= s->steady.n;
+	n_due = steady_due(&s->steady, &due);
+	for (r = s->running.head; r || at < n_due;) {
+		if (at < n_due && (!r || due[at]->slot.order < r->slot.order)) {
+			steady_pass(&s->steady, due[at++]);
+		} else {
+			int32_t n = min_tokens(lacks(s, r, r->slot.computed), *budget);
+
+			if (n > 0) {
+				CHECK(kvpool_grow(s->pool, r, r->slot.computed + n));
+				schedule(s, p, r, r->slot.computed, n);
+			}
+			*budget -= n;
+			r = r->slot.next;
+		}
+	}
+	steady_none_due(&s->steady);
+	p->n_steady = s->steady.n;
+	p->decode_seqs += s->steady.n;
+	p->decode_kv_tokens += s->steady.kv_tokens;
+	p->adapters |= s->steady.adapters;
+}
+
+static void advance(struct sched *s, struct step_plan *p, int32_t *budget)
+{
+	if (s->steady.n > 0 && all_advance(s, *budget)) {
+		advance_tersely(s, p, budget);
+		return;
+	}
+	if (s->steady.n > 0)
+		return_all_to_running(s);
+	advance_running(s, p, budget);
+}
+
+/* ---- who waits ---- */
+
 /* have: tokens that need not be computed; hit: those found in the prefix cache, loaded: behind
  * them, in the host's. */
 static void begin(struct sched *s, struct genreq *r, int32_t have, int32_t hit, int32_t loaded)
 {
 	waitq_remove(&s->waiting, r);
 	reqlist_push_back(&s->running, r);
+	r->slot.order = s->admissions++;
 	r->slot.computed = have;
 	/* What it finds again of its own, or was counted where its prompt was computed, says
 	 * nothing about the workload. */
@@ -361,7 +475,7 @@ static bool admit(struct sched *s, struct step_plan *p, struct genreq *r, int32_
 	n = min_tokens(n, *budget);
 	if (!kvpool_admit(s->pool, r, hit, with_lookahead(s, have + n),
 			  s->reserve_full ? r->n_tokens : 0,
-			  s->running.n ? s->watermark_blocks : 0))
+			  n_running(s) ? s->watermark_blocks : 0))
 		return false;
 	begin(s, r, have, hit, loaded);
 	schedule(s, p, r, have, n);
@@ -378,7 +492,7 @@ static void admit_waiting(struct sched *s, struct step_plan *p, int32_t *budget)
 	struct reqlist passed_over = {0};
 	struct genreq *r;
 
-	while (*budget > 0 && s->running.n < s->max_seqs && (r = waitq_first(&s->waiting))) {
+	while (*budget > 0 && n_running(s) < s->max_seqs && (r = waitq_first(&s->waiting))) {
 		if (lacks_adapter(s, p, r)) {
 			waitq_remove(&s->waiting, r);
 			reqlist_push_back(&passed_over, r);
@@ -414,11 +528,11 @@ static bool vllm_plan(struct sched *s, struct step_plan *p)
 	do {
 		budget = s->max_tokens;
 		preempted = p->n_preempted;
-		advance_running(s, p, &budget);
+		advance(s, p, &budget);
 		if (p->n_preempted == preempted)
 			admit_waiting(s, p, &budget);
-	} while (p->n_items == 0 && p->n_preempted > preempted);
-	if (p->n_items == 0)
+	} while (p->n_items + p->n_steady == 0 && p->n_preempted > preempted);
+	if (p->n_items + p->n_steady == 0)
 		return false;
 	start_admitted(p);
 	p->id = (uint64_t)s->steps++;
@@ -447,10 +561,23 @@ static bool take_tokens(struct sched *s, struct step_item *it, const int32_t *to
 	return false;
 }
 
+static bool becomes_steady(const struct sched *s, const struct genreq *r)
+{
+	return s->steady.append && !r->watched && !genreq_has_stop_ids(r);
+}
+
+static void make_steady(struct sched *s, struct genreq *r)
+{
+	reqlist_remove(&s->running, r);
+	steady_add(&s->steady, r, genreq_tokens_left(r, s->max_model_len));
+}
+
 static void vllm_commit(struct sched *s, struct step_plan *p, const int32_t *token, int64_t end_ns)
 {
 	CHECK(s->in_flight);
 	s->in_flight = false;
+	if (token)
+		steady_step_over(&s->steady, end_ns);
 	for (int32_t i = 0; i < p->n_items; i++) {
 		struct step_item *it = &p->item[i];
 		struct genreq *r = it->req;
@@ -460,8 +587,12 @@ static void vllm_commit(struct sched *s, struct step_plan *p, const int32_t *tok
 			continue;
 		r->slot.computed = it->computed + it->n_tokens;
 		r->ready_ns = end_ns;
-		if (it->emits && take_tokens(s, it, step_tokens(p, token, i), end_ns))
+		if (!it->emits)
+			continue;
+		if (take_tokens(s, it, step_tokens(p, token, i), end_ns))
 			leave_running(s, r);
+		else if (becomes_steady(s, r))
+			make_steady(s, r);
 	}
 	if (token)
 		s->last_end_ns = end_ns;
@@ -469,70 +600,53 @@ static void vllm_commit(struct sched *s, struct step_plan *p, const int32_t *tok
 
 /* ---- many steps at once ---- */
 
+/* Drafts are guesses at tokens that are not known before, and so is an end-of-sequence token. */
+static void vllm_set_terse(struct sched *s, void (*append)(struct genreq *r, int32_t n))
+{
+	if (s->max_draft == 0 && s->eos_token < 0)
+		steady_init(&s->steady, s->pool, s->block_size, append);
+}
+
+static void vllm_catch_up(struct sched *s, struct genreq *r)
+{
+	steady_catch_up(&s->steady, r);
+}
+
 /* Who waits stays out if the batch is full. If it is memory that he lacks he could get it only by a
  * hit: without a prefix cache there is none, and memory only shrinks while nobody ends. */
 static bool admits_nobody(const struct sched *s)
 {
-	return s->waiting.n == 0 || s->running.n >= s->max_seqs || !s->prefix_caching;
+	return s->waiting.n == 0 || n_running(s) >= s->max_seqs || !s->prefix_caching;
 }
 
+/* In a block's length nobody needs more than one. */
 static int32_t vllm_horizon(const struct sched *s, const struct step_plan *p)
 {
-	int32_t most;
+	int64_t most, memory;
 
-	if (p->prefill_tokens > 0 || p->n_items < s->running.n || p->n_preempted > 0 ||
-	    s->eos_token >= 0 || s->max_draft > 0 || !admits_nobody(s))
+	if (p->n_items > 0 || p->n_preempted > 0 || s->running.n > 0 || !admits_nobody(s))
 		return 1;
-	/* In so many steps nobody needs more blocks than his share of the free ones. */
-	most = 1 + kvpool_free_blocks(s->pool) / p->n_items * s->block_size;
-	for (int32_t i = 0; i < p->n_items && most > 1; i++) {
-		const struct genreq *r = p->item[i].req;
-
-		most = genreq_has_stop_ids(r) || r->state != GENREQ_DECODE
-			       ? 1
-			       : min_tokens(most, genreq_tokens_left(r, s->max_model_len));
-	}
-	return most;
+	memory = 1 + (int64_t)kvpool_free_blocks(s->pool) / s->steady.n * s->block_size;
+	most = s->steady.next_end - s->steady.step;
+	most = most < memory ? most : memory;
+	return most < INT32_MAX ? (int32_t)most : INT32_MAX;
 }
 
-/* Blocks change hands in the order in which step after step would have made them. change[i]: in
- * which of the repeated plans item i has anything to do with the ledger. */
-static void repeat_blocks(struct sched *s, const struct step_plan *p, int32_t n)
-{
-	if (s->cap_changes < p->n_items) {
-		s->cap_changes = 2 * p->n_items;
-		s->change = xreallocarray(s->change, (size_t)s->cap_changes, sizeof(*s->change));
-	}
-	for (int32_t i = 0; i < p->n_items; i++)
-		s->change[i] =
-			kvpool_next_change(s->pool, p->item[i].req) - p->item[i].computed - 1;
-	for (int32_t k = 1; k <= n; k++) {
-		for (int32_t i = 0; i < p->n_items; i++) {
-			struct genreq *r = p->item[i].req;
-			int32_t tokens = p->item[i].computed + k + 1;
-
-			if (s->change[i] > k)
-				continue;
-			CHECK(kvpool_grow(s->pool, r, tokens));
-			kvpool_cache_full(s->pool, r, tokens);
-			s->change[i] = kvpool_next_change(s->pool, r) - p->item[i].computed - 1;
-		}
-	}
-}
-
-static void vllm_repeat(struct sched *s, struct step_plan *p, int32_t n, const int32_t *token,
-			const int64_t *end_ns)
+static void vllm_repeat(struct sched *s, struct step_plan *p, int32_t n, const int64_t *end_ns)
 {
 	CHECK(s->in_flight && n > 0);
-	for (int32_t i = 0; i < p->n_items; i++) {
-		struct genreq *r = p->item[i].req;
+	for (int32_t k = 0; k < n; k++) {
+		struct genreq **due;
+		int32_t n_due;
 
-		genreq_take_run(r, token + (size_t)i * (size_t)n, n, end_ns[n - 1]);
-		r->slot.computed += n;
-		r->ready_ns = end_ns[n - 1];
+		steady_step_over(&s->steady, end_ns[k]);
+		n_due = steady_due(&s->steady, &due);
+		for (int32_t i = 0; i < n_due; i++)
+			steady_pass(&s->steady, due[i]);
+		steady_none_due(&s->steady);
 	}
-	repeat_blocks(s, p, n);
-	step_plan_repeat(p, n);
+	p->decode_kv_tokens = s->steady.kv_tokens;
+	p->id += (uint64_t)n;
 	p->start_ns = s->last_end_ns = end_ns[n - 1];
 	s->steps += n;
 }
@@ -558,7 +672,7 @@ static uint64_t waiting_adapters(const struct waitq *q)
 static void vllm_stats(const struct sched *s, struct sched_stats *out)
 {
 	*out = (struct sched_stats){
-		.running = s->running.n,
+		.running = n_running(s),
 		.waiting = s->waiting.n,
 		.free_blocks = kvpool_free_blocks(s->pool),
 		.usable_blocks = kvpool_usable_blocks(s->pool),
@@ -578,7 +692,7 @@ static void vllm_stats(const struct sched *s, struct sched_stats *out)
 		.accepted_tokens = s->accepted_tokens,
 	};
 	if (s->max_loras > 0) {
-		out->running_adapters = adapters_of(s->running.head);
+		out->running_adapters = adapters_of(s->running.head) | s->steady.adapters;
 		out->waiting_adapters = waiting_adapters(&s->waiting);
 	}
 	memcpy(out->accepted_at, s->accepted_at, sizeof(out->accepted_at));
@@ -598,6 +712,8 @@ const struct sched_type sched_vllm_v1 = {
 	.plan = vllm_plan,
 	.commit = vllm_commit,
 	.stats = vllm_stats,
+	.set_terse = vllm_set_terse,
+	.catch_up = vllm_catch_up,
 	.horizon = vllm_horizon,
 	.repeat = vllm_repeat,
 };

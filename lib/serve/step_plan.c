@@ -87,15 +87,6 @@ void step_plan_verify(struct step_plan *p, int32_t n_draft)
 		p->max_draft = n_draft;
 }
 
-void step_plan_repeat(struct step_plan *p, int32_t n)
-{
-	DCHECK(p->prefill_tokens == 0 && p->decode_seqs == p->n_items);
-	for (int32_t i = 0; i < p->n_items; i++)
-		p->item[i].computed += n;
-	p->decode_kv_tokens += p->decode_seqs * n;
-	p->id += (uint64_t)n;
-}
-
 void step_plan_load(struct step_plan *p, int32_t n_tokens)
 {
 	struct step_item *it = &p->item[p->n_items - 1];

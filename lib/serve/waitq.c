@@ -29,6 +29,17 @@ void reqlist_push_front(struct reqlist *l, struct genreq *r)
 	l->n++;
 }
 
+void reqlist_insert(struct reqlist *l, struct genreq *before, struct genreq *r)
+{
+	struct genreq *next = before ? before->slot.next : l->head;
+
+	r->slot.prev = before;
+	r->slot.next = next;
+	*(before ? &before->slot.next : &l->head) = r;
+	*(next ? &next->slot.prev : &l->tail) = r;
+	l->n++;
+}
+
 void reqlist_remove(struct reqlist *l, struct genreq *r)
 {
 	struct genreq *prev = r->slot.prev, *next = r->slot.next;

@@ -19,6 +19,8 @@ struct reqlist {
 
 void reqlist_push_back(struct reqlist *l, struct genreq *r);
 void reqlist_push_front(struct reqlist *l, struct genreq *r);
+void reqlist_insert(struct reqlist *l, struct genreq *before, struct genreq *r); /* behind it; NULL:
+										   to the front */
 void reqlist_remove(struct reqlist *l, struct genreq *r);
 
 struct waitq {

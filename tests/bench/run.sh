@@ -49,7 +49,8 @@ for bench in "$@"; do
 	load) "$bin/bench_load" "$bin" $seconds ;;
 	short) "$bin/bench_short" "$bin" $requests ;;
 	truth) bash tests/bench/truth.sh "$bin" $truth_rows ;;
-	sim | cpu) "$bin/bench_$bench" ;;
+	sim) "$bin/bench_sim" 20000 "$bin" ;;
+	cpu) "$bin/bench_cpu" ;;
 	esac || {
 		say "benchmark: $bench failed"
 		failed=1

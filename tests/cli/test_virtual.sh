@@ -265,6 +265,42 @@ settings >settings.told
 expect 0 "report of a search" loadgen report settings1
 diff settings.told <(settings) >diff || fail "settings: report makes another summary.json: $(head -4 diff)"
 grep -q '^Beside the best: vLLM, max_num_seqs 16' out || fail "a search does not tell what lies beside the best: $(cat out)"
+# Of a sweep without rows only points are kept, and each is that of its setting run alone, rows and all: plans, readings
+# and processes are shared, and nothing shows.
+cat >sweep.yaml <<-'YAML'
+	name: sweep
+	clock: virtual
+	targets: [{name: v, profile: kind-vllm-a100}]
+	sweep: {target.profile.scheduler.max_num_seqs: [4, 16, 32], target.profile.scheduler.max_num_batched_tokens: [32, 256, 2048]}
+	workload:
+	  prompts: {synthetic: {input_tokens: {dist: uniform, min: 1, max: 900}, shared_prefix: {tokens: 32, groups: 3}}}
+	  output_tokens: {dist: uniform, min: 1, max: 200}
+	load: {open: {rate: [4, 20], requests: 80}}
+	slo: {ttft: 2s, tpot: 60ms}
+	output: {plots: []}
+YAML
+# figures FILE [TARGET]: the lines of points.csv without the place and time in the run, and the intervals, which each target
+# draws for itself.
+figures() {
+	tail -n +2 "$1" | grep -F "${2:-max_num_seqs}" | sed 's/^"[^"]*",//' | cut -d, -f"$(head -1 points/points.csv | tr , '\n' |
+		awk 'NR > 1 && !/^point$|^level_(start|end)_ns$|_(low|high)(_ms)?$/ { printf "%s%d", n++ ? "," : "", NR - 1 }')"
+}
+expect 0 "a sweep without rows" loadgen run sweep.yaml --jobs 2 --out points --set output.rows=false
+[ -e points/requests.csv ] && fail "there are rows"
+[ -e points/events.bin ] && fail "there are events"
+expect 0 "the same with rows" loadgen run sweep.yaml --jobs 1 --out rows
+cmp points/points.csv rows/points.csv || fail "points differ without rows"
+for place in "4 32" "16 2048" "32 256"; do
+	read -r seqs tokens <<<"$place"
+	set_to="sweep={target.profile.scheduler.max_num_seqs: [$seqs], target.profile.scheduler.max_num_batched_tokens: [$tokens]}"
+	expect 0 "$place alone" loadgen run sweep.yaml --out "alone.$seqs" --set "$set_to"
+	figures "alone.$seqs/points.csv" >alone
+	figures points/points.csv "max_num_seqs $seqs, max_num_batched_tokens $tokens" >swept
+	[ "$(wc -l <alone)" = 2 ] || fail "$place: no points"
+	cmp alone swept || fail "$place: another point than the sweep's"
+done
+expect 0 "a report of points" loadgen report points --no-plots
+grep -q "max_num_seqs 16" out || fail "the report of points: $(cat out)"
 
 # What one process must see whole, or has no use for more.
 expect 2 "jobs of a real run" loadgen run http.yaml --jobs 2 --out none

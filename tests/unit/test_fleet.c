@@ -66,6 +66,7 @@ static void arrive(struct row *w)
 	w->r->owner = w;
 	w->r->seed = (uint64_t)id;
 	w->r->eos_after = w->eos_after;
+	w->r->watched = w->cancels_itself;
 	rc = c->sim ? sim_submit(c->sim, w->r, NULL) : fleet_submit(c->fleet, w->r, NULL);
 	if (rc) { /* not every policy takes every prompt */
 		genreq_free(w->r);
@@ -97,8 +98,14 @@ static void give_up(struct row *w)
 
 static void on_cancel(struct timer *t, int64_t now_ns)
 {
+	struct row *w = CONTAINER(t, struct row, cancel);
+
 	(void)now_ns;
-	give_up(CONTAINER(t, struct row, cancel));
+	if (crowd_now->sim)
+		sim_catch_up(crowd_now->sim, w->r);
+	else
+		fleet_catch_up(crowd_now->fleet, w->r);
+	give_up(w);
 }
 
 static void on_tokens(struct genreq *r, const int64_t *t_ns, int32_t n)

@@ -50,6 +50,41 @@ static void test_coverage(void **state)
 		assert_in_range(holds[i], 88, 100);
 }
 
+/* With very many requests nothing is drawn, and the ends are where they were: a tenth of the
+ * interval's width is what a thousand draws place them to. */
+static void test_many(void **state)
+{
+	enum { N = BOOTSTRAP_MANY };
+	static double x[N], y[N];
+	struct draw_figure f[2][4];
+	struct rng rng;
+
+	(void)state;
+	fill(x, N, 1);
+	fill(y, N, 2);
+	for (size_t i = 0; i < N; i += 50)
+		x[i] = NAN;
+	for (size_t k = 0; k < 2; k++) {
+		const struct draw_figure figures[] = {{x, NULL, -1, 0, 0},
+						      {x, NULL, 50, 0, 0},
+						      {x, NULL, 99, 0, 0},
+						      {y, x, -1, 0, 0}};
+
+		memcpy(f[k], figures, sizeof(figures));
+		f[k][3].x = x;
+		f[k][3].y = y;
+		rng_init(&rng, 7, "draws", 0);
+		bootstrap_figures(f[k], ARRAY_LEN(figures), N - k, &rng);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(f[0]); i++) {
+		double width = f[1][i].high - f[1][i].low;
+
+		assert_true(width > 0);
+		assert_true(fabs(f[0][i].low - f[1][i].low) < 0.15 * width);
+		assert_true(fabs(f[0][i].high - f[1][i].high) < 0.15 * width);
+	}
+}
+
 /* Requests without a value are drawn but count for nothing: the figure of the others is as without
  * them, and fewer than the least make none. */
 static void test_missing_values(void **state)
@@ -172,11 +207,9 @@ static void test_which_a_curve_shows(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_coverage),
-		cmocka_unit_test(test_missing_values),
-		cmocka_unit_test(test_where_they_exist),
-		cmocka_unit_test(test_same_seed),
-		cmocka_unit_test(test_which_a_curve_shows),
+		cmocka_unit_test(test_coverage),       cmocka_unit_test(test_many),
+		cmocka_unit_test(test_missing_values), cmocka_unit_test(test_where_they_exist),
+		cmocka_unit_test(test_same_seed),      cmocka_unit_test(test_which_a_curve_shows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

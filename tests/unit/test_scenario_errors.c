@@ -14,10 +14,11 @@
 #include "base/check.h"
 #include "loadgen/scenario.h"
 
-#define TARGET	 "targets: [{name: a, url: \"http://h:1\"}]\n"
-#define WORKLOAD "workload: {prompts: {text: [hello]}}\n"
-#define LOAD	 "load: {serial: {requests: 1}}\n"
-#define ALL	 TARGET WORKLOAD LOAD
+#define TARGET	  "targets: [{name: a, url: \"http://h:1\"}]\n"
+#define WORKLOAD  "workload: {prompts: {text: [hello]}}\n"
+#define LOAD	  "load: {serial: {requests: 1}}\n"
+#define ALL	  TARGET WORKLOAD LOAD
+#define SIMULATED "clock: virtual\ntargets: [{name: a, profile: seed-vllm}]\n" WORKLOAD LOAD
 
 #define SIMULATED "clock: virtual\ntargets: [{name: a, profile: seed-vllm}]\n" WORKLOAD LOAD
 
@@ -127,6 +128,12 @@ static const struct mistake {
 	{ALL "output: {plots: cdf}\n", "4:17: output.plots: want a list, as in [a, b]"},
 	{ALL "output: {plots: [../x]}\n", "4:18: output.plots[0]: got \"../x\", want throughput, "
 					  "latency, cdf, timeline, goodput, server or heatmap"},
+	{ALL "output: {rows: false}\n",
+	 "4:16: output.rows: what is measured is kept: want true, or clock: virtual"},
+	{SIMULATED "output: {rows: false, events: true}\n",
+	 "5:31: output.events: events belong to rows, and there are none"},
+	{SIMULATED "output: {rows: false, plots: [latency, cdf]}\n",
+	 "5:30: output.plots: cdf is drawn from rows, and there are none"},
 	{ALL "output: {events: yes}\n", "4:18: output.events: got \"yes\", want true or false"},
 	{ALL "matrix: {rows: [a]}\n", "4:9: matrix: columns is missing"},
 	{ALL "matrix: {rows: [], columns: [a]}\n",

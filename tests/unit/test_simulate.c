@@ -32,6 +32,7 @@ struct row {
 	int32_t prompt, shared, max_tokens, eos_after;
 	int priority;
 	int32_t adapter;
+	bool watched; /* its tokens are told one by one */
 	int64_t *t_ns;
 	int32_t n, cap;
 	int32_t n_tokens; /* ... were made, which with speculation are more than left */
@@ -53,6 +54,7 @@ struct crowd {
 	struct engine *engine; /* instead of sim */
 	struct sim_stats stats;
 	int64_t in_runs; /* tokens that came several at once */
+	int64_t n_gaps, sum_gaps_ns;
 };
 
 static struct crowd *crowd_now; /* of the sinks */
@@ -90,8 +92,16 @@ static void sim_tokens(struct genreq *r, const int64_t *t_ns, int32_t n)
 		assert_true(t_ns[i] >= t_ns[i - 1]);
 	if (n > 1)
 		crowd_now->in_runs += n;
-	assert_true(n == 1 || t_ns[n - 1] < evloop_next_ns(crowd_now->loop));
+	assert_true(n == 1 || !r->watched);
+	assert_true(t_ns[n - 1] <= evloop_now_ns(crowd_now->loop));
 	take_token_times(r->owner, t_ns, n);
+}
+
+static void on_gap(void *owner, int64_t gap_ns, int32_t n)
+{
+	(void)owner;
+	crowd_now->n_gaps += n;
+	crowd_now->sum_gaps_ns += n * gap_ns;
 }
 
 static void sim_done(struct genreq *r, int64_t t_ns)
@@ -137,6 +147,7 @@ static struct genreq *make_request(const struct crowd *c, struct row *w)
 	r->eos_after = w->eos_after;
 	r->priority = w->priority;
 	r->adapter = w->adapter;
+	r->watched = w->watched;
 	return r;
 }
 
@@ -168,10 +179,12 @@ static void on_cancel(struct timer *t, int64_t now_ns)
 	if (!w->r)
 		return;
 	w->done_ns = now_ns;
-	if (crowd_now->sim)
+	if (crowd_now->sim) {
+		sim_catch_up(crowd_now->sim, w->r);
 		sim_cancel(crowd_now->sim, w->r);
-	else
+	} else {
 		engine_cancel(crowd_now->engine, w->r, FINISH_ABORT);
+	}
 	w->r = NULL;
 }
 
@@ -217,7 +230,8 @@ static void crowd_free(struct crowd *c)
 static struct sim_setup setup_of(const struct sched_type *policy, const struct cost *cost)
 {
 	static const struct drafter drafter = {{0.8, 0.6, 0.6, 0.9, 0.3}};
-	struct sim_setup s = {.policy = policy, .cost = cost, .seed = 7, .drafter = &drafter};
+	struct sim_setup s = {
+		.policy = policy, .cost = cost, .seed = 7, .drafter = &drafter, .on_gap = on_gap};
 
 	sched_defaults(policy, s.knobs);
 	return s;
@@ -346,6 +360,7 @@ static struct crowd *random_crowd(struct rng *r, struct sim_setup *s, int *at_fi
 		w->max_tokens = 1 + (int32_t)rng_below(r, 120);
 		w->eos_after = rng_below(r, 3) ? 0 : 1 + (int32_t)rng_below(r, 60);
 		w->priority = (int)rng_below(r, 3);
+		w->watched = rng_below(r, 8) == 0;
 		w->cancel_ns = cancels && rng_below(r, 3) == 0
 				       ? (int64_t)rng_below(r, 900 * NS_PER_MS)
 				       : -1;
@@ -420,6 +435,8 @@ static void test_runs_are_the_same_steps(void **state)
 		assert_same_rows(runs, steps);
 		assert_memory_equal(&runs->stats, &steps->stats, sizeof(runs->stats));
 		assert_int_equal(steps->in_runs, 0);
+		assert_int_equal(runs->n_gaps, steps->n_gaps);
+		assert_int_equal(runs->sum_gaps_ns, steps->sum_gaps_ns);
 		in_runs += runs->in_runs;
 		tokens += runs->stats.generation_tokens;
 		preemptions += runs->stats.sched.preemptions;
@@ -432,6 +449,44 @@ static void test_runs_are_the_same_steps(void **state)
 	}
 	assert_true(tokens > 100000 && in_runs > tokens / 5 && preemptions > 100 && hits > 1000 &&
 		    cancelled > 100 && loaded > 300);
+}
+
+/* More steps than are remembered at once: what is forgotten was told, to the nanosecond. */
+static void test_long_answers(void **state)
+{
+	enum { TOKENS = 150000 };
+	struct sim_setup s = setup_of(&sched_vllm_v1, &affine);
+	struct crowd *c = xcalloc(1, sizeof(*c));
+
+	(void)state;
+	s.egress_ns = 50 * NS_PER_MS;
+	set_knob(&s, "enable_prefix_caching", 0);
+	c->n = 2;
+	for (int i = 0; i < c->n; i++)
+		c->row[i] = (struct row){.arrive_ns = i * (100 * NS_PER_MS),
+					 .cancel_ns = -1,
+					 .prompt = 10,
+					 .max_tokens = TOKENS >> i};
+	crowd_simulate(c, &s, c->n);
+	for (int i = 0; i < c->n; i++) {
+		const struct row *w = &c->row[i];
+
+		assert_int_equal(w->n, TOKENS >> i);
+		assert_int_equal(w->done_ns, w->t_ns[w->n - 1]);
+	}
+	assert_int_equal(c->n_gaps, TOKENS + TOKENS / 2 - 2);
+	assert_int_equal(c->sum_gaps_ns, c->row[0].t_ns[TOKENS - 1] - c->row[0].t_ns[0] +
+						 c->row[1].t_ns[TOKENS / 2 - 1] -
+						 c->row[1].t_ns[0]);
+	/* alone in the end: the context is all that makes a step longer */
+	for (int32_t k = TOKENS - 1000; k < TOKENS; k++) {
+		int64_t gap_ns = c->row[0].t_ns[k] - c->row[0].t_ns[k - 1];
+		int64_t ps = affine.coef[AFFINE_STEP] + affine.coef[AFFINE_DECODE_SEQ] +
+			     (10 + k) * affine.coef[AFFINE_KV_TOKEN];
+
+		assert_int_equal(gap_ns, ps_to_ns(ps));
+	}
+	crowd_free(c);
 }
 
 /* ---- the second opinion ---- */
@@ -562,6 +617,7 @@ int main(void)
 		cmocka_unit_test(test_two_requests_by_hand),
 		cmocka_unit_test(test_order_within_an_instant),
 		cmocka_unit_test(test_runs_are_the_same_steps),
+		cmocka_unit_test(test_long_answers),
 		cmocka_unit_test(test_engine_loop_agrees),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_freed_in_the_middle),
