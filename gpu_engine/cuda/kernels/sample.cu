@@ -113,9 +113,10 @@ KERNEL(THREADS, adjust_logits,
 	for (int32_t i = first; penalised && i < how->n_tokens; i += step) {
 		int32_t token = history[i];
 		uint32_t count = atomicExch(&seen[token], 0u), times = count & ~IN_PROMPT;
-		float v = out[token];
 
 		if (count != 0) {
+			float v = out[token];
+
 			if (how->repetition != 1)
 				v = v > 0 ? __fdividef(v, how->repetition) : v * how->repetition;
 			if (times != 0)

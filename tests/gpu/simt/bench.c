@@ -10,7 +10,6 @@
 #include <cmocka.h>
 
 #include "base/check.h"
-#include "simt.h"
 
 #define MAX_BLOCKS 4096
 
@@ -21,30 +20,10 @@ static struct {
 	uint64_t random;
 } bench;
 
-static enum rc launch(struct gpu_queue *q, const struct gpu_launch *l, struct err *e)
-{
-	const char *name = gpu_kernel_info(l->kernel)->name;
-	struct simt_arg args[GPU_MAX_ARGS];
-
-	(void)q;
-	for (int32_t i = 0; i < l->n_args; i++)
-		args[i] = (struct simt_arg){l->args[i].at, l->args[i].bytes};
-	if (simt_launch(name, (struct simt_dim){l->grid[0], l->grid[1], l->grid[2]},
-			(struct simt_dim){l->block[0], l->block[1], l->block[2]}, l->shared_bytes,
-			args, l->n_args) != 0)
-		return err_set(e, RC_IO, "no kernel %s", name);
-	return RC_OK;
-}
-
-struct gpu_queue bench_queue = {launch};
-
 void bench_orders(void (*test)(void))
 {
-	static const struct simt_options orders[] = {
-		{0, SIMT_COPIES_LATE}, {1, SIMT_COPIES_EARLY}, {20, SIMT_COPIES_RANDOM}};
-
-	for (size_t i = 0; i < sizeof(orders) / sizeof(*orders); i++) {
-		simt_options = orders[i];
+	for (int i = 0; i < bench_n_orders; i++) {
+		bench_begin_order(i);
 		bench.random = 1;
 		test();
 		bench_release();
@@ -61,7 +40,7 @@ static void *keep(void *p, bool of_device)
 
 void *device(size_t bytes)
 {
-	return keep(simt_alloc(bytes), true);
+	return keep(bench_alloc(bytes), true);
 }
 
 void *device_copy(const void *from, size_t bytes)
@@ -86,7 +65,7 @@ void bench_release(void)
 {
 	while (bench.n > 0) {
 		bench.n--;
-		(bench.of_device[bench.n] ? simt_free : free)(bench.block[bench.n]);
+		(bench.of_device[bench.n] ? bench_free : free)(bench.block[bench.n]);
 	}
 }
 
@@ -127,9 +106,8 @@ uint16_t *half_numbers(size_t n, float scale)
 void expect_near(const char *what, size_t i, double got, double want, double tolerance)
 {
 	if (!(fabs(got - want) <= tolerance))
-		fail_msg("%s, number %zu: %.9g, should be %.9g within %.2g (seed %llu, copies %d)",
-			 what, i, got, want, tolerance, (unsigned long long)simt_options.seed,
-			 (int)simt_options.copies);
+		fail_msg("%s, number %zu: %.9g, should be %.9g within %.2g (%s)", what, i, got,
+			 want, tolerance, bench_order_name());
 }
 
 void make_matrix(struct bench_matrix *b, int32_t n_in, int32_t n_parts, const enum dtype *dtype,

@@ -1,7 +1,8 @@
 /*
- * What tests of kernels stand on: a queue to the SIMT runtime, memory of the device, numbers to
- * fill it with, and comparisons that say where they failed. Copies to and from the device are
- * explicit, though both are the same memory here.
+ * What tests of kernels stand on: a queue to what runs them (bench_simt.c: the SIMT runtime;
+ * ../ptxsim/bench_ptx.cc: the PTX on the stand-in driver), memory of the device, numbers to fill it
+ * with, and comparisons that say where they failed. Copies to and from the device are explicit,
+ * though both are the same memory here.
  */
 #ifndef GPU_BENCH_H
 #define GPU_BENCH_H
@@ -13,7 +14,13 @@
 #include "cuda/launch.h"
 #include "cuda/repack.h"
 
+/* What runs the kernels offers these. Memory: exactly so many bytes, all of them NaN. */
 extern struct gpu_queue bench_queue;
+extern const int bench_n_orders;
+void bench_begin_order(int order);
+const char *bench_order_name(void); /* for messages */
+void *bench_alloc(size_t bytes);
+void bench_free(void *p);
 
 /* Runs test() under several orders of threads and blocks, and moments of asynchronous copies. */
 void bench_orders(void (*test)(void));
