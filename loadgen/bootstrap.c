@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/die.h"
 #include "base/sortx.h"
 
@@ -311,6 +312,7 @@ static void figures_at_the_limit(struct draw_figure *f, size_t n_figures, size_t
 	size_t has = 0;
 
 	for (size_t j = 0; j < n_figures; j++) {
+		CHECK(f[j].x);
 		f[j].low = f[j].high = NAN;
 		if (f[j].percentile >= 0 && f[j].x != of) {
 			of = f[j].x;
