@@ -335,6 +335,7 @@ static void figures_at_the_limit(struct draw_figure *f, size_t n_figures, size_t
 	size_t has = 0;
 
 	for (size_t j = 0; j < n_figures; j++) {
+		CHECK(f[j].x);
 		f[j].low = f[j].high = NAN;
 		if (f[j].percentile >= 0 && f[j].x != of) {
 			of = f[j].x;

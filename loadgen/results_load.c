@@ -461,7 +461,7 @@ static enum rc load_kept_points(struct loaded_run *l, struct err *e)
 {
 	static const char *const names[] = {"target", "verdict", "verdict_text"};
 	char *path = xasprintf("%s/points.csv", l->dir), name[32];
-	int named[ARRAY_LEN(names)], *col = NULL;
+	int named[ARRAY_LEN(names)], *col;
 	struct csv_table *t = NULL;
 	struct point_figure f;
 	enum rc rc = read_whole_lines(&t, path, e);
@@ -469,10 +469,11 @@ static enum rc load_kept_points(struct loaded_run *l, struct err *e)
 
 	for (size_t i = 0; !rc && t && i < ARRAY_LEN(names); i++)
 		rc = csv_need(t, names[i], &named[i], e);
-	for (; !rc && t && point_figure_at(n, name, &f); n++) {
-		col = xreallocarray(col, n + 1, sizeof(*col));
-		rc = csv_need(t, name, &col[n], e);
-	}
+	while (point_figure_at(n, name, &f))
+		n++;
+	col = xcalloc(n + 1, sizeof(*col));
+	for (size_t i = 0; !rc && t && point_figure_at(i, name, &f); i++)
+		rc = csv_need(t, name, &col[i], e);
 	l->points = xcalloc((t ? csv_rows(t) : 0) + 1, sizeof(*l->points));
 	for (size_t row = 0; !rc && t && row < csv_rows(t); row++)
 		rc = read_point(l, t, row, col, named, &l->points[l->n_points++], e);
