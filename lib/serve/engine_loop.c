@@ -85,7 +85,8 @@ struct engine {
 	int32_t max_len;
 	struct deferred turn_end;
 	struct timer egress;
-	struct timer wake; /* the policy waits for a time to come */
+	struct timer wake;   /* the policy waits for a time to come */
+	int64_t overhead_ns; /* of steps, since one was last handed to the executor */
 	struct engine_stats stats;
 };
 
@@ -254,11 +255,13 @@ static void on_step_done(const struct step_result *result, void *arg)
 {
 	struct engine *g = arg;
 	struct plan *plan = (struct plan *)result->plan;
+	int64_t begun_ns = monotonic_now_ns();
 
 	if (result->failed)
 		step_failed(g, plan, result->msg, result->end_ns);
 	else
 		step_over(g, plan, result->token, result->end_ns);
+	g->overhead_ns += monotonic_now_ns() - begun_ns;
 }
 
 static void on_wake(struct timer *t, int64_t now_ns)
@@ -284,6 +287,7 @@ static void set_wake(struct engine *g)
 static void pump(struct engine *g)
 {
 	for (;;) {
+		int64_t begun_ns = monotonic_now_ns();
 		struct plan *plan = plan_take(g);
 
 		if (!g->c.policy->plan(g->sched, &plan->p)) {
@@ -294,6 +298,9 @@ static void pump(struct engine *g)
 		}
 		if (g->c.executor->submit(g->executor, &plan->p) != RC_OK)
 			step_failed(g, plan, "the executor did not take it", plan->p.start_ns);
+		g->overhead_ns += monotonic_now_ns() - begun_ns;
+		prom_hist_observe(&g->stats.overhead, ns_to_s(g->overhead_ns));
+		g->overhead_ns = 0;
 	}
 }
 

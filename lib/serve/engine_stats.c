@@ -21,7 +21,8 @@ static const double request_time_bounds[] = {.3, .5, .8, 1,  1.5, 2,   2.5, 5,	 
 static const double iteration_bounds[] = {1,   8,    16,   32,	 64,   128,  256,
 					  512, 1024, 2048, 4096, 8192, 16384};
 
-/* Ours alone: how late a token leaves is a matter of microseconds. */
+/* Ours alone: how late a token leaves, and what a step costs beside what computes it, are matters
+ * of microseconds. */
 static const double lateness_bounds[] = {5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, .001,
 					 .002, .005, .01,  .02,	 .05,  .1,   1};
 
@@ -43,6 +44,7 @@ void engine_stats_init(struct engine_stats *s, int32_t max_model_len)
 	INIT(&s->decode, request_time_bounds);
 	INIT(&s->inference, request_time_bounds);
 	INIT(&s->lateness, lateness_bounds);
+	INIT(&s->overhead, lateness_bounds);
 	INIT(&s->iteration, iteration_bounds);
 	for (int i = 0; step[i % 3] * decade <= max_model_len && n < PROM_MAX_BOUNDS; i++) {
 		s->token_bound[n++] = (double)(step[i % 3] * decade);
@@ -122,6 +124,8 @@ static const struct {
 	{"vllm:request_decode_time_seconds", "From the first token to the last.", AT(decode)},
 	{"fakeengine_token_lateness_seconds",
 	 "How long after the time the model gives it a token was sent.", AT(lateness)},
+	{"fakeengine_step_overhead_seconds",
+	 "Committing a step, planning the next one and handing it to the executor.", AT(overhead)},
 };
 
 static void show_rows(const struct engine_stats *s, const struct gauge_row *row, size_t n,

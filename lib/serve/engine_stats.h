@@ -1,7 +1,7 @@
 /*
  * What the engine loop counts, and how /metrics shows it: under vLLM's names, labels and bucket
  * bounds, so that dashboards and scrapers of the real one work. Times are those of the model, but
- * for the lateness, which is how far the wire was behind it.
+ * for the lateness, which is how far the wire was behind it, and the overhead of a step.
  */
 #ifndef SERVE_ENGINE_STATS_H
 #define SERVE_ENGINE_STATS_H
@@ -31,6 +31,7 @@ struct engine_stats {
 	struct prom_hist queue, prefill, decode, inference; /* inside the engine */
 	struct prom_hist time_per_output_token;
 	struct prom_hist lateness; /* of each token: sent minus due */
+	struct prom_hist overhead; /* of each step: the scheduler's part of it, wall time */
 
 	/* histograms, tokens */
 	struct prom_hist prompt, generation, iteration;

@@ -391,6 +391,52 @@ static double memory_grown(const char *bin_dir, int streams)
 	return after - before;
 }
 
+/* The whole page of a GET, the head included; malloc'd. */
+static char *fetch(int port, const char *path)
+{
+	static const size_t most = 1 << 20;
+	char request[128], *page = xcalloc(1, most);
+	int n = snprintf(request, sizeof(request),
+			 "GET %s HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n", path);
+	int fd = connect_port(port);
+	size_t len = 0;
+	ssize_t got;
+
+	if (write(fd, request, (size_t)n) != n)
+		die("GET %s: %s", path, strerror(errno));
+	while ((got = read(fd, page + len, most - 1 - len)) > 0)
+		len += (size_t)got;
+	close(fd);
+	return page;
+}
+
+static double metric(const char *page, const char *name)
+{
+	const char *line = strstr(page, name), *value = line ? strchr(line, ' ') : NULL;
+
+	if (!value)
+		die("/metrics has no %s", name);
+	return atof(value);
+}
+
+/* What a step takes of the engine beside its executor's time, in seconds. */
+static double step_overhead_s(const char *bin_dir, int streams)
+{
+	struct load l = {.streams = streams, .tokens = 256};
+	struct engine g = start_engine(bin_dir, NULL, round_s(&l), NULL);
+	double mean_s;
+	char *page;
+
+	l.port = g.port;
+	drain(&l, g.pid);
+	page = fetch(g.port, "/metrics");
+	mean_s = metric(page, "fakeengine_step_overhead_seconds_sum") /
+		 metric(page, "fakeengine_step_overhead_seconds_count");
+	free(page);
+	stop_engine(&g);
+	return mean_s;
+}
+
 /* By strace's count; less than 0 where it can not be had. */
 static double system_calls_per_token(const char *bin_dir, int streams, int tokens)
 {
@@ -563,6 +609,11 @@ int main(int argc, char **argv)
 	tcp_rows(argv[1], all);
 	memory_rows(argv[1]);
 	unix_rows(argv[1], all);
+	print_goal(&(struct goal){.what = "engine: overhead of a step, by /metrics",
+				  .unit = "us",
+				  .streams = 256,
+				  .own = step_overhead_s(argv[1], 256) * 1e6,
+				  .most = 20});
 	calls = system_calls_per_token(argv[1], 64, (int)(all / 64));
 	if (calls > 0)
 		print_goal(&(struct goal){.what = "engine: system calls a token",

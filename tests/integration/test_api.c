@@ -501,6 +501,8 @@ static void test_metrics(void **state)
 		"135m\"} 1.0\n",
 		"fakeengine_token_lateness_seconds_count{engine=\"0\",model_name=\"smollm2-135m\"} "
 		"6.0\n",
+		"fakeengine_step_overhead_seconds_count{engine=\"0\",model_name=\"smollm2-135m\"} "
+		"6.0\n",
 	};
 	const char *got;
 	struct world w;
