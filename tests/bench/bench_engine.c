@@ -609,7 +609,7 @@ int main(int argc, char **argv)
 	tcp_rows(argv[1], all);
 	memory_rows(argv[1]);
 	unix_rows(argv[1], all);
-	print_goal(&(struct goal){.what = "engine: overhead of a step, by /metrics",
+	print_goal(&(struct goal){.what = "engine: overhead of a step; by /metrics",
 				  .unit = "us",
 				  .streams = 256,
 				  .own = step_overhead_s(argv[1], 256) * 1e6,
