@@ -28,7 +28,7 @@ small_scenario 'load: {closed: {concurrency: 2, requests: 40}}' >s.yaml
 "${bound[@]}" "$BIN_DIR/loadgen" run s.yaml --set "$slow" --out dies --progress none >out 2>err &
 run=$!
 await_lines dies/requests.csv 4 $run
-engine=$(find_process "$BIN_DIR/fakeengine --port 0 --prefill-ms 100" | head -1)
+engine=$(find_process "$BIN_DIR/fakeengine --port 0 --prefill-ms 100 " | head -1)
 kill -9 "$engine"
 wait $run
 [ $? = 1 ] || fail "an engine that died gives exit code 1: $(cat err)"
@@ -53,7 +53,7 @@ grep -q TTFT out || fail "interrupt: no report"
 "${bound[@]}" "$BIN_DIR/loadgen" run s.yaml --set "$slow" --out killed --progress none >out 2>err &
 run=$!
 await_lines killed/requests.csv 3 $run
-engine=$(find_process "$BIN_DIR/fakeengine --port 0 --prefill-ms 100" | head -1)
+engine=$(find_process "$BIN_DIR/fakeengine --port 0 --prefill-ms 100 " | head -1)
 [ -n "$engine" ] || fail "no engine found"
 kill -9 $run
 wait $run 2>/dev/null
