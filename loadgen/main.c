@@ -28,6 +28,17 @@ static int complain(const struct err *e)
 	return EXIT_INPUT;
 }
 
+/* A warning a line. */
+static void warn_each(struct buf *lines)
+{
+	for (const char *l = buf_cstr(lines); *l;) {
+		size_t n = strcspn(l, "\n");
+
+		log_warn("%.*s", (int)n, l);
+		l += n + (l[n] == '\n');
+	}
+}
+
 /* Tables to stdout, files to the results folder. */
 static enum rc report(const struct report_input *in, bool vllm_console, bool detailed, bool plots,
 		      bool html, struct err *e)
@@ -48,8 +59,7 @@ static enum rc report(const struct report_input *in, bool vllm_console, bool det
 		rc = report_plots(in, &note, e);
 	if (!rc && html)
 		rc = report_html(in, e);
-	if (buf_size(&note))
-		log_warn("%s", buf_cstr(&note));
+	warn_each(&note);
 	buf_release(&text);
 	buf_release(&note);
 	return rc;
@@ -216,8 +226,7 @@ static int cmd_compare(int argc, char **argv)
 		fwrite(buf_head(&text), 1, buf_size(&text), stdout);
 		printf("\nWritten: %s\n", o.out_dir);
 	}
-	if (buf_size(&note))
-		log_warn("%s", buf_cstr(&note));
+	warn_each(&note);
 	comparison_free(c);
 	compare_options_release(&o);
 	buf_release(&text);

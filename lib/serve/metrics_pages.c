@@ -62,11 +62,15 @@ VALUE(decode_speed, share((double)s->generation_tokens, s->decode.sum))
 VALUE(busy, share((double)s->generation_tokens, steps(s)))
 
 #define AT(field) offsetof(struct engine_stats, field)
-#define LATENESS                                                                                   \
+/* Ours, behind each server's own. */
+#define OURS                                                                                       \
+	{"fakeengine_token_lateness_seconds",                                                      \
+	 "How long after the time the model gives it a token was sent.", AT(lateness)},            \
 	{                                                                                          \
-		"fakeengine_token_lateness_seconds",                                               \
-			"How long after the time the model gives it a token was sent.",            \
-			AT(lateness)                                                               \
+		"fakeengine_step_overhead_seconds",                                                \
+			"Committing a step, planning the next one and handing it to the "          \
+			"executor.",                                                               \
+			AT(overhead)                                                               \
 	}
 
 static void show(const struct page *page, const struct engine_stats *s, const char *model,
@@ -120,7 +124,7 @@ void metrics_sglang(const struct engine_stats *s, const char *model, struct buf 
 		 AT(inter_token)},
 		{"sglang:e2e_request_latency_seconds", "From arrival to the last token.", AT(e2e)},
 		{"sglang:queue_time_seconds", "From the queue to the first step.", AT(queue)},
-		LATENESS,
+		OURS,
 		{0},
 	};
 
@@ -149,7 +153,7 @@ void metrics_tgi(const struct engine_stats *s, const char *model, struct buf *b)
 		 AT(time_per_output_token)},
 		{"tgi_request_input_length", "Prompt tokens of a request.", AT(prompt)},
 		{"tgi_request_generated_tokens", "Output tokens of a request.", AT(generation)},
-		LATENESS,
+		OURS,
 		{0},
 	};
 
@@ -179,7 +183,7 @@ void metrics_llamacpp(const struct engine_stats *s, const char *model, struct bu
 		 busy},
 		{0},
 	};
-	static const struct hist_row hists[] = {LATENESS, {0}};
+	static const struct hist_row hists[] = {OURS, {0}};
 
 	show(&(const struct page){numbers, hists, false}, s, model, b);
 }

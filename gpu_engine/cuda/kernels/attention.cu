@@ -17,7 +17,6 @@
 #define TILE	    GPU_TILE_TOKENS
 #define SPLIT	    GPU_SPLIT_TOKENS
 #define DECODE_ROWS (GPU_DECODE_ROWS / GPU_WARPS) /* a warp */
-#define NO_MAXIMUM  -1e30f
 #define WIDE	    128, 4
 
 /* ---- placing ---- */

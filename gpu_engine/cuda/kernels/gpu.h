@@ -18,6 +18,7 @@
 #define ALL_LANES    0xffffffffu
 #define WARP	     32
 #define HALF_LARGEST 65504.0f
+#define NO_MAXIMUM   -1e30f /* below every score of attention */
 
 #ifdef __CUDACC__
 

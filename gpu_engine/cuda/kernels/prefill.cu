@@ -14,8 +14,7 @@
  */
 #include "gpu.h"
 
-#define NO_MAXIMUM -1e30f
-#define STRIP	   16 /* dimensions of a product */
+#define STRIP 16 /* dimensions of a product */
 
 struct prefill {
 	const uint16_t *q, *pages;
